@@ -1,0 +1,225 @@
+//! The graph: functional, typed, with symbolic dims and an origin on every node.
+//!
+//! `import` makes it, the passes rewrite it, `lower` turns it into steps. Values are defined once; nodes stand in
+//! execution order. Nothing here mutates or aliases: in-place operators and views of the archive were resolved by
+//! `import`. [`verify()`] holds after every pass, in every build.
+
+pub mod formula;
+pub mod infer;
+pub mod op;
+pub mod text;
+pub mod verify;
+
+pub use formula::{Binary, ExprId, ExprNode, Formula, Literal, Unary};
+pub use op::*;
+pub use verify::verify;
+
+use crate::diag::Origin;
+use crate::sym::{Expr, Ranges};
+use exported_runtime::DType;
+
+/// Index into [`Graph::values`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValueId(pub u32);
+
+/// Index into [`Graph::constants`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConstId(pub u32);
+
+/// Dtype and shape of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorType {
+    /// Element type.
+    pub dtype: DType,
+    /// Sizes, outermost first; empty for 0-d.
+    pub shape: Vec<Expr>,
+}
+
+/// A tensor of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// Name in the archive, or made from it; unique in the graph.
+    pub name: String,
+    /// Its type.
+    pub ty: TensorType,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What it computes.
+    pub op: Op,
+    /// Operands, in the order the variant of [`Op`] states.
+    pub inputs: Vec<ValueId>,
+    /// Results.
+    pub outputs: Vec<ValueId>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// A constant tensor: logical row-major, little-endian elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constant {
+    /// Fully qualified name in the model (`features.0.weight`), or made by folding.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Sizes.
+    pub shape: Vec<usize>,
+    /// `product(shape) * dtype.size()` bytes.
+    pub data: std::sync::Arc<[u8]>,
+}
+
+/// Path of a leaf in the caller's nested arguments, e.g. `Arg("batch"), Key("x"), Index(0)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathPart {
+    /// Top-level argument name, or key of a dict, field of a namedtuple or dataclass.
+    Key(String),
+    /// Position in a tuple or list.
+    Index(usize),
+}
+
+/// What the caller passes at one leaf.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InputKind {
+    /// A tensor.
+    Tensor(ValueId),
+    /// A run-time integer bound to a symbol expression.
+    Int(Expr),
+    /// A Python value frozen at export.
+    Constant(Scalar),
+}
+
+/// A Python scalar of the signature.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Scalar {
+    None,
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    Str(String),
+}
+
+/// One flattened argument.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// Name in the archive's graph.
+    pub name: String,
+    /// Where it sits in the caller's arguments.
+    pub path: Vec<PathPart>,
+    /// What it is.
+    pub kind: InputKind,
+}
+
+/// What one output leaf is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OutputKind {
+    /// A tensor value (may be an input, a constant, or occur twice).
+    Tensor(ValueId),
+    /// A size expression.
+    Int(Expr),
+    /// A constant.
+    Constant(Scalar),
+}
+
+/// One flattened result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// Where it sits in the returned structure; empty for a single bare result.
+    pub path: Vec<PathPart>,
+    /// What it is.
+    pub kind: OutputKind,
+}
+
+/// A mutated buffer: its initial value, its value at entry, and the value to commit at the end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Fully qualified name of the buffer.
+    pub name: String,
+    /// Value at reset.
+    pub initial: ConstId,
+    /// The value nodes read.
+    pub read: ValueId,
+    /// The value committed on success.
+    pub write: ValueId,
+    /// Saved with the state dict.
+    pub persistent: bool,
+}
+
+/// A condition on input sizes checked at the entry, before any kernel runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guard {
+    /// Must be true.
+    pub condition: Expr,
+    /// The archive's own words.
+    pub message: String,
+    /// The assertion node, if it came from one.
+    pub origin: Option<Origin>,
+}
+
+/// A whole model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Graph {
+    /// Every value, defined by an input, a state entry or a node output.
+    pub values: Vec<Value>,
+    /// Execution order.
+    pub nodes: Vec<Node>,
+    /// Caller's arguments, flattened in signature order.
+    pub inputs: Vec<Input>,
+    /// Results, flattened.
+    pub outputs: Vec<Output>,
+    /// Mutated buffers.
+    pub state: Vec<State>,
+    /// Tensors baked in.
+    pub constants: Vec<Constant>,
+    /// Range of every symbol.
+    pub ranges: Ranges,
+    /// Entry checks beyond ranges.
+    pub guards: Vec<Guard>,
+}
+
+impl Graph {
+    /// The value.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.0 as usize]
+    }
+
+    /// Its type.
+    pub fn ty(&self, id: ValueId) -> &TensorType {
+        &self.value(id).ty
+    }
+
+    /// Adds a value; a name that is taken gets a suffix.
+    pub fn add_value(&mut self, name: &str, ty: TensorType) -> ValueId {
+        let mut unique = name.to_string();
+        let mut n = 0;
+        while self.values.iter().any(|v| v.name == unique) {
+            n += 1;
+            unique = format!("{name}_{n}");
+        }
+        self.values.push(Value { name: unique, ty });
+        ValueId(self.values.len() as u32 - 1)
+    }
+
+    /// Adds a constant tensor.
+    pub fn add_constant(&mut self, constant: Constant) -> ConstId {
+        self.constants.push(constant);
+        ConstId(self.constants.len() as u32 - 1)
+    }
+
+    /// The constant behind a value, if a [`Op::Constant`] node defines it.
+    pub fn constant_of(&self, id: ValueId) -> Option<&Constant> {
+        self.nodes.iter().find(|n| n.outputs.contains(&id)).and_then(|n| match n.op {
+            Op::Constant(c) => Some(&self.constants[c.0 as usize]),
+            _ => None,
+        })
+    }
+}
+
+impl TensorType {
+    /// Sizes when all are static.
+    pub fn static_shape(&self) -> Option<Vec<usize>> {
+        self.shape.iter().map(|e| e.as_int().and_then(|v| usize::try_from(v).ok())).collect()
+    }
+}

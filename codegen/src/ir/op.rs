@@ -1,0 +1,231 @@
+//! The primitive operations of the graph, one variant per family.
+//!
+//! `import` brings every ATen overload to these; there are two ways to compute ([`Op::Pointwise`] and the algorithmic
+//! families) and a set of views that cost nothing. Shapes of results are not stored here but computed by
+//! [`super::infer`], from the operands and these parameters.
+//!
+//! Conventions: dims are normalized (never negative); spatial parameters are `[depth, height, width]` with leading 1s
+//! (0 for padding) for fewer spatial dims; logical layouts are PyTorch's (`NCHW`), whatever memory order `lower` picks.
+
+use super::formula::Formula;
+use crate::sym::Expr;
+use exported_runtime::DType;
+
+/// Reinterpretations of a tensor; no arithmetic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum View {
+    /// To the output shape, elements in logical row-major order.
+    Reshape(Vec<Expr>),
+    /// Output dim `i` is input dim `perm[i]`.
+    Permute(Vec<usize>),
+    /// `input[.., start : start + step*len : step, ..]` along `dim`, `step >= 1`.
+    Slice { dim: usize, start: Expr, len: Expr, step: i64 },
+    /// Size-1 dims (and new leading dims) repeated to this shape.
+    Expand(Vec<Expr>),
+    /// Reversed along these dims.
+    Flip(Vec<usize>),
+}
+
+/// How values outside the input are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PadMode {
+    /// A constant (f64 bits, converted to the dtype).
+    Constant(u64),
+    /// Mirror without the edge.
+    Reflect,
+    /// The edge.
+    Replicate,
+    /// Wrap around.
+    Circular,
+}
+
+/// Parameters of a convolution, [d, h, w].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conv {
+    /// Number of spatial dims of the operand (1, 2 or 3).
+    pub spatial: usize,
+    /// Step of the window.
+    pub stride: [usize; 3],
+    /// Zeros before and after, per spatial dim.
+    pub padding: [(usize, usize); 3],
+    /// Distance of the taps.
+    pub dilation: [usize; 3],
+    /// Channel groups.
+    pub groups: usize,
+    /// Transposed convolution; then `padding` is torch's `padding` on both sides and `output_padding` applies.
+    pub transposed: bool,
+    /// Extra size on one side, transposed only.
+    pub output_padding: [usize; 3],
+}
+
+/// Pooling reduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Maximum; NaN wins. A second output, if present, holds i64 indices into the flattened spatial input.
+    Max,
+    /// Mean over the window.
+    Avg { count_include_pad: bool, divisor_override: Option<i64> },
+}
+
+/// Parameters of a pooling, [d, h, w].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// What is computed.
+    pub kind: PoolKind,
+    /// Number of spatial dims of the operand.
+    pub spatial: usize,
+    /// Window.
+    pub kernel: [usize; 3],
+    /// Step.
+    pub stride: [usize; 3],
+    /// Padding on both sides.
+    pub padding: [usize; 3],
+    /// Distance of the taps (max only).
+    pub dilation: [usize; 3],
+    /// Round the output size up, as PyTorch does.
+    pub ceil_mode: bool,
+}
+
+/// Reductions over a set of dims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReduceKind {
+    /// Sum.
+    Sum,
+    /// Product.
+    Prod,
+    /// Mean.
+    Mean,
+    /// Maximum (NaN wins).
+    Max,
+    /// Minimum (NaN wins).
+    Min,
+    /// Any nonzero; output bool.
+    Any,
+    /// All nonzero; output bool.
+    All,
+    /// Index of the first maximum over one dim (or the whole), output i64.
+    ArgMax,
+    /// Index of the first minimum.
+    ArgMin,
+    /// Variance; the correction is subtracted from the count (f64 bits).
+    Var { correction: u64 },
+    /// Like `Var`, then the root.
+    Std { correction: u64 },
+    /// p-norm (f64 bits of p; 0, inf and -inf as in `torch.linalg.vector_norm`).
+    Norm { p: u64 },
+    /// `log(sum(exp(x)))`, shifted by the maximum.
+    LogSumExp,
+}
+
+/// Cumulative operations along one dim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum CumKind {
+    Sum,
+    Prod,
+    /// Outputs values and i64 indices.
+    Max,
+    /// Outputs values and i64 indices.
+    Min,
+    LogSumExp,
+}
+
+/// Interpolation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResampleMode {
+    /// `floor(dst * scale)`.
+    Nearest,
+    /// Linear over all spatial dims (linear, bilinear, trilinear).
+    Linear { align_corners: bool },
+}
+
+/// Recurrent cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum RnnKind {
+    Lstm,
+    Gru,
+    Tanh,
+    Relu,
+}
+
+/// How scatter combines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ScatterKind {
+    Set,
+    Add,
+    Mul,
+    Max,
+    Min,
+}
+
+/// One operation. The comment names operands in order → results in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// → value. A tensor of the constant pool.
+    Constant(super::ConstId),
+    /// tensors (broadcast against each other) → one tensor per result. All results have the broadcast shape given.
+    Pointwise { formula: Formula, shape: Vec<Expr> },
+    /// x → view of x.
+    View(View),
+    /// x → x, a copy that later in-place writes may not reach; vanishes after functionalization.
+    Clone,
+    /// parts → concatenation along `dim`.
+    Concat { dim: usize },
+    /// x → padded; (before, after) per dim, negative crops.
+    Pad { pads: Vec<(i64, i64)>, mode: PadMode },
+    /// x, src → x with the slice replaced.
+    SliceScatter { dim: usize, start: Expr, len: Expr, step: i64 },
+    /// x[.., k], weight[n, k], (bias[n]) → y[.., n]. `aten.linear`.
+    Linear,
+    /// a[batch.., m, k], b[batch.., k, n] → [batch.., m, n]; batch dims equal (views expand them before).
+    MatMul,
+    /// x[N, C, spatial..], weight, (bias) → y. Weight as PyTorch stores it.
+    Conv(Conv),
+    /// x → y (, indices).
+    Pool(Pool),
+    /// x → y (, indices for max); `out` = output spatial sizes.
+    AdaptivePool { max: bool, spatial: usize, out: [usize; 3] },
+    /// x → reduced.
+    Reduce { kind: ReduceKind, dims: Vec<usize>, keepdim: bool },
+    /// x → softmax (or its log) along dim.
+    Softmax { dim: usize, log: bool },
+    /// x, (weight), (bias) → y (, mean, rstd); normalized over the last `dims` dims. `weight`/`bias` tell which are present.
+    LayerNorm { dims: usize, eps: u64, weight: bool, bias: bool },
+    /// x[N, C, ..], (weight[C]), (bias[C]) → y (, mean, rstd).
+    GroupNorm { groups: usize, eps: u64, weight: bool, bias: bool },
+    /// x[N, C, ..], weight[C], bias[C], mean[C], var[C] → y; statistics are constants or state, never updated here.
+    BatchNorm { eps: u64 },
+    /// table[n, d..], ids → table[ids]; out-of-range ids are a run-time error. Also `index_select` on dim 0.
+    Embedding,
+    /// x, ids[k] → x with dim replaced by k entries.
+    IndexSelect { dim: usize },
+    /// x, index → `torch.gather`.
+    Gather { dim: usize },
+    /// x, index, src → scattered copy of x.
+    Scatter { dim: usize, kind: ScatterKind },
+    /// x, (i64 indices for the dims listed) → advanced indexing; indices broadcast, result dims placed as PyTorch does.
+    Index { dims: Vec<usize> },
+    /// x, values, (indices) → copy of x with values written.
+    IndexPut { dims: Vec<usize>, accumulate: bool },
+    /// weight[n, d], ids[k], offsets[b] → [b, d]; mode 0 sum, 1 mean, 2 max.
+    EmbeddingBag { mode: u8, padding_idx: Option<i64>, include_last_offset: bool },
+    /// x → values, i64 indices.
+    TopK { k: Expr, dim: usize, largest: bool, sorted: bool },
+    /// x → values, i64 indices.
+    Sort { dim: usize, descending: bool, stable: bool },
+    /// x → y (, indices).
+    Cumulative { kind: CumKind, dim: usize },
+    /// x[N, C, spatial..] → resized; `scales` (f64 bits) when the scale, not the size, was given.
+    Resample { mode: ResampleMode, spatial: usize, out: Vec<Expr>, scales: Vec<Option<u64>> },
+    /// x, h0 (, c0), then per layer and direction w_ih, w_hh (, b_ih, b_hh) → output, h_n (, c_n). Shapes as `aten.lstm.input`.
+    Rnn { kind: RnnKind, layers: usize, bidirectional: bool, batch_first: bool, bias: bool },
+    /// float → integer: `clamp(round_half_even(x * inv_scale) + zero_point, min, max)`. Parameters are f64 bits / i64.
+    /// With `axis`, x, scales, zero_points are operands (per channel).
+    Quantize { scale: u64, zero_point: i64, min: i64, max: i64, dtype: DType, axis: Option<usize> },
+    /// integer → float: `(q - zero_point) * scale`; with `axis`, q, scales, zero_points.
+    Dequantize { scale: u64, zero_point: i64, axis: Option<usize> },
+    /// tensors → nothing: fails at run time unless the condition holds. For conditions the entry cannot check.
+    Assert { condition: Expr, message: String },
+}
