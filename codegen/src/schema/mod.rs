@@ -1,1 +1,12 @@
-//! To be written.
+//! A mirror of torch's serialized `ExportedProgram`: typed, checked for form, not interpreted.
+//!
+//! Takes the program text of an [`Archive`](crate::archive::Archive), gives a [`Program`]. Differences between the torch
+//! versions (absent keys, bare `Infinity`, `as_int: true`) end here; meaning begins in [`import`](crate::import).
+
+mod enums;
+mod program;
+mod tree;
+
+pub use enums::{Device, Layout, MemoryFormat, ScalarType};
+pub use program::*;
+pub use tree::{Key, TreeSpec};
