@@ -4,6 +4,8 @@
 
 pub mod arch;
 pub mod dtype;
+#[cfg(feature = "program")]
+pub mod program;
 pub mod simd;
 
 pub use dtype::{Bf16, DType, Element, F16};
