@@ -6,9 +6,12 @@ pub mod arch;
 pub mod dtype;
 #[cfg(feature = "program")]
 pub mod program;
+pub mod error;
+pub mod kernels;
 pub mod simd;
 
 pub use dtype::{Bf16, DType, Element, F16};
+pub use error::Error;
 pub use simd::{Level, Op, Portable, Simd, dispatch};
 
 impl Level {
