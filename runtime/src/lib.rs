@@ -14,6 +14,7 @@ pub mod kernels;
 pub mod memory;
 #[cfg(feature = "program")]
 pub mod program;
+pub mod scalar;
 pub mod simd;
 
 pub use dtype::{Bf16, DType, Element, F16};
