@@ -73,11 +73,6 @@ pub const BOARDS: &[Board] = &[
 ];
 
 impl Board {
-    /// The board with this name.
-    pub fn named(name: &str) -> Option<&'static Board> {
-        BOARDS.iter().find(|board| board.name == name)
-    }
-
     /// The emulator, ready to run `image` in `folder`: files that the firmware opens are relative to it, its output and
     /// exit status become the emulator's.
     pub fn emulate(&self, image: &Path, folder: &Path) -> Command {
