@@ -1,2 +1,2 @@
-//! `cargo exported`.
+//! To be written.
 fn main() {}

@@ -1,6 +1,5 @@
 //! Proves the board: start-up, floats, output, files both ways, counters and exit status. Ends with status 0 if all hold.
-//! Reads `numbers.in` (little-endian `f32` values, the first is their count); writes their running sums to `numbers.out`, and
-//! then, as `f32`, the ticks that two million instructions took.
+//! Reads `numbers.in` (little-endian `f32` values, the first is their count) and writes their running sums to `numbers.out`.
 #![no_std]
 #![no_main]
 
@@ -20,9 +19,11 @@ fn main() -> ! {
         exit(2);
     }
     let before = ticks();
-    two_million_instructions();
+    for i in 0..100_000u32 {
+        black_box(i);
+    }
     let spent = ticks() - before;
-    let Some(summed) = running_sums(spent) else { exit(3) };
+    let Some(summed) = running_sums() else { exit(3) };
     let sizes = footprint();
     let _ = writeln!(
         Stdout,
@@ -34,7 +35,7 @@ fn main() -> ! {
     exit(if spent > 0 && stack_used() > 16 { 0 } else { 4 })
 }
 
-fn running_sums(ticks: u64) -> Option<u32> {
+fn running_sums() -> Option<u32> {
     let (mut input, mut output) = (File::open("numbers.in\0")?, File::create("numbers.out\0")?);
     let mut word = [0; 4];
     if !input.read_exact(&mut word) {
@@ -51,15 +52,5 @@ fn running_sums(ticks: u64) -> Option<u32> {
             return None;
         }
     }
-    output.write(&(ticks as f32).to_le_bytes()).then_some(count)
-}
-
-fn two_million_instructions() {
-    // SAFETY: counts a register down.
-    unsafe {
-        #[cfg(target_arch = "arm")]
-        core::arch::asm!("2: subs {n}, #1", "bne 2b", n = inout(reg) 1_000_000 => _);
-        #[cfg(target_arch = "riscv32")]
-        core::arch::asm!("2: addi {n}, {n}, -1", "bnez {n}, 2b", n = inout(reg) 1_000_000 => _);
-    }
+    Some(count)
 }

@@ -2,10 +2,7 @@
 //! because `cpuid` traps in virtual machines.
 
 use crate::simd::{Level, Op, Simd};
-use core::arch::x86_64::{
-    __cpuid, __cpuid_count, _mm_cvtsd_f64, _mm_cvtss_f32, _mm_fmadd_ss, _mm_set_sd, _mm_set_ss, _mm_sqrt_sd,
-    _mm_sqrt_ss, _xgetbv,
-};
+use core::arch::x86_64::{__cpuid, __cpuid_count, _mm_cvtss_f32, _mm_fmadd_ss, _mm_set_ss, _xgetbv};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Token: AVX2 and FMA are there. Only [`avx2`] makes one.
@@ -18,20 +15,6 @@ impl Simd for Avx2 {
         // SAFETY: the token exists only where FMA was detected.
         unsafe { _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c))) }
     }
-}
-
-/// `sqrtss`; in a loop LLVM makes it a vector.
-#[inline(always)]
-pub fn sqrt32(x: f32) -> f32 {
-    // SAFETY: SSE is part of x86-64.
-    unsafe { _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))) }
-}
-
-/// `sqrtsd`.
-#[inline(always)]
-pub fn sqrt64(x: f64) -> f64 {
-    // SAFETY: SSE2 is part of x86-64.
-    unsafe { _mm_cvtsd_f64(_mm_sqrt_sd(_mm_set_sd(x), _mm_set_sd(x))) }
 }
 
 /// Runs `op` with AVX2 and FMA if the CPU has them, else portably: a forced level can never execute a missing instruction.

@@ -1,4 +1,0 @@
-//! The host-side tool behind `cargo exported`.
-#![forbid(unsafe_code)]
-
-pub mod golden;
