@@ -4,11 +4,12 @@
 
 pub mod arch;
 pub mod dtype;
+pub mod kernels;
 pub mod simd;
 pub mod sym;
 
 pub use dtype::{Bf16, DType, Element, F16};
-pub use simd::{Level, Op, Portable, Simd, dispatch};
+pub use simd::{Level, N4, N16, Op, Panel, Portable, Simd, Vector, dispatch};
 
 impl Level {
     /// The best level of this CPU.

@@ -1,8 +1,12 @@
-//! The SIMD token and the one place that enters a `#[target_feature]` context.
+//! The SIMD token, vectors, panels, and the one place that enters a `#[target_feature]` context.
 //!
 //! A kernel or generated loop is an [`Op`], generic over a token `S: Simd` that exists only when the CPU has the
 //! instructions it stands for. [`dispatch`] runs it with the token of a [`Level`]; everything `#[inline(always)]` below
 //! `call` is then compiled with those instructions, so neither kernels nor generated code contain `unsafe`.
+//!
+//! Kernels compute on a [`Vector`]: the native one of the level ([`Simd::F32`]), the one that holds a row of a weight
+//! [`Panel`] ([`Panel::F32`]), or an array of any element type ([`Lanes`]). So one kernel source serves all levels,
+//! panel widths and dtypes.
 
 /// Instruction set in use. `Portable` gives the same bits on every target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,9 +20,298 @@ pub enum Level {
 }
 
 /// Proof that a level's instructions may be used.
-pub trait Simd: Copy {
+pub trait Simd: Copy + 'static {
+    /// The widest f32 vector of the level.
+    type F32: Vector<Self, Elem = f32>;
+    /// Four f32 in as few registers as possible.
+    type F32x4: Vector<Self, Elem = f32>;
+    /// Sixteen f32 in as few registers as possible.
+    type F32x16: Vector<Self, Elem = f32>;
+    /// Rows of a register tile one panel of 16 wide, so that the accumulators, a row of weights and a splat fit.
+    const TILE_ROWS: usize;
+
     /// `a * b + c`; one rounding where the level has the instruction, else two.
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32;
+
+    /// Runs `op` as a function of its own that is shared by all callers: one copy of a large kernel per level, where
+    /// calling it directly would inline a copy per layer.
+    fn outline<O: Op>(self, op: O) -> O::Output;
+}
+
+/// A number that vectors hold and kernels accumulate in. Integers wrap.
+pub trait Num: Copy + Default + PartialOrd + 'static {
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// Least value; minus infinity.
+    const LEAST: Self;
+    /// Sum.
+    fn plus(self, other: Self) -> Self;
+    /// Difference.
+    fn minus(self, other: Self) -> Self;
+    /// Product.
+    fn times(self, other: Self) -> Self;
+    /// The greater one; NaN if either is.
+    #[inline(always)]
+    fn greater(self, other: Self) -> Self {
+        if self > other || self.is_nan() { self } else { other }
+    }
+    /// The lesser one; NaN if either is.
+    #[inline(always)]
+    fn lesser(self, other: Self) -> Self {
+        if self < other || self.is_nan() { self } else { other }
+    }
+    /// Not equal to itself.
+    #[inline(always)]
+    #[allow(clippy::eq_op)]
+    fn is_nan(self) -> bool {
+        self != self
+    }
+}
+
+macro_rules! nums {
+    ($($t:ty: $zero:literal $one:literal $least:expr, $add:ident $sub:ident $mul:ident);*) => {$(
+        impl Num for $t {
+            const ZERO: Self = $zero;
+            const ONE: Self = $one;
+            const LEAST: Self = $least;
+            #[inline(always)]
+            fn plus(self, other: Self) -> Self { self.$add(other) }
+            #[inline(always)]
+            fn minus(self, other: Self) -> Self { self.$sub(other) }
+            #[inline(always)]
+            fn times(self, other: Self) -> Self { self.$mul(other) }
+        }
+    )*};
+}
+use core::ops::{Add, Mul, Sub};
+nums!(
+    f32: 0.0 1.0 f32::NEG_INFINITY, add sub mul;
+    f64: 0.0 1.0 f64::NEG_INFINITY, add sub mul;
+    u8: 0 1 0, wrapping_add wrapping_sub wrapping_mul;
+    i8: 0 1 i8::MIN, wrapping_add wrapping_sub wrapping_mul;
+    i16: 0 1 i16::MIN, wrapping_add wrapping_sub wrapping_mul;
+    i32: 0 1 i32::MIN, wrapping_add wrapping_sub wrapping_mul;
+    i64: 0 1 i64::MIN, wrapping_add wrapping_sub wrapping_mul;
+    u16: 0 1 0, wrapping_add wrapping_sub wrapping_mul;
+    u32: 0 1 0, wrapping_add wrapping_sub wrapping_mul;
+    u64: 0 1 0, wrapping_add wrapping_sub wrapping_mul
+);
+
+/// Several numbers that are computed on together. Slices shorter than the vector are allowed everywhere: missing lanes
+/// read as 0 and are not written, so tails need no code of their own; a slice whose length is known costs no check.
+pub trait Vector<S: Simd>: Copy {
+    /// One lane.
+    type Elem: Num;
+    /// Number of lanes.
+    const LANES: usize;
+    /// `value` in every lane.
+    fn splat(s: S, value: Self::Elem) -> Self;
+    /// The first lanes of `from`; 0 where it ends early.
+    fn load(s: S, from: &[Self::Elem]) -> Self;
+    /// Writes as many lanes as `to` has room for.
+    fn store(self, s: S, to: &mut [Self::Elem]);
+    /// Sum.
+    fn add(self, s: S, other: Self) -> Self;
+    /// Difference.
+    fn sub(self, s: S, other: Self) -> Self;
+    /// Product.
+    fn mul(self, s: S, other: Self) -> Self;
+    /// `self * factor + addend`, rounded as [`Simd::mul_add`].
+    fn mul_add(self, s: S, factor: Self, addend: Self) -> Self;
+    /// The greater lanes; NaN if either is.
+    fn max(self, s: S, other: Self) -> Self;
+    /// At least `low`, at most `high` (which are not NaN); NaN stays.
+    fn clamp(self, s: S, low: Self, high: Self) -> Self;
+    /// Lanes above 0 stay, the others are multiplied by `slope`.
+    fn leaky(self, s: S, slope: Self) -> Self;
+}
+
+/// A vector of any element type as an array: the form of the portable level, and of all types but f32 everywhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Lanes<T, const N: usize>(pub [T; N]);
+
+impl<T: Num, const N: usize> Lanes<T, N> {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(T, T) -> T) -> Self {
+        let mut out = self;
+        for (a, b) in out.0.iter_mut().zip(other.0) {
+            *a = f(*a, b);
+        }
+        out
+    }
+}
+
+impl<S: Simd, T: Num, const N: usize> Vector<S> for Lanes<T, N> {
+    type Elem = T;
+    const LANES: usize = N;
+    #[inline(always)]
+    fn splat(_: S, value: T) -> Self {
+        Lanes([value; N])
+    }
+    #[inline(always)]
+    fn load(_: S, from: &[T]) -> Self {
+        if let Some(whole) = from.first_chunk::<N>() {
+            return Lanes(*whole);
+        }
+        let mut out = [T::ZERO; N];
+        for (lane, value) in out.iter_mut().zip(from) {
+            *lane = *value;
+        }
+        Lanes(out)
+    }
+    #[inline(always)]
+    fn store(self, _: S, to: &mut [T]) {
+        if let Some(whole) = to.first_chunk_mut::<N>() {
+            *whole = self.0;
+            return;
+        }
+        for (value, lane) in to.iter_mut().zip(self.0) {
+            *value = lane;
+        }
+    }
+    #[inline(always)]
+    fn add(self, _: S, other: Self) -> Self {
+        self.zip(other, T::plus)
+    }
+    #[inline(always)]
+    fn sub(self, _: S, other: Self) -> Self {
+        self.zip(other, T::minus)
+    }
+    #[inline(always)]
+    fn mul(self, _: S, other: Self) -> Self {
+        self.zip(other, T::times)
+    }
+    #[inline(always)]
+    fn mul_add(self, _: S, factor: Self, addend: Self) -> Self {
+        self.zip(factor, T::times).zip(addend, T::plus)
+    }
+    #[inline(always)]
+    fn max(self, _: S, other: Self) -> Self {
+        self.zip(other, T::greater)
+    }
+    #[inline(always)]
+    fn clamp(self, _: S, low: Self, high: Self) -> Self {
+        // Comparisons written so that NaN fails both and stays.
+        let raised = self.zip(low, |x, low| if x < low { low } else { x });
+        raised.zip(high, |x, high| if x > high { high } else { x })
+    }
+    #[inline(always)]
+    fn leaky(self, _: S, slope: Self) -> Self {
+        self.zip(slope, |x, slope| if x > T::ZERO { x } else { x.times(slope) })
+    }
+}
+
+/// Two vectors side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<V>(pub V, pub V);
+
+impl<S: Simd, V: Vector<S>> Vector<S> for Pair<V> {
+    type Elem = V::Elem;
+    const LANES: usize = 2 * V::LANES;
+    #[inline(always)]
+    fn splat(s: S, value: V::Elem) -> Self {
+        Pair(V::splat(s, value), V::splat(s, value))
+    }
+    #[inline(always)]
+    fn load(s: S, from: &[V::Elem]) -> Self {
+        let (low, high) = from.split_at_checked(V::LANES).unwrap_or((from, &[]));
+        Pair(V::load(s, low), V::load(s, high))
+    }
+    #[inline(always)]
+    fn store(self, s: S, to: &mut [V::Elem]) {
+        if to.len() >= V::LANES
+            && let Some((low, high)) = to.split_at_mut_checked(V::LANES)
+        {
+            self.0.store(s, low);
+            self.1.store(s, high);
+        } else {
+            self.0.store(s, to);
+        }
+    }
+    #[inline(always)]
+    fn add(self, s: S, other: Self) -> Self {
+        Pair(self.0.add(s, other.0), self.1.add(s, other.1))
+    }
+    #[inline(always)]
+    fn sub(self, s: S, other: Self) -> Self {
+        Pair(self.0.sub(s, other.0), self.1.sub(s, other.1))
+    }
+    #[inline(always)]
+    fn mul(self, s: S, other: Self) -> Self {
+        Pair(self.0.mul(s, other.0), self.1.mul(s, other.1))
+    }
+    #[inline(always)]
+    fn mul_add(self, s: S, factor: Self, addend: Self) -> Self {
+        Pair(self.0.mul_add(s, factor.0, addend.0), self.1.mul_add(s, factor.1, addend.1))
+    }
+    #[inline(always)]
+    fn max(self, s: S, other: Self) -> Self {
+        Pair(self.0.max(s, other.0), self.1.max(s, other.1))
+    }
+    #[inline(always)]
+    fn clamp(self, s: S, low: Self, high: Self) -> Self {
+        Pair(self.0.clamp(s, low.0, high.0), self.1.clamp(s, low.1, high.1))
+    }
+    #[inline(always)]
+    fn leaky(self, s: S, slope: Self) -> Self {
+        Pair(self.0.leaky(s, slope.0), self.1.leaky(s, slope.1))
+    }
+}
+
+/// Width of weight panels, chosen by the compiler from the target: [`N16`] on x86-64 and aarch64, [`N4`] elsewhere.
+pub trait Panel: Copy + 'static {
+    /// Columns of a panel.
+    const WIDTH: usize;
+    /// Greatest number of rows of a register tile at level `S`.
+    fn tile_rows<S: Simd>() -> usize;
+    /// One row of a panel in memory.
+    type Row<T: Copy + Default + 'static>: AsRef<[T]> + AsMut<[T]> + Copy + Default;
+    /// One row of f32 in registers.
+    type F32<S: Simd>: Vector<S, Elem = f32>;
+    /// One row of another type.
+    type Lanes<S: Simd, T: Num>: Vector<S, Elem = T>;
+    /// A panel as its rows.
+    fn rows<T: Copy + Default + 'static>(panel: &[T]) -> &[Self::Row<T>];
+}
+
+/// Panels of 4.
+#[derive(Clone, Copy, Debug)]
+pub struct N4;
+
+/// Panels of 16.
+#[derive(Clone, Copy, Debug)]
+pub struct N16;
+
+impl Panel for N4 {
+    const WIDTH: usize = 4;
+    type Row<T: Copy + Default + 'static> = [T; 4];
+    type F32<S: Simd> = S::F32x4;
+    type Lanes<S: Simd, T: Num> = Lanes<T, 4>;
+    #[inline(always)]
+    fn tile_rows<S: Simd>() -> usize {
+        4
+    }
+    #[inline(always)]
+    fn rows<T: Copy + Default + 'static>(panel: &[T]) -> &[[T; 4]] {
+        panel.as_chunks().0
+    }
+}
+
+impl Panel for N16 {
+    const WIDTH: usize = 16;
+    type Row<T: Copy + Default + 'static> = [T; 16];
+    type F32<S: Simd> = S::F32x16;
+    type Lanes<S: Simd, T: Num> = Lanes<T, 16>;
+    #[inline(always)]
+    fn tile_rows<S: Simd>() -> usize {
+        S::TILE_ROWS
+    }
+    #[inline(always)]
+    fn rows<T: Copy + Default + 'static>(panel: &[T]) -> &[[T; 16]] {
+        panel.as_chunks().0
+    }
 }
 
 /// The token of [`Level::Portable`].
@@ -26,9 +319,17 @@ pub trait Simd: Copy {
 pub struct Portable;
 
 impl Simd for Portable {
+    type F32 = Lanes<f32, 4>;
+    type F32x4 = Lanes<f32, 4>;
+    type F32x16 = Lanes<f32, 16>;
+    const TILE_ROWS: usize = 2;
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
         a * b + c
+    }
+    #[inline(never)]
+    fn outline<O: Op>(self, op: O) -> O::Output {
+        op.call(self)
     }
 }
 

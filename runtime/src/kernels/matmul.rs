@@ -1,0 +1,309 @@
+//! Matrix products: [`Linear`] with weights packed at build time, [`MatMul`] of two activations.
+//!
+//! f32 at AVX2: 6x16 tiles; one row (GEMV) takes 64 columns at once, which keeps up with the second-level cache.
+
+use super::arith::Arith;
+use super::tile::{Body, Epilogue, accumulate, cover, zeros};
+use crate::simd::{Op, Panel, Simd};
+
+/// Elements of the input that pass before the next panel: about half of a second-level cache.
+const BLOCK: usize = 1 << 16;
+
+/// `y[rows, columns] = clamp(leaky((x[rows, inner] · weights) * scale + bias + residual))`.
+///
+/// Weights lie in panels `[ceil(columns / WIDTH)][inner][WIDTH]`, zero-padded. Optional operands are empty slices. Sums
+/// are as [`super::tile`] says; `inner = 0` gives the epilogue of 0. NaN and infinity follow IEEE arithmetic, a NaN
+/// passes the clamp. If a slice is too short for the geometry, nothing is written.
+pub struct Linear<'a, K: Arith, P: Panel> {
+    /// `[rows][inner]`, rows `x_stride` apart.
+    pub x: &'a [K::X],
+    /// Panels.
+    pub weights: &'a [K::W],
+    /// `[columns]`, or empty.
+    pub bias: &'a [K::A],
+    /// `[columns]`: scale of quantized weights; else empty.
+    pub scale: &'a [K::A],
+    /// `[columns]`: zero point of quantized weights; else empty.
+    pub zero_point: &'a [K::A],
+    /// `[columns]`: factor of negative results, or empty.
+    pub slope: &'a [K::A],
+    /// Added before the activation; lies as `y` does. Or empty.
+    pub residual: &'a [K::Y],
+    /// The residual is what `y` holds.
+    pub in_place: bool,
+    /// `[rows][columns]`, rows `y_stride` apart.
+    pub y: &'a mut [K::Y],
+    /// Rows.
+    pub rows: usize,
+    /// Inner dimension.
+    pub inner: usize,
+    /// Columns.
+    pub columns: usize,
+    /// Distance of rows of `x`.
+    pub x_stride: usize,
+    /// Distance of rows of `y`.
+    pub y_stride: usize,
+    /// Least result.
+    pub low: K::A,
+    /// Greatest result.
+    pub high: K::A,
+    /// Panel width.
+    pub panel: P,
+}
+
+/// Elements that `rows` rows of `width`, `stride` apart, span; `None` on overflow.
+pub(crate) fn span(rows: usize, stride: usize, width: usize) -> Option<usize> {
+    match rows {
+        0 => Some(0),
+        _ => (rows - 1).checked_mul(stride)?.checked_add(width),
+    }
+}
+
+impl<K: Arith, P: Panel> Linear<'_, K, P> {
+    fn fits(&self) -> Option<()> {
+        let panels = self.columns.div_ceil(P::WIDTH);
+        let weights = panels.checked_mul(self.inner)?.checked_mul(P::WIDTH)?;
+        let y = span(self.rows, self.y_stride, self.columns)?;
+        let fits = self.x.len() >= span(self.rows, self.x_stride, self.inner)?
+            && self.weights.len() >= weights
+            && self.y.len() >= y
+            && self.epilogue().fits(self.columns, y);
+        fits.then_some(())
+    }
+
+    fn epilogue(&self) -> Epilogue<'_, K> {
+        Epilogue {
+            scale: self.scale,
+            zero_point: self.zero_point,
+            bias: self.bias,
+            slope: self.slope,
+            residual: self.residual,
+            in_place: self.in_place,
+            low: self.low,
+            high: self.high,
+        }
+    }
+}
+
+impl<K: Arith, P: Panel> Op for Linear<'_, K, P> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        s.outline(Product(self));
+    }
+}
+
+struct Product<'a, K: Arith, P: Panel>(Linear<'a, K, P>);
+
+impl<K: Arith, P: Panel> Op for Product<'_, K, P> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        let l = self.0;
+        if l.fits().is_none() {
+            return;
+        }
+        let mut rows = Rows::<K, P> {
+            x: l.x,
+            weights: P::rows(l.weights),
+            epilogue: Epilogue {
+                scale: l.scale,
+                zero_point: l.zero_point,
+                bias: l.bias,
+                slope: l.slope,
+                residual: l.residual,
+                in_place: l.in_place,
+                low: l.low,
+                high: l.high,
+            },
+            y: l.y,
+            inner: l.inner,
+            columns: l.columns,
+            x_stride: l.x_stride,
+            y_stride: l.y_stride,
+        };
+        cover::<S, P, _>(s, l.rows, l.columns.div_ceil(P::WIDTH), BLOCK / l.inner.max(1), &mut rows);
+    }
+}
+
+/// The tiles of one product.
+struct Rows<'a, K: Arith, P: Panel> {
+    x: &'a [K::X],
+    weights: &'a [P::Row<K::W>],
+    epilogue: Epilogue<'a, K>,
+    y: &'a mut [K::Y],
+    inner: usize,
+    columns: usize,
+    x_stride: usize,
+    y_stride: usize,
+}
+
+impl<K: Arith, P: Panel, S: Simd> Body<S> for Rows<'_, K, P> {
+    #[inline(always)]
+    fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
+        let mut x: [&[K::X]; ROWS] = [&[]; ROWS];
+        let mut offsets = [0; ROWS];
+        for i in 0..ROWS {
+            let at = (row + i) * self.x_stride;
+            x[i] = self.x.get(at..at + self.inner).unwrap_or(&[]);
+            offsets[i] = (row + i) * self.y_stride;
+        }
+        let mut w: [&[P::Row<K::W>]; PANELS] = [&[]; PANELS];
+        for (p, w) in w.iter_mut().enumerate() {
+            let at = (panel + p) * self.inner;
+            *w = self.weights.get(at..at + self.inner).unwrap_or(&[]);
+        }
+        let first = panel * P::WIDTH;
+        let zero_point = self.epilogue.zero_points::<S, P, PANELS>(s, first);
+        let mut sums = zeros::<K, S, P, ROWS, PANELS>(s);
+        accumulate::<K, S, P, ROWS, PANELS>(s, &mut sums, x, w, &zero_point);
+        self.epilogue.write::<S, P, ROWS, PANELS>(s, &sums, self.y, offsets, first, self.columns);
+    }
+}
+
+/// `y[i, j] = a[i, j] · b[i, j] + residual` for each of `batch[0] * batch[1]` pairs of matrices.
+///
+/// `b` has any strides (so a transposed one costs nothing more); each matrix is packed into panels in `scratch` first,
+/// once for all that share it. The sums are those of [`Linear`]. If a slice is too short, nothing is written.
+pub struct MatMul<'a, K: Arith<W = <K as Arith>::X>, P: Panel> {
+    /// Left operand; inner dim contiguous.
+    pub a: &'a [K::X],
+    /// Right operand.
+    pub b: &'a [K::X],
+    /// `[columns]`, or empty.
+    pub bias: &'a [K::A],
+    /// Lies as `y` does, or empty.
+    pub residual: &'a [K::Y],
+    /// The residual is what `y` holds.
+    pub in_place: bool,
+    /// Result; columns contiguous.
+    pub y: &'a mut [K::Y],
+    /// `ceil(columns / WIDTH) * WIDTH * inner` elements.
+    pub scratch: &'a mut [K::X],
+    /// Two batch dims (1 for fewer).
+    pub batch: [usize; 2],
+    /// Rows of `a` and `y`.
+    pub rows: usize,
+    /// Columns of `a`, rows of `b`.
+    pub inner: usize,
+    /// Columns of `b` and `y`.
+    pub columns: usize,
+    /// Strides of the batch dims and of rows of `a`.
+    pub a_strides: [usize; 3],
+    /// Strides of the batch dims, of the inner dim and of columns of `b`.
+    pub b_strides: [usize; 4],
+    /// Strides of the batch dims and of rows of `y`.
+    pub y_strides: [usize; 3],
+    /// Least result.
+    pub low: K::A,
+    /// Greatest result.
+    pub high: K::A,
+    /// Panel width.
+    pub panel: P,
+}
+
+impl<K: Arith<W = <K as Arith>::X>, P: Panel> MatMul<'_, K, P> {
+    fn fits(&self) -> Option<()> {
+        let outer = |strides: [usize; 2]| {
+            if self.batch.contains(&0) {
+                return None;
+            }
+            (self.batch[0] - 1).checked_mul(strides[0])?.checked_add((self.batch[1] - 1).checked_mul(strides[1])?)
+        };
+        let panels = self.columns.div_ceil(P::WIDTH);
+        let [a0, a1, ar] = self.a_strides;
+        let [b0, b1, bk, bn] = self.b_strides;
+        let [y0, y1, yr] = self.y_strides;
+        let y = outer([y0, y1])?.checked_add(span(self.rows, yr, self.columns)?)?;
+        let b_matrix = if self.columns == 0 { 0 } else { span(self.inner, bk, span(self.columns, bn, 1)?)? };
+        let fits = self.a.len() >= outer([a0, a1])?.checked_add(span(self.rows, ar, self.inner)?)?
+            && self.b.len() >= outer([b0, b1])?.checked_add(b_matrix)?
+            && self.scratch.len() >= panels.checked_mul(self.inner)?.checked_mul(P::WIDTH)?
+            && self.y.len() >= y
+            && (self.bias.is_empty() || self.bias.len() >= self.columns)
+            && (self.residual.is_empty() || self.residual.len() >= y);
+        fits.then_some(())
+    }
+
+    /// The matrix at `start` of `b` as panels in `scratch`.
+    #[inline(always)]
+    fn pack(&mut self, start: usize) {
+        let [_, _, bk, bn] = self.b_strides;
+        for (panel, to) in self.scratch.chunks_exact_mut((self.inner * P::WIDTH).max(1)).enumerate() {
+            let first = panel * P::WIDTH;
+            let Some(width) = self.columns.checked_sub(first) else { return };
+            let width = width.min(P::WIDTH);
+            if bn == 1 {
+                for (k, row) in to.chunks_exact_mut(P::WIDTH).enumerate() {
+                    let at = start + k * bk + first;
+                    let from = self.b.get(at..at + width).unwrap_or(&[]);
+                    let (head, tail) = row.split_at_mut_checked(width).unwrap_or((&mut [], &mut []));
+                    head.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
+                    tail.fill(K::X::default());
+                }
+            } else {
+                for lane in 0..P::WIDTH {
+                    let column = to.iter_mut().skip(lane).step_by(P::WIDTH);
+                    if lane < width {
+                        let from = super::tile::from(self.b, start + (first + lane) * bn);
+                        column.zip(from.iter().step_by(bk.max(1))).for_each(|(t, f)| *t = *f);
+                    } else {
+                        column.for_each(|t| *t = K::X::default());
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<K: Arith<W = <K as Arith>::X>, P: Panel> Op for MatMul<'_, K, P> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        s.outline(Products(self));
+    }
+}
+
+struct Products<'a, K: Arith<W = <K as Arith>::X>, P: Panel>(MatMul<'a, K, P>);
+
+impl<K: Arith<W = <K as Arith>::X>, P: Panel> Op for Products<'_, K, P> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        let mut m = self.0;
+        if m.fits().is_none() {
+            return;
+        }
+        let mut packed = None;
+        for index in 0..m.batch[0] * m.batch[1] {
+            let (i, j) = (index / m.batch[1].max(1), index % m.batch[1].max(1));
+            let at = |strides: &[usize]| i * strides.first().unwrap_or(&0) + j * strides.get(1).unwrap_or(&0);
+            let b = at(&m.b_strides);
+            if packed != Some(b) {
+                m.pack(b);
+                packed = Some(b);
+            }
+            let y = at(&m.y_strides);
+            let mut rows = Rows::<K, P> {
+                x: super::tile::from(m.a, at(&m.a_strides)),
+                weights: P::rows(m.scratch),
+                epilogue: Epilogue {
+                    scale: &[],
+                    zero_point: &[],
+                    bias: m.bias,
+                    slope: &[],
+                    residual: super::tile::from(m.residual, y),
+                    in_place: m.in_place,
+                    low: m.low,
+                    high: m.high,
+                },
+                y: m.y.get_mut(y..).unwrap_or(&mut []),
+                inner: m.inner,
+                columns: m.columns,
+                x_stride: m.a_strides[2],
+                y_stride: m.y_strides[2],
+            };
+            cover::<S, P, _>(s, m.rows, m.columns.div_ceil(P::WIDTH), BLOCK / m.inner.max(1), &mut rows);
+        }
+    }
+}

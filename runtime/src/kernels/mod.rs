@@ -1,0 +1,10 @@
+//! The algorithmic families: plain structs of slices and parameters implementing [`crate::Op`].
+//!
+//! Every kernel checks its slices once at entry; if one is too short for the stated geometry nothing is written. After
+//! that no path panics. Inner loops hold no index arithmetic that needs a check.
+
+pub mod arith;
+pub mod conv;
+pub mod matmul;
+pub mod pack;
+pub mod tile;

@@ -1,0 +1,231 @@
+//! The register tile: the inner loop and the epilogue that every matmul and convolution shares.
+//!
+//! A tile computes `ROWS` rows times `PANELS` weight panels with all sums in registers. Each output is one chain of
+//! `sum = x * w + sum` over the inner dimension in storage order, whatever the tile and the panel width: so at the
+//! portable level the bits do not depend on them. The rounding error of one output is at most
+//! `k * eps * sum(|x * w|)` (`eps` = 2^-24, one rounding per step with FMA, two without).
+//!
+//! An inner dimension is handed over in *runs* (one for a matmul, one per kernel row or tap for a convolution), as one
+//! slice per row: bounds are checked once per run, not per element.
+
+use super::arith::Arith;
+use crate::simd::{Num, Panel, Simd, Vector};
+
+/// The sums of a tile.
+pub type Sums<K, S, P, const ROWS: usize, const PANELS: usize> = [[<K as Arith>::V<S, P>; PANELS]; ROWS];
+
+/// All sums 0.
+#[inline(always)]
+pub fn zeros<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(s: S) -> Sums<K, S, P, ROWS, PANELS> {
+    [[K::V::<S, P>::splat(s, K::A::ZERO); PANELS]; ROWS]
+}
+
+/// Adds one run: `sums[i][p] += sum over k of rows[i][k] * (panels[p][k] - zero_point[p])`. The length of a run is that
+/// of the first panel; shorter rows or panels are a caller's fault and leave the sums as they are.
+#[inline(always)]
+pub fn accumulate<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
+    s: S,
+    sums: &mut Sums<K, S, P, ROWS, PANELS>,
+    rows: [&[K::X]; ROWS],
+    panels: [&[P::Row<K::W>]; PANELS],
+    zero_point: &[K::V<S, P>; PANELS],
+) {
+    let run = panels[0].len();
+    // Equal lengths, spelled so that the compiler sees them: no check is left in the loop.
+    let mut x: [&[K::X]; ROWS] = [&[]; ROWS];
+    for i in 0..ROWS {
+        let Some(row) = rows[i].get(..run) else { return };
+        x[i] = row;
+    }
+    let mut w: [&[P::Row<K::W>]; PANELS] = [&[]; PANELS];
+    for p in 0..PANELS {
+        let Some(panel) = panels[p].get(..run) else { return };
+        w[p] = panel;
+    }
+    let mut local = *sums;
+    for k in 0..run {
+        let mut row = *zero_point;
+        for p in 0..PANELS {
+            let stored = K::weights::<S, P>(s, &w[p][k]);
+            row[p] = if K::QUANTIZED { stored.sub(s, zero_point[p]) } else { stored };
+        }
+        for i in 0..ROWS {
+            let value = K::V::<S, P>::splat(s, K::input(x[i][k]));
+            for p in 0..PANELS {
+                local[i][p] = value.mul_add(s, row[p], local[i][p]);
+            }
+        }
+    }
+    *sums = local;
+}
+
+/// What happens to a sum before it is written: `clamp(leaky(sum * scale + bias + residual))`. Per-channel slices are
+/// indexed by output channel; an empty one is left out.
+#[derive(Clone, Copy)]
+pub struct Epilogue<'a, K: Arith> {
+    /// Factor, quantized weights only.
+    pub scale: &'a [K::A],
+    /// Zero point of the weights, quantized weights only.
+    pub zero_point: &'a [K::A],
+    /// Added.
+    pub bias: &'a [K::A],
+    /// Factor of negative values.
+    pub slope: &'a [K::A],
+    /// Added; lies as the output does.
+    pub residual: &'a [K::Y],
+    /// The residual is what the output holds on entry.
+    pub in_place: bool,
+    /// Least result; NaN stays NaN.
+    pub low: K::A,
+    /// Greatest result.
+    pub high: K::A,
+}
+
+impl<K: Arith> Epilogue<'_, K> {
+    /// Whether every slice covers `channels`, and the residual `elements`.
+    pub fn fits(&self, channels: usize, elements: usize) -> bool {
+        let per_channel = |slice: &[K::A]| slice.is_empty() || slice.len() >= channels;
+        per_channel(self.scale)
+            && per_channel(self.zero_point)
+            && per_channel(self.bias)
+            && per_channel(self.slope)
+            && (self.residual.is_empty() || self.residual.len() >= elements)
+    }
+
+    /// The zero points of panels that start at these channels.
+    #[inline(always)]
+    pub fn zero_points<S: Simd, P: Panel, const PANELS: usize>(&self, s: S, first: usize) -> [K::V<S, P>; PANELS] {
+        let mut out = [K::V::<S, P>::splat(s, K::A::ZERO); PANELS];
+        if K::QUANTIZED {
+            for (p, out) in out.iter_mut().enumerate() {
+                *out = Vector::load(s, from(self.zero_point, first + p * P::WIDTH));
+            }
+        }
+        out
+    }
+
+    /// Finishes the sums and writes them: row `i` at `offsets[i]`, channels `first..end`.
+    #[inline(always)]
+    pub fn write<S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
+        &self,
+        s: S,
+        sums: &Sums<K, S, P, ROWS, PANELS>,
+        y: &mut [K::Y],
+        offsets: [usize; ROWS],
+        first: usize,
+        end: usize,
+    ) {
+        let low = K::V::<S, P>::splat(s, self.low);
+        let high = K::V::<S, P>::splat(s, self.high);
+        for p in 0..PANELS {
+            let channel = first + p * P::WIDTH;
+            let width = end.saturating_sub(channel).min(P::WIDTH);
+            let bias = K::V::<S, P>::load(s, from(self.bias, channel));
+            let scale = K::V::<S, P>::load(s, from(self.scale, channel));
+            let slope = K::V::<S, P>::load(s, from(self.slope, channel));
+            for i in 0..ROWS {
+                let mut v = sums[i][p];
+                let at = offsets[i] + channel;
+                if K::QUANTIZED {
+                    v = v.mul(s, scale);
+                }
+                if !self.bias.is_empty() {
+                    v = v.add(s, bias);
+                }
+                if !self.residual.is_empty() {
+                    v = v.add(s, K::read::<S, P>(s, self.residual.get(at..at + width).unwrap_or(&[])));
+                }
+                let Some(out) = y.get_mut(at..at + width) else { continue };
+                if self.in_place {
+                    v = v.add(s, K::read::<S, P>(s, out));
+                }
+                if !self.slope.is_empty() {
+                    v = v.leaky(s, slope);
+                }
+                K::write::<S, P>(s, v.clamp(s, low, high), out);
+            }
+        }
+    }
+}
+
+/// A tile of any shape, for [`cover`].
+pub trait Body<S: Simd> {
+    /// Computes rows `row..row + ROWS` of panels `panel..panel + PANELS`.
+    fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize);
+}
+
+/// Splits `rows` × `panels` into tiles of nearly equal height. Panels are the outer loop, so that a panel stays in the
+/// first cache while all rows pass; `block` bounds the rows that pass before the next panel, so that they stay in the
+/// second. One to three rows alone take several panels at once: that many chains are needed to hide the latency.
+#[inline(always)]
+pub fn cover<S: Simd, P: Panel, B: Body<S>>(s: S, rows: usize, panels: usize, block: usize, body: &mut B) {
+    let wide = P::tile_rows::<S>() >= 6;
+    if wide && rows < 4 {
+        return match rows {
+            0 => {}
+            1 => few::<S, B, 1, 4>(s, panels, body),
+            2 => few::<S, B, 2, 3>(s, panels, body),
+            _ => few::<S, B, 3, 2>(s, panels, body),
+        };
+    }
+    if P::WIDTH == 4 && rows == 1 {
+        return few::<S, B, 1, 3>(s, panels, body);
+    }
+    let block = block.max(1);
+    let mut start = 0;
+    while start < rows {
+        let end = rows.min(start.saturating_add(block));
+        for panel in 0..panels {
+            column::<S, P, B>(s, start, end, panel, body);
+        }
+        start = end;
+    }
+}
+
+/// All panels of `ROWS` rows, `PANELS` at a time.
+#[inline(always)]
+fn few<S: Simd, B: Body<S>, const ROWS: usize, const PANELS: usize>(s: S, panels: usize, body: &mut B) {
+    let mut panel = 0;
+    while panel + PANELS <= panels {
+        body.tile::<ROWS, PANELS>(s, 0, panel);
+        panel += PANELS;
+    }
+    while panel < panels {
+        body.tile::<ROWS, 1>(s, 0, panel);
+        panel += 1;
+    }
+}
+
+/// Rows `start..end` of one panel.
+#[inline(always)]
+fn column<S: Simd, P: Panel, B: Body<S>>(s: S, start: usize, end: usize, panel: usize, body: &mut B) {
+    let most = P::tile_rows::<S>();
+    let mut row = start;
+    let mut tiles = (end - start).div_ceil(most);
+    while row < end {
+        // The rest divided evenly among the tiles left: no thin tile at the end.
+        let height = if tiles > 1 { (end - row).div_ceil(tiles) } else { end - row };
+        tiles = tiles.saturating_sub(1);
+        let done = match height {
+            6.. if most >= 6 => height_of::<S, B, 6>(s, row, panel, body),
+            5 if most >= 5 => height_of::<S, B, 5>(s, row, panel, body),
+            4 if most >= 4 => height_of::<S, B, 4>(s, row, panel, body),
+            3 if most >= 3 => height_of::<S, B, 3>(s, row, panel, body),
+            2.. => height_of::<S, B, 2>(s, row, panel, body),
+            _ => height_of::<S, B, 1>(s, row, panel, body),
+        };
+        row += done;
+    }
+}
+
+#[inline(always)]
+fn height_of<S: Simd, B: Body<S>, const ROWS: usize>(s: S, row: usize, panel: usize, body: &mut B) -> usize {
+    body.tile::<ROWS, 1>(s, row, panel);
+    ROWS
+}
+
+/// Tail of a slice; empty beyond its end.
+#[inline(always)]
+pub fn from<T>(slice: &[T], start: usize) -> &[T] {
+    slice.get(start..).unwrap_or(&[])
+}

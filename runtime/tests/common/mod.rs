@@ -1,0 +1,52 @@
+//! What the kernel suites share: levels, deterministic values, comparison.
+#![allow(dead_code)]
+
+use exported_runtime::Level;
+
+/// Every level of this CPU.
+pub fn levels() -> Vec<Level> {
+    let mut all = vec![Level::Portable];
+    if Level::detect() != Level::Portable {
+        all.push(Level::detect());
+    }
+    all
+}
+
+/// A small generator, so that failures repeat.
+pub struct Values(u64);
+
+impl Values {
+    pub fn new(seed: u64) -> Self {
+        Values(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// In -1..1.
+    pub fn f32(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    pub fn vec(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.f32()).collect()
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() >> 20) as usize % bound
+    }
+}
+
+/// Equal up to `tolerance` absolute and relative; NaN equals NaN.
+pub fn assert_close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: length");
+    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+        let f = f64::from(*f);
+        let close = (f - e).abs() <= tolerance * (1.0 + e.abs()) || f == *e || f.is_nan() && e.is_nan();
+        assert!(close, "{what}: element {i} is {f}, expected {e}");
+    }
+}

@@ -1,0 +1,312 @@
+//! Convolutions against sums in f64, at every level.
+
+mod common;
+
+use common::{Values, assert_close, levels};
+use exported_runtime::kernels::arith::{F32, Plain};
+use exported_runtime::kernels::conv::{Conv, ConvTranspose, scratch_len};
+use exported_runtime::kernels::pack::{panels, panels_len};
+use exported_runtime::{Level, N4, N16, Panel, dispatch};
+
+const INF: f32 = f32::INFINITY;
+
+#[derive(Clone, Debug)]
+struct Case {
+    batch: usize,
+    groups: usize,
+    channels: usize,
+    columns: usize,
+    size: [usize; 3],
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    dilation: [usize; 3],
+    padding: [(usize, usize); 3],
+    output_padding: [usize; 3],
+    gather: bool,
+    channels_first: bool,
+    gap: usize,
+}
+
+const PLAIN: Case = Case {
+    batch: 1,
+    groups: 1,
+    channels: 3,
+    columns: 5,
+    size: [1, 6, 7],
+    kernel: [1, 3, 3],
+    stride: [1; 3],
+    dilation: [1; 3],
+    padding: [(0, 0), (1, 1), (1, 1)],
+    output_padding: [0; 3],
+    gather: false,
+    channels_first: false,
+    gap: 0,
+};
+
+impl Case {
+    fn out(&self, transposed: bool) -> [usize; 3] {
+        std::array::from_fn(|d| {
+            let reach = self.dilation[d] * (self.kernel[d] - 1) + 1;
+            let (before, after) = self.padding[d];
+            if transposed {
+                (self.size[d] - 1) * self.stride[d] + reach + self.output_padding[d] - before - after
+            } else {
+                (self.size[d] + before + after - reach) / self.stride[d] + 1
+            }
+        })
+    }
+
+    fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    fn x_strides(&self) -> [usize; 5] {
+        let [d, h, w] = self.size;
+        let c = self.groups * self.channels;
+        if self.channels_first {
+            [c * d * h * w, h * w, w, 1, d * h * w]
+        } else {
+            let pixel = c + self.gap;
+            [d * h * w * pixel, h * w * pixel, w * pixel, pixel, 1]
+        }
+    }
+}
+
+fn index(at: [usize; 3], size: [usize; 3]) -> usize {
+    (at[0] * size[1] + at[1]) * size[2] + at[2]
+}
+
+fn unravel(i: usize, size: [usize; 3]) -> [usize; 3] {
+    [i / (size[1] * size[2]), i / size[2] % size[1], i % size[2]]
+}
+
+/// Weight `[group][column][channel][tap]`, both kinds; result `[batch][out pixels][groups * columns]`.
+fn reference(case: &Case, transposed: bool, x: &[f32], w: &[f32], bias: &[f32]) -> Vec<f64> {
+    let (out, xs, taps) = (case.out(transposed), case.x_strides(), case.taps());
+    let (pixels, width) = (out.iter().product::<usize>(), case.groups * case.columns);
+    let mut y: Vec<f64> = (0..case.batch * pixels * width).map(|i| f64::from(bias[i % width])).collect();
+    let (small, inputs) = (if transposed { case.size } else { out }, case.size.iter().product::<usize>());
+    for n in 0..case.batch {
+        for q in 0..(if transposed { inputs } else { pixels }) {
+            let at = unravel(q, small);
+            for t in 0..taps {
+                let k = unravel(t, case.kernel);
+                let there: [isize; 3] = std::array::from_fn(|d| {
+                    (at[d] * case.stride[d] + k[d] * case.dilation[d]) as isize - case.padding[d].0 as isize
+                });
+                let big = if transposed { out } else { case.size };
+                if (0..3).any(|d| there[d] < 0 || there[d] >= big[d] as isize) {
+                    continue;
+                }
+                let there = there.map(|v| v as usize);
+                let (input, output) = if transposed { (at, there) } else { (there, at) };
+                for g in 0..case.groups {
+                    for o in 0..case.columns {
+                        for c in 0..case.channels {
+                            let from = n * xs[0] + (0..3).map(|d| input[d] * xs[d + 1]).sum::<usize>();
+                            let weight = w[((g * case.columns + o) * case.channels + c) * taps + t];
+                            y[(n * pixels + index(output, out)) * width + g * case.columns + o] +=
+                                f64::from(x[from + (g * case.channels + c) * xs[4]]) * f64::from(weight);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    y
+}
+
+fn pack<P: Panel>(case: &Case, w: &[f32]) -> Vec<f32> {
+    let (taps, inner) = (case.taps(), case.taps() * case.channels);
+    let mut to = vec![];
+    for g in 0..case.groups {
+        let mut part = vec![0.0; panels_len(P::WIDTH, inner, case.columns)];
+        let at = |k: usize, o: usize| {
+            w[((g * case.columns + o) * case.channels + k % case.channels) * taps + k / case.channels]
+        };
+        panels(P::WIDTH, inner, case.columns, at, &mut part);
+        to.extend(part);
+    }
+    to
+}
+
+fn check<P: Panel>(case: &Case, transposed: bool, level: Level, panel: P) {
+    let mut v = Values::new(11);
+    let xs = case.x_strides();
+    let x = v.vec(xs[0] * case.batch);
+    let outputs = case.groups * case.columns;
+    let w = v.vec(outputs * case.channels * case.taps());
+    let bias = v.vec(outputs);
+    let out = case.out(transposed);
+    let pixels = case.batch * out.iter().product::<usize>();
+    let stride = outputs + case.gap;
+    let mut y = v.vec(pixels * stride);
+    let mut expected: Vec<f64> = y.iter().map(|v| f64::from(*v)).collect();
+    for (pixel, row) in reference(case, transposed, &x, &w, &bias).chunks(outputs).enumerate() {
+        for (o, value) in row.iter().enumerate() {
+            // In place: what `y` held is the residual; then a clamp.
+            let e = &mut expected[pixel * stride + o];
+            *e = (*e + value).max(-0.5);
+        }
+    }
+    let weights = pack::<P>(case, &w);
+    let mut scratch = vec![f32::NAN; if case.gather { scratch_len(P::WIDTH, case.taps() * case.channels) } else { 0 }];
+    let y_strides = [out.iter().product::<usize>() * stride, out[1] * out[2] * stride, out[2] * stride, stride];
+    let padding = case.padding.map(|p| p.0);
+    let Case { batch, groups, channels, columns, size, kernel, dilation, .. } = case.clone();
+    if transposed {
+        let op = ConvTranspose::<F32, P> {
+            x: &x,
+            weights: &weights,
+            bias: &bias,
+            slope: &[],
+            residual: &[],
+            in_place: true,
+            y: &mut y,
+            batch,
+            groups,
+            channels,
+            columns,
+            size,
+            out,
+            kernel,
+            stride: case.stride,
+            dilation,
+            padding,
+            x_strides: xs,
+            y_strides,
+            low: -0.5,
+            high: INF,
+            panel,
+        };
+        dispatch(level, op);
+    } else {
+        let op = Conv::<F32, P> {
+            x: &x,
+            weights: &weights,
+            bias: &bias,
+            scale: &[],
+            zero_point: &[],
+            slope: &[],
+            residual: &[],
+            in_place: true,
+            y: &mut y,
+            scratch: &mut scratch,
+            batch,
+            groups,
+            channels,
+            columns,
+            size,
+            out,
+            kernel,
+            stride: case.stride,
+            dilation,
+            padding,
+            x_strides: xs,
+            y_strides,
+            low: -0.5,
+            high: INF,
+            panel,
+        };
+        dispatch(level, op);
+    }
+    assert_close(&y, &expected, 2e-5, &format!("{case:?} transposed {transposed} {level:?} {}", P::WIDTH));
+}
+
+fn random(v: &mut Values) -> Case {
+    let spatial = 1 + v.below(3);
+    let mut case = Case {
+        batch: 1 + v.below(2),
+        groups: 1 + v.below(3),
+        channels: [1, 2, 3, 4, 8, 17, 130][v.below(7)],
+        columns: [1, 3, 4, 16, 21, 33][v.below(6)],
+        gap: v.below(2) * 3,
+        gather: v.below(2) == 0,
+        ..PLAIN
+    };
+    case.channels_first = case.gather && v.below(2) == 0;
+    for d in 0..3 {
+        let used = d + spatial >= 3;
+        let kernel = if used { 1 + v.below(4) } else { 1 };
+        case.kernel[d] = kernel;
+        case.dilation[d] = if used { 1 + v.below(3) } else { 1 };
+        case.stride[d] = if used { 1 + v.below(3) } else { 1 };
+        case.padding[d] = if used { (v.below(kernel), v.below(kernel)) } else { (0, 0) };
+        case.output_padding[d] = if used { v.below(case.stride[d]) } else { 0 };
+        let reach = case.dilation[d] * (kernel - 1) + 1;
+        case.size[d] = if used { reach + v.below(if spatial == 3 { 3 } else { 8 }) } else { 1 };
+    }
+    case
+}
+
+#[test]
+fn plain_convolution() {
+    for level in levels() {
+        check(&PLAIN, false, level, N16);
+        check(&PLAIN, false, level, N4);
+    }
+}
+
+#[test]
+fn any_parameters() {
+    let mut v = Values::new(1);
+    for _ in 0..200 {
+        let case = random(&mut v);
+        for level in levels() {
+            check(&case, false, level, N16);
+            check(&case, false, level, N4);
+        }
+    }
+}
+
+#[test]
+fn transposed_with_any_parameters() {
+    let mut v = Values::new(2);
+    for _ in 0..200 {
+        let mut case = Case { gather: false, channels_first: false, ..random(&mut v) };
+        for d in 0..3 {
+            // A transposed output must not be empty, and padding is one number there.
+            let full = (case.size[d] - 1) * case.stride[d] + case.dilation[d] * (case.kernel[d] - 1);
+            let pad = case.padding[d].0.min(full / 2);
+            case.padding[d] = (pad, pad);
+        }
+        for level in levels() {
+            check(&case, true, level, N16);
+            check(&case, true, level, N4);
+        }
+    }
+}
+
+#[test]
+fn integers_wrap() {
+    let mut y = [0i8; 2];
+    let op = Conv::<Plain<i8>, N4> {
+        x: &[100, 50, 3],
+        weights: &[2, 0, 0, 0, 1, 0, 0, 0],
+        bias: &[],
+        scale: &[],
+        zero_point: &[],
+        slope: &[],
+        residual: &[],
+        in_place: false,
+        y: &mut y,
+        scratch: &mut [],
+        batch: 1,
+        groups: 1,
+        channels: 1,
+        columns: 1,
+        size: [1, 1, 3],
+        out: [1, 1, 2],
+        kernel: [1, 1, 2],
+        stride: [1; 3],
+        dilation: [1; 3],
+        padding: [0; 3],
+        x_strides: [3, 3, 3, 1, 1],
+        y_strides: [2, 2, 2, 1],
+        low: i8::MIN,
+        high: i8::MAX,
+        panel: N4,
+    };
+    dispatch(Level::Portable, op);
+    assert_eq!(y, [250u8 as i8, 103]);
+}
