@@ -4,6 +4,9 @@ use crate::diag::Diagnostic;
 use crate::schema::ScalarType;
 use std::borrow::Cow;
 
+/// torch's own bound on dims.
+const MAX_RANK: usize = 64;
+
 /// A weight or constant. Its elements stand in the file as torch left them: [`Tensor::bytes`] gives them in logical order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor<'a> {
@@ -40,6 +43,14 @@ impl<'a> Tensor<'a> {
         big_endian: bool,
         is_param: bool,
     ) -> Result<Self, Diagnostic> {
+        let rank = identity.shape.len();
+        if rank != identity.strides.len() || rank > MAX_RANK {
+            let strides = identity.strides.len();
+            return Err(Diagnostic::damaged(format!("{rank} sizes (at most {MAX_RANK}) and {strides} strides")));
+        }
+        if identity.dtype.size() == 0 {
+            return Err(Diagnostic::damaged("an unknown element type"));
+        }
         let extent = extent(&identity).ok_or_else(|| {
             Diagnostic::damaged(format!(
                 "sizes {:?}, strides {:?} and offset {} overflow",
@@ -165,7 +176,7 @@ mod tests {
         assert_eq!(values(window(&[3, 2], &[1, 3], 0), &storage, false), [0, 3, 1, 4, 2, 5]);
         assert_eq!(values(window(&[2, 2], &[0, 1], 4), &storage, false), [4, 5, 4, 5]);
         assert_eq!(values(window(&[], &[], 7), &storage, false), [7]);
-        assert_eq!(values(window(&[3, 0], &[1, 1], 999), &storage, false), []);
+        assert_eq!(values(window(&[3, 0], &[1, 1], 999), &storage, false), [0; 0]);
         assert_eq!(values(window(&[3], &[2], 0), &storage, false), [0, 2, 4]);
         let big: Vec<u8> = (0..12i16).flat_map(i16::to_be_bytes).collect();
         assert_eq!(values(window(&[2, 2], &[1, 2], 0), &big, true), [0, 2, 1, 3]);
@@ -184,6 +195,9 @@ mod tests {
             window(&[3], &[usize::MAX / 2 + 1], 0),
             window(&[1], &[1], usize::MAX),
             window(&[0], &[1], usize::MAX),
+            window(&[1, 1], &[1], 0),
+            window(&[1; 65], &[1; 65], 0),
+            Identity { dtype: ScalarType::Unknown, ..window(&[], &[], 0) },
         ] {
             assert!(Tensor::new(identity.clone(), &storage, false, false).is_err(), "{identity:?}");
         }

@@ -3,10 +3,18 @@
 //! Takes the program text of an [`Archive`](crate::archive::Archive), gives a [`Program`]. Differences between the torch
 //! versions (absent keys, bare `Infinity`, `as_int: true`) end here; meaning begins in [`import`](crate::import).
 
+mod decode;
 mod enums;
+mod json;
+mod parse;
 mod program;
+#[cfg(test)]
+mod tests;
 mod tree;
+mod unions;
 
 pub use enums::{Device, Layout, MemoryFormat, ScalarType};
+pub use parse::parse;
+pub(crate) use parse::{Payload, parse_payloads};
 pub use program::*;
 pub use tree::{Key, TreeSpec};
