@@ -12,7 +12,10 @@ pub mod import;
 pub mod ir;
 pub mod lower;
 pub mod ops;
+pub mod options;
 pub mod passes;
 pub mod plan;
 pub mod schema;
 pub mod sym;
+
+pub use options::Options;

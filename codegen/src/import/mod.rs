@@ -1,1 +1,398 @@
-//! To be written.
+//! From the mirror of the archive to the graph: names become values, operators the primitive operations of the IR,
+//! in-place writes and views a functional program.
+//!
+//! Takes a [`Program`] and the tensors of its [`Archive`]; gives a [`Graph`]. The decision a reader would question:
+//! aliasing is resolved here and nowhere later. Every tensor name is a chain of views over a *base*; a write through any
+//! name makes a new value of its base, and names are read by replaying their chain on the base's current value
+//! ([`alias`]). What the archive recorded about shapes and dtypes is compared with our own inference at every node; a
+//! difference is a fault, whoever is right.
+
+mod alias;
+mod call;
+mod origin;
+mod scalar;
+mod signature;
+
+pub use call::{Arg, Call, Number, Operand};
+pub use origin::origin;
+
+use crate::archive::Archive;
+use crate::diag::{Diagnostic, Errors, Origin};
+use crate::ir::{Graph, Guard, TensorType, ValueId};
+use crate::ops::{self, Alias, Out, Schema};
+use crate::schema::{self, Argument, Layout, NameOr, Program, TensorMeta};
+use crate::sym::{self, Expr, Interval};
+use alias::{Names, Tensor};
+use std::collections::{BTreeMap, HashMap};
+
+/// Imports a program.
+///
+/// # Errors
+/// Every operator without a row, every argument that cannot be honoured, every contradiction: all that can be found.
+pub fn import(program: &Program, archive: &Archive<'_>) -> Result<Graph, Errors> {
+    let mut importer = Importer {
+        program,
+        archive,
+        graph: Graph::default(),
+        names: Names::default(),
+        scalars: HashMap::new(),
+        errors: Errors::default(),
+    };
+    importer.ranges();
+    importer.inputs();
+    for node in &program.graph_module.graph.nodes {
+        importer.node(node);
+    }
+    importer.guards();
+    if importer.errors.0.is_empty() {
+        importer.outputs();
+    }
+    importer.errors.into_result(importer.graph)
+}
+
+struct Importer<'a> {
+    program: &'a Program,
+    archive: &'a Archive<'a>,
+    graph: Graph,
+    /// Tensors by name.
+    names: Names,
+    /// Symbolic and plain scalars by name.
+    scalars: HashMap<&'a str, Number>,
+    errors: Errors,
+}
+
+type Result_<T> = Result<T, Diagnostic>;
+
+impl<'a> Importer<'a> {
+    /// Bounds of symbols; entries for compound expressions restate what follows from them or narrow a check.
+    fn ranges(&mut self) {
+        for (text, bounds) in &self.program.range_constraints {
+            match sym::parse(text) {
+                Ok(Expr::Symbol(symbol)) => {
+                    self.graph.ranges.0.insert(symbol, Interval { min: bounds.min_val, max: bounds.max_val });
+                }
+                Ok(expr) => {
+                    let interval = Interval { min: bounds.min_val, max: bounds.max_val };
+                    self.graph.derived_ranges.push((expr, interval));
+                }
+                Err(fault) => self.errors.push(Diagnostic::damaged(format!("range of `{text}`: {fault}"))),
+            }
+        }
+    }
+
+    fn node(&mut self, node: &'a schema::Node) {
+        let origin = origin(node);
+        self.names.origin = origin.clone();
+        let done = match scalar::is_scalar(&origin.target) {
+            true => self.scalar_node(node, &origin),
+            false => self.tensor_node(node, &origin),
+        };
+        if let Err(fault) = done {
+            self.errors.push(if fault.origin.is_some() { fault } else { fault.at(&origin) });
+            self.bind_recorded(node);
+        }
+    }
+
+    /// After a fault: gives the node's results the types the archive recorded, so that later faults are found, too.
+    fn bind_recorded(&mut self, node: &'a schema::Node) {
+        for name in node.outputs.iter().flat_map(Argument::names) {
+            if let Some(ty) = self.recorded(name) {
+                let value = self.graph.add_value(name, ty);
+                self.names.define(name, value);
+            } else {
+                self.scalars.insert(name, Number::Int(Expr::symbol(name)));
+            }
+        }
+    }
+
+    /// The type the archive recorded for a tensor name, as far as it can be read.
+    fn recorded(&self, name: &str) -> Option<TensorType> {
+        let meta = self.program.graph_module.graph.tensor_values.get(name)?;
+        tensor_type(meta).ok()
+    }
+
+    /// Runs the operator's rule, writes results of in-place operators back and binds names.
+    fn tensor_node(&mut self, node: &'a schema::Node, origin: &Origin) -> Result_<()> {
+        if let Some(reason) = refusal(&origin.target) {
+            return Err(reason);
+        }
+        let Some(schema) = Schema::find(&origin.target) else {
+            return Err(Diagnostic::unsupported(format!("no schema for operator `{}`", origin.target)));
+        };
+        let written: Vec<&str> = schema.arguments.iter().filter(|a| a.alias == Alias::Write).map(|a| a.name).collect();
+        let functional = functional_target(&origin.target);
+        let row = ops::find(&origin.target).or_else(|| if written.is_empty() { None } else { ops::find(&functional) });
+        let Some(row) = row else {
+            return Err(unsupported_operator(&origin.target));
+        };
+        let row_schema = if row.target == origin.target {
+            schema.clone()
+        } else {
+            Schema::find(row.target).unwrap_or(schema.clone())
+        };
+        let arguments = self.arguments(node, &row_schema)?;
+        let label = node.label();
+        let mut call = Call { graph: &mut self.graph, origin, schema: &row_schema, arguments, name: label };
+        let outs = (row.rule)(&mut call)?;
+        if written.is_empty() {
+            return self.bind(node, &schema, outs, origin);
+        }
+        self.write_back(node, &schema, written[0], outs)
+    }
+
+    /// An in-place operator: its first result becomes the new value of the written argument.
+    fn write_back(&mut self, node: &'a schema::Node, schema: &Schema, argument: &str, outs: Vec<Out>) -> Result_<()> {
+        let target = match node.arg(argument).or_else(|| node.inputs.first().map(|i| &i.arg)) {
+            Some(Argument::Tensor(name)) => name.as_str(),
+            _ => {
+                return Err(Diagnostic::damaged(format!("argument `{argument}` of an in-place operator is no tensor")));
+            }
+        };
+        let Some(Out::Tensor(result)) = outs.first().cloned() else {
+            return Err(Diagnostic::bug(format!("the row of `{}` gives no tensor to write", schema.target)));
+        };
+        self.names.write(&mut self.graph, target, result)?;
+        for output in &node.outputs {
+            for name in output.names() {
+                self.names.alias(name, target)?;
+                self.check_recorded(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Binds result names. A result of a view operator aliases the argument it is a view of.
+    fn bind(&mut self, node: &'a schema::Node, schema: &Schema, outs: Vec<Out>, origin: &Origin) -> Result_<()> {
+        let mut flat = Vec::new();
+        for out in outs {
+            match out {
+                Out::Tensor(v) => flat.push(Some(v)),
+                Out::Tensors(l) => flat.extend(l.into_iter().map(Some)),
+                Out::None => flat.push(None),
+            }
+        }
+        let names: Vec<Option<&'a str>> = node.outputs.iter().flat_map(output_names).collect();
+        if names.len() != flat.len() && !names.is_empty() {
+            let message = format!("the archive names {} results, `{}` has {}", names.len(), origin.target, flat.len());
+            return Err(Diagnostic::damaged(message));
+        }
+        let source = self.aliased_argument(node, schema);
+        for (name, value) in names.into_iter().zip(flat) {
+            let (Some(name), Some(value)) = (name, value) else { continue };
+            match &source {
+                Some(source) => self.names.define_view(&self.graph, name, value, source),
+                None => self.names.define(name, value),
+            }
+            self.check_recorded(name)?;
+        }
+        Ok(())
+    }
+
+    /// The argument whose storage the results share: that of a view operator, or of one that copies only when it must.
+    fn aliased_argument(&self, node: &'a schema::Node, schema: &Schema) -> Option<Tensor> {
+        let viewed = schema.arguments.iter().find(|a| a.alias == Alias::View);
+        let argument = match viewed {
+            Some(argument) => argument.name,
+            None if schema.has_tag("maybe_aliasing_or_mutating") => schema.arguments.first()?.name,
+            None => return None,
+        };
+        match node.arg(argument)? {
+            Argument::Tensor(name) => self.names.get(name).cloned(),
+            _ => None,
+        }
+    }
+
+    /// Arguments by schema name, defaults filled in. Unnamed extra arguments are refused.
+    fn arguments(&mut self, node: &'a schema::Node, schema: &Schema) -> Result_<BTreeMap<String, Arg>> {
+        let mut arguments = BTreeMap::new();
+        for (position, input) in node.inputs.iter().enumerate() {
+            // An in-place form may name its tensor differently from the functional one: fall back on the position.
+            let known = schema.argument(&input.name).or_else(|| schema.arguments.get(position));
+            let Some(known) = known else {
+                return Err(Diagnostic::damaged(format!("`{}` has no argument `{}`", schema.target, input.name)));
+            };
+            arguments.insert(known.name.to_string(), self.argument(&input.name, &input.arg)?);
+        }
+        for argument in &schema.arguments {
+            match (&argument.default, arguments.contains_key(argument.name)) {
+                (_, true) => {}
+                (Some(default), false) => {
+                    arguments.insert(argument.name.to_string(), self.argument(argument.name, default)?);
+                }
+                (None, false) => {
+                    return Err(Diagnostic::damaged(format!(
+                        "argument `{}` is missing and has no default",
+                        argument.name
+                    )));
+                }
+            }
+        }
+        Ok(arguments)
+    }
+
+    fn argument(&mut self, name: &str, argument: &Argument) -> Result_<Arg> {
+        Ok(match argument {
+            Argument::None | Argument::OptionalTensor(None) => Arg::None,
+            Argument::Tensor(t) | Argument::OptionalTensor(Some(t)) => Arg::Tensor(self.tensor(t)?),
+            Argument::Tensors(l) => Arg::Tensors(l.iter().map(|t| self.tensor(t).map(Some)).collect::<Result_<_>>()?),
+            Argument::OptionalTensors(l) => {
+                let read = |t: &Option<String>| t.as_ref().map(|t| self.tensor(t)).transpose();
+                Arg::Tensors(l.iter().map(read).collect::<Result_<_>>()?)
+            }
+            Argument::Int(v) => Arg::Number(Number::Int(Expr::Int(*v))),
+            Argument::Float(v) => Arg::Number(Number::Float(*v)),
+            Argument::Bool(v) => Arg::Number(Number::Bool(Expr::Bool(*v))),
+            Argument::SymInt(NameOr::Value(v)) => Arg::Number(Number::Int(Expr::Int(*v))),
+            Argument::SymFloat(NameOr::Value(v)) => Arg::Number(Number::Float(*v)),
+            Argument::SymBool(NameOr::Value(v)) => Arg::Number(Number::Bool(Expr::Bool(*v))),
+            Argument::SymInt(NameOr::Name(n))
+            | Argument::SymFloat(NameOr::Name(n))
+            | Argument::SymBool(NameOr::Name(n)) => Arg::Number(self.scalar(n)?),
+            Argument::Ints(l) => Arg::Ints(l.iter().map(|&v| Expr::Int(v)).collect()),
+            Argument::SymInts(l) => Arg::Ints(l.iter().map(|s| self.sym_int(s)).collect::<Result_<_>>()?),
+            Argument::Floats(l) => Arg::Floats(l.clone()),
+            Argument::Bools(l) => Arg::Bools(l.clone()),
+            Argument::String(s) => Arg::Str(s.clone()),
+            Argument::ScalarType(t) => match t.to_dtype() {
+                Some(dtype) => Arg::Dtype(dtype),
+                None => return Err(Diagnostic::unsupported(format!("dtype `{}` in argument `{name}`", t.name()))),
+            },
+            Argument::Device(device) if device.kind == "cpu" => Arg::Ignored,
+            Argument::Device(device) => {
+                return Err(Diagnostic::unsupported(format!("device `{}` in argument `{name}`", device.kind))
+                    .help("move the program with `torch.export.passes.move_to_device_pass(ep, \"cpu\")`"));
+            }
+            Argument::Layout(Layout::Strided) | Argument::MemoryFormat(_) => Arg::Ignored,
+            Argument::Layout(layout) => {
+                return Err(Diagnostic::unsupported(format!("layout {layout:?} in argument `{name}`")));
+            }
+            other => return Err(Diagnostic::unsupported(format!("argument `{name}` of this kind: {other:?}"))),
+        })
+    }
+
+    fn tensor(&mut self, name: &str) -> Result_<ValueId> {
+        self.names.read(&mut self.graph, name)
+    }
+
+    /// Our type of a name against the archive's. Sizes that depend on data (no hint) are ours to find.
+    fn check_recorded(&mut self, name: &str) -> Result_<()> {
+        let Some(meta) = self.program.graph_module.graph.tensor_values.get(name) else {
+            return Err(Diagnostic::damaged(format!("tensor `{name}` has no recorded type")));
+        };
+        let value = self.names.read(&mut self.graph, name)?;
+        let recorded = tensor_type(meta)?;
+        let ours = self.graph.ty(value);
+        if *ours == recorded {
+            return Ok(());
+        }
+        let same = ours.dtype == recorded.dtype
+            && ours.shape.len() == recorded.shape.len()
+            && ours
+                .shape
+                .iter()
+                .zip(&recorded.shape)
+                .all(|(a, b)| a == b || Expr::eq(a.clone(), b.clone()).prove(&self.graph.ranges) == Some(true));
+        if same {
+            return Ok(());
+        }
+        Err(Diagnostic::damaged(format!("`{name}` is recorded as {recorded}, but the operation gives {ours}"))
+            .help("if the archive is what torch wrote, this is a fault of `exported`: please report it"))
+    }
+
+    /// Conditions of `guards_code` (torch 2.9 and later) on the caller's arguments.
+    fn guards(&mut self) {
+        for text in &self.program.guards_code {
+            let parsed = sym::guards::parse(text, &mut |leaf| self.guard_leaf(leaf));
+            match parsed {
+                Ok(Expr::Bool(true)) => {}
+                Ok(condition) => {
+                    self.graph.guards.push(Guard { condition, message: format!("Guard failed: {text}"), origin: None });
+                }
+                Err(fault) => {
+                    self.errors.push(Diagnostic::unsupported(format!("guard `{text}`: {fault}")));
+                }
+            }
+        }
+    }
+}
+
+/// Names of the results an output entry lists; `None` for one that is not produced.
+fn output_names(output: &Argument) -> Vec<Option<&str>> {
+    match output {
+        Argument::None | Argument::OptionalTensor(None) => vec![None],
+        Argument::OptionalTensors(l) => l.iter().map(Option::as_deref).collect(),
+        other => other.names().map(Some).collect(),
+    }
+}
+
+/// `aten.add_.Tensor` → `aten.add.Tensor`.
+fn functional_target(target: &str) -> String {
+    let mut parts = target.splitn(3, '.');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(namespace), Some(name), Some(overload)) => {
+            format!("{namespace}.{}.{overload}", name.strip_suffix('_').unwrap_or(name))
+        }
+        _ => target.to_string(),
+    }
+}
+
+/// Recorded dtype and sizes.
+fn tensor_type(meta: &TensorMeta) -> Result_<TensorType> {
+    let dtype = meta.dtype.to_dtype().ok_or_else(|| {
+        Diagnostic::unsupported(format!("tensors of dtype `{}`", meta.dtype.name()))
+            .help("convert the model to a real dtype (float32, float16, bfloat16, float64 or an integer) before export")
+    })?;
+    if meta.layout != Layout::Strided {
+        return Err(Diagnostic::unsupported(format!("tensors of layout {:?}", meta.layout)));
+    }
+    let size = |s: &schema::SymInt| match s {
+        schema::Sym::Value(v) if *v >= 0 => Ok(Expr::Int(*v)),
+        schema::Sym::Value(v) => Err(Diagnostic::damaged(format!("size {v} is negative"))),
+        schema::Sym::Expr(e) => {
+            sym::parse(&e.expr_str).map_err(|m| Diagnostic::damaged(format!("size `{}`: {m}", e.expr_str)))
+        }
+    };
+    let shape: Vec<Expr> = meta.sizes.iter().map(size).collect::<Result_<_>>()?;
+    let known = shape.iter().filter_map(Expr::as_int).try_fold(dtype.size() as i64, i64::checked_mul);
+    if known.is_none_or(|bytes| bytes > 1 << 40) {
+        return Err(Diagnostic::damaged("sizes of a tensor overflow".to_string()));
+    }
+    Ok(TensorType { dtype, shape })
+}
+
+/// Operators that are refused for what they mean, with the remedy.
+fn refusal(target: &str) -> Option<Diagnostic> {
+    if !target.starts_with("higher_order.") {
+        let schema = Schema::find(target)?;
+        return schema.has_tag("nondeterministic_seeded").then(|| ()).and_then(|()| {
+            // Dropout and its kin carry the tag, but are the identity when not training: their rows decide.
+            ops::find(target).is_none().then(|| {
+                Diagnostic::violated(format!("`{target}` draws random numbers"))
+                    .help("call `model.eval()` before `torch.export.export`, or pass the random tensor as an input")
+            })
+        });
+    }
+    Some(Diagnostic::unsupported(format!("higher-order operator `{}`", target.trim_start_matches("higher_order."))))
+}
+
+fn unsupported_operator(target: &str) -> Diagnostic {
+    let custom =
+        !target.starts_with("aten.") && !target.starts_with("prims.") && !target.starts_with("quantized_decomposed.");
+    if custom {
+        return Diagnostic::unsupported(format!("custom operator `{target}`"));
+    }
+    let base = target.rsplit_once('.').map_or(target, |(b, _)| b);
+    let near: Vec<&str> = ops::TABLES
+        .iter()
+        .flat_map(|t| t.iter())
+        .map(|r| r.target)
+        .filter(|t| t.rsplit_once('.').is_some_and(|(b, _)| b == base))
+        .collect();
+    let diagnostic = Diagnostic::unsupported(format!("operator `{target}`"));
+    match near.is_empty() {
+        true => {
+            diagnostic.help("try `ep.run_decompositions()` before saving: many operators decompose into supported ones")
+        }
+        false => diagnostic.help(format!("supported forms: {}", near.join(", "))),
+    }
+}

@@ -15,7 +15,7 @@ pub use op::*;
 pub use verify::verify;
 
 use crate::diag::Origin;
-use crate::sym::{Expr, Ranges};
+use crate::sym::{Expr, Interval, Ranges};
 use exported_runtime::DType;
 
 /// Index into [`Graph::values`].
@@ -175,6 +175,8 @@ pub struct Graph {
     pub constants: Vec<Constant>,
     /// Range of every symbol.
     pub ranges: Ranges,
+    /// Ranges of compound expressions, as the archive states them: checked where an input size is such an expression.
+    pub derived_ranges: Vec<(Expr, Interval)>,
     /// Entry checks beyond ranges.
     pub guards: Vec<Guard>,
 }
@@ -221,5 +223,15 @@ impl TensorType {
     /// Sizes when all are static.
     pub fn static_shape(&self) -> Option<Vec<usize>> {
         self.shape.iter().map(|e| e.as_int().and_then(|v| usize::try_from(v).ok())).collect()
+    }
+}
+
+impl std::fmt::Display for TensorType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[", self.dtype.name())?;
+        for (i, size) in self.shape.iter().enumerate() {
+            write!(f, "{}{size}", if i > 0 { ", " } else { "" })?;
+        }
+        f.write_str("]")
     }
 }

@@ -7,6 +7,9 @@
 //! Conventions: dims are normalized (never negative); spatial parameters are `[depth, height, width]` with leading 1s
 //! (0 for padding) for fewer spatial dims; logical layouts are PyTorch's (`NCHW`), whatever memory order `lower` picks.
 
+// Fields of variants are explained where the variant is.
+#![allow(missing_docs)]
+
 use super::formula::Formula;
 use crate::sym::Expr;
 use exported_runtime::DType;
@@ -169,8 +172,6 @@ pub enum Op {
     Pointwise { formula: Formula, shape: Vec<Expr> },
     /// x → view of x.
     View(View),
-    /// x → x, a copy that later in-place writes may not reach; vanishes after functionalization.
-    Clone,
     /// parts → concatenation along `dim`.
     Concat { dim: usize },
     /// x → padded; (before, after) per dim, negative crops.

@@ -1,1 +1,72 @@
-//! To be written.
+//! The operator table: one row per ATen overload, from which import, the supported-operators document and the coverage
+//! test come.
+//!
+//! A row names the overload and the rule that says it in the primitive operations of [`crate::ir`]. Argument names,
+//! defaults and aliasing are torch's ([`Schema`]); in-place variants (`add_`) have no rows, `import` runs the functional
+//! row and writes the result back.
+
+mod schema;
+
+pub use schema::{Alias, Schema, SchemaArgument, core_targets};
+
+use crate::diag::Diagnostic;
+use crate::import::Call;
+use crate::ir::ValueId;
+
+/// One supported operator overload.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// Overload without `torch.ops.` (`aten.conv2d.default`).
+    pub target: &'static str,
+    /// Says it in primitive operations.
+    pub rule: Rule,
+    /// What a reader of the supported-operators document must know (restrictions, looser bounds); often empty.
+    pub note: &'static str,
+}
+
+/// Builds the graph nodes of one call; gives its results in schema order.
+pub type Rule = fn(&mut Call<'_>) -> Result<Outs, Diagnostic>;
+
+/// Results of a call.
+pub type Outs = Vec<Out>;
+
+/// One result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Out {
+    /// A tensor.
+    Tensor(ValueId),
+    /// A list of tensors (`split`).
+    Tensors(Vec<ValueId>),
+    /// Not produced (an undefined tensor).
+    None,
+}
+
+/// The results of a rule with a single tensor.
+///
+/// # Errors
+/// None of its own; the type fits rules.
+pub fn one(value: ValueId) -> Result<Outs, Diagnostic> {
+    Ok(vec![Out::Tensor(value)])
+}
+
+/// All rows, by family.
+pub const TABLES: &[&[Row]] = &[];
+
+/// The row of a target without `torch.ops.`.
+pub fn find(target: &str) -> Option<&'static Row> {
+    TABLES.iter().flat_map(|t| t.iter()).find(|r| r.target == target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_schema_and_stands_once() {
+        let mut seen = std::collections::BTreeSet::new();
+        for row in TABLES.iter().flat_map(|t| t.iter()) {
+            assert!(seen.insert(row.target), "`{}` stands twice", row.target);
+            assert!(Schema::find(row.target).is_some(), "`{}` has no schema", row.target);
+        }
+    }
+}

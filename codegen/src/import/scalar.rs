@@ -1,0 +1,205 @@
+//! Scalar nodes: sizes, arithmetic on them and assertions. They compute at import time, as expressions.
+
+use super::{Importer, Number};
+use crate::diag::{Diagnostic, Origin};
+use crate::ir::Guard;
+use crate::schema::{Argument, NameOr, Node, SymInt};
+use crate::sym::Expr;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+/// Whether a target computes with scalars only (or asserts something about them).
+pub(super) fn is_scalar(target: &str) -> bool {
+    let exact = [
+        "aten.sym_size.int",
+        "aten.sym_size.default",
+        "aten.sym_numel.default",
+        "aten.sym_stride.int",
+        "aten.sym_storage_offset.default",
+        "aten._assert_scalar.default",
+        "aten.sym_constrain_range.default",
+        "aten.sym_constrain_range_for_size.default",
+        "aten._assert_tensor_metadata.default",
+        "aten.item.default",
+        "aten._local_scalar_dense.default",
+    ];
+    exact.contains(&target)
+        || ["_operator.", "math.", "torch.sym_", "torch._sym_"].iter().any(|p| target.starts_with(p))
+}
+
+impl<'a> Importer<'a> {
+    /// The scalar of that name.
+    pub(super) fn scalar(&self, name: &str) -> Result<Number> {
+        self.scalars
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Diagnostic::damaged(format!("scalar `{name}` is used before it is defined")))
+    }
+
+    pub(super) fn sym_int(&self, size: &NameOr<i64>) -> Result<Expr> {
+        match size {
+            NameOr::Value(v) => Ok(Expr::Int(*v)),
+            NameOr::Name(name) => match self.scalar(name)? {
+                Number::Int(e) => Ok(e),
+                _ => Err(Diagnostic::damaged(format!("`{name}` is no integer"))),
+            },
+        }
+    }
+
+    pub(super) fn scalar_node(&mut self, node: &'a Node, origin: &Origin) -> Result<()> {
+        let short = origin.target.rsplit_once('.').map_or("", |(_, name)| name);
+        let value = match origin.target.as_str() {
+            "aten._assert_scalar.default" => return self.assert_scalar(node, origin),
+            // Bounds of unbacked symbols stand in the range table; metadata of tensors is static here.
+            "aten.sym_constrain_range.default" | "aten.sym_constrain_range_for_size.default" => return Ok(()),
+            "aten._assert_tensor_metadata.default" => return self.assert_metadata(node),
+            "aten.item.default" | "aten._local_scalar_dense.default" => {
+                return Err(Diagnostic::unsupported("a size or number that depends on data (`.item()`)"));
+            }
+            "aten.sym_stride.int" | "aten.sym_storage_offset.default" => {
+                return Err(Diagnostic::unsupported("arithmetic on strides or storage offsets"));
+            }
+            "aten.sym_size.int" => Number::Int(self.size(node)?),
+            "aten.sym_numel.default" => {
+                let shape = self.shape_of(node)?;
+                Number::Int(Expr::product(shape))
+            }
+            _ => self.compute(short, node)?,
+        };
+        let name = node.outputs.iter().flat_map(Argument::names).next();
+        let name = name.ok_or_else(|| Diagnostic::damaged("a scalar operation without a result"))?;
+        self.check_scalar(name, &value)?;
+        self.scalars.insert(name, value);
+        Ok(())
+    }
+
+    /// A recorded integer must agree with ours where both are known. (Recorded truth values are what torch concluded,
+    /// not what holds: they are not looked at.)
+    fn check_scalar(&self, name: &str, value: &Number) -> Result<()> {
+        let recorded = self.program.graph_module.graph.sym_int_values.get(name);
+        match (recorded, value) {
+            (Some(SymInt::Value(r)), Number::Int(Expr::Int(v))) if r != v => {
+                Err(Diagnostic::damaged(format!("`{name}` is recorded as {r}, but the operation gives {v}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn shape_of(&mut self, node: &Node) -> Result<Vec<Expr>> {
+        match node.inputs.first().map(|i| &i.arg) {
+            Some(Argument::Tensor(name)) => {
+                let value = self.tensor(name)?;
+                Ok(self.graph.ty(value).shape.clone())
+            }
+            _ => Err(Diagnostic::damaged("the size of something that is no tensor")),
+        }
+    }
+
+    fn size(&mut self, node: &Node) -> Result<Expr> {
+        let shape = self.shape_of(node)?;
+        let dim = match node.inputs.get(1).map(|i| &i.arg) {
+            Some(Argument::Int(d)) => *d,
+            _ => return Err(Diagnostic::damaged("the dim of `sym_size` is no integer")),
+        };
+        let index = if dim < 0 { dim + shape.len() as i64 } else { dim };
+        let size = usize::try_from(index).ok().and_then(|i| shape.get(i).cloned());
+        size.ok_or_else(|| Diagnostic::damaged(format!("dim {dim} of a tensor with {} dims", shape.len())))
+    }
+
+    fn compute(&self, name: &str, node: &Node) -> Result<Number> {
+        let operands: Vec<Expr> = node.inputs.iter().map(|i| self.operand(&i.arg)).collect::<Result<_>>()?;
+        let unknown = || Diagnostic::unsupported(format!("scalar operation `{}`", node.target));
+        let expr = match (name, operands.as_slice()) {
+            ("add", [a, b]) => Expr::add(a, b),
+            ("sub", [a, b]) => Expr::sub(a, b),
+            ("mul", [a, b]) => Expr::mul(a, b),
+            ("floordiv", [a, b]) => Expr::floordiv(a, b),
+            ("mod", [a, b]) => Expr::modulo(a, b),
+            ("truediv", [a, b]) => Expr::truediv(a, b),
+            ("pow", [a, b]) => Expr::pow(a, b),
+            ("neg", [a]) => Expr::neg(a),
+            ("pos", [a]) => a.clone(),
+            ("lshift", [a, b]) => Expr::lshift(a, b),
+            ("rshift", [a, b]) => Expr::rshift(a, b),
+            ("eq", [a, b]) => Expr::eq(a, b),
+            ("ne", [a, b]) => Expr::ne(a, b),
+            ("lt", [a, b]) => Expr::lt(a, b),
+            ("le", [a, b]) => Expr::le(a, b),
+            ("gt", [a, b]) => Expr::gt(a, b),
+            ("ge", [a, b]) => Expr::ge(a, b),
+            ("and_", [a, b]) => Expr::and(a, b),
+            ("or_", [a, b]) => Expr::or(a, b),
+            ("not_" | "sym_not", [a]) => Expr::not(a),
+            ("sym_max", [a, b]) => Expr::max(a, b),
+            ("sym_min", [a, b]) => Expr::min(a, b),
+            ("sym_float", [a]) => Expr::to_float(a),
+            ("sym_int" | "trunc", [a]) => Expr::trunc(a),
+            ("ceil", [a]) => Expr::ceil(a),
+            ("floor", [a]) => Expr::floor(a),
+            ("round", [a]) => Expr::round(a),
+            ("sym_sqrt" | "_sym_sqrt" | "sqrt", [a]) => Expr::sqrt(a),
+            ("sym_ite", [c, a, b]) => Expr::ite(c, a, b),
+            _ => return Err(unknown()),
+        };
+        Ok(number(expr))
+    }
+
+    fn operand(&self, argument: &Argument) -> Result<Expr> {
+        let of = |n: Number| match n {
+            Number::Int(e) | Number::Bool(e) | Number::SymFloat(e) => e,
+            Number::Float(f) => Expr::float(f),
+        };
+        Ok(match argument {
+            Argument::Int(v) | Argument::SymInt(NameOr::Value(v)) => Expr::Int(*v),
+            Argument::Float(v) | Argument::SymFloat(NameOr::Value(v)) => Expr::float(*v),
+            Argument::Bool(v) | Argument::SymBool(NameOr::Value(v)) => Expr::Bool(*v),
+            Argument::SymInt(NameOr::Name(n))
+            | Argument::SymFloat(NameOr::Name(n))
+            | Argument::SymBool(NameOr::Name(n)) => of(self.scalar(n)?),
+            other => return Err(Diagnostic::damaged(format!("operand {other:?} is no scalar"))),
+        })
+    }
+
+    /// A condition on sizes becomes an entry check, unless the ranges prove it.
+    fn assert_scalar(&mut self, node: &'a Node, origin: &Origin) -> Result<()> {
+        let condition = match node.inputs.first().map(|i| &i.arg) {
+            Some(argument) => self.operand(argument)?,
+            None => return Err(Diagnostic::damaged("an assertion without a condition")),
+        };
+        let message = match node.arg("assert_msg") {
+            Some(Argument::String(text)) => text.clone(),
+            _ => format!("assertion {condition}"),
+        };
+        match condition.prove(&self.graph.ranges) {
+            Some(true) => {}
+            Some(false) => return Err(Diagnostic::violated(format!("an assertion can never hold: {message}"))),
+            None => self.graph.guards.push(Guard { condition, message, origin: Some(origin.clone()) }),
+        }
+        Ok(())
+    }
+
+    fn assert_metadata(&mut self, node: &Node) -> Result<()> {
+        let (Some(Argument::Tensor(name)), Some(Argument::ScalarType(expected))) =
+            (node.inputs.first().map(|i| &i.arg), node.arg("dtype"))
+        else {
+            return Ok(());
+        };
+        let value = self.tensor(name)?;
+        let found = self.graph.ty(value).dtype;
+        if expected.to_dtype() == Some(found) {
+            return Ok(());
+        }
+        Err(Diagnostic::violated(format!("`{name}` must have dtype {}, but has {}", expected.name(), found.name())))
+    }
+}
+
+/// An expression as a number of its kind.
+fn number(expr: Expr) -> Number {
+    use crate::sym::Kind;
+    match (expr.kind(), &expr) {
+        (Kind::Bool, _) => Number::Bool(expr),
+        (Kind::Float, Expr::Float(bits)) => Number::Float(f64::from_bits(*bits)),
+        (Kind::Float, _) => Number::SymFloat(expr),
+        _ => Number::Int(expr),
+    }
+}

@@ -1,0 +1,303 @@
+//! The calling convention: what the inputs and outputs of the archive's graph are, and where they sit in the caller's
+//! nested arguments.
+
+use super::{Importer, Number, tensor_type};
+use crate::archive;
+use crate::diag::{Diagnostic, Origin};
+use crate::ir::{ConstId, Constant, Input, InputKind, Node, Op, Output, OutputKind, PathPart, Scalar, State, ValueId};
+use crate::schema::{Argument, ConstantValue, InputSpec, Key, NameOr, OutputSpec, TreeSpec};
+use crate::sym::Expr;
+use crate::sym::guards::{LeafPath, Property, Step};
+use std::collections::BTreeMap;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+impl<'a> Importer<'a> {
+    pub(super) fn inputs(&mut self) {
+        let module = &self.program.graph_module;
+        let specs = &module.signature.input_specs;
+        if specs.len() != module.graph.inputs.len() {
+            let message = format!("{} input specs for {} graph inputs", specs.len(), module.graph.inputs.len());
+            return self.errors.push(Diagnostic::damaged(message));
+        }
+        let mut paths = self.input_paths().into_iter();
+        let mut known = BTreeMap::new();
+        for spec in specs {
+            if let Err(fault) = self.input(spec, &mut paths, &mut known) {
+                self.errors.push(fault);
+            }
+        }
+    }
+
+    fn input(
+        &mut self,
+        spec: &'a InputSpec,
+        paths: &mut impl Iterator<Item = Vec<PathPart>>,
+        known: &mut BTreeMap<archive::Identity, ConstId>,
+    ) -> Result<()> {
+        match spec {
+            InputSpec::Parameter { arg, parameter_name } => self.baked(arg, parameter_name, true, known),
+            InputSpec::Buffer { arg, buffer_name, persistent } => self.baked(arg, buffer_name, *persistent, known),
+            InputSpec::TensorConstant { arg, tensor_constant_name } => {
+                self.baked(arg, tensor_constant_name, false, known)
+            }
+            InputSpec::UserInput { arg } => self.user_input(arg, paths.next()),
+            InputSpec::ConstantInput { name, value } => {
+                let path = paths.next().unwrap_or_else(|| vec![PathPart::Key(name.clone())]);
+                let kind = InputKind::Constant(constant(value));
+                self.graph.inputs.push(Input { name: name.clone(), path, kind });
+                Ok(())
+            }
+            InputSpec::CustomObj { arg, .. } => {
+                Err(Diagnostic::unsupported(format!("input `{}` is an object of class `{}`", arg.name, arg.class_fqn)))
+            }
+            InputSpec::Token { arg } => Err(Diagnostic::unsupported(format!("input `{arg}` is an effect token"))),
+        }
+    }
+
+    /// A tensor of the file becomes a constant; tied names share one.
+    fn baked(
+        &mut self,
+        arg: &'a str,
+        fqn: &str,
+        in_weights: bool,
+        known: &mut BTreeMap<archive::Identity, ConstId>,
+    ) -> Result<()> {
+        let (first, second) = match in_weights {
+            true => (&self.archive.weights, &self.archive.constants),
+            false => (&self.archive.constants, &self.archive.weights),
+        };
+        let Some(tensor) = first.get(fqn).or_else(|| second.get(fqn)) else {
+            return Err(Diagnostic::damaged(format!("the archive holds no data for `{fqn}`")));
+        };
+        let recorded = match self.program.graph_module.graph.tensor_values.get(arg) {
+            Some(meta) => tensor_type(meta)?,
+            None => return Err(Diagnostic::damaged(format!("tensor `{arg}` has no recorded type"))),
+        };
+        let shape: Vec<Expr> = tensor.shape().iter().map(|&s| Expr::from(s)).collect();
+        if tensor.dtype().to_dtype() != Some(recorded.dtype) || shape != recorded.shape {
+            let found = format!("{} {:?}", tensor.dtype().name(), tensor.shape());
+            return Err(Diagnostic::damaged(format!("`{fqn}` is recorded as {recorded}, but its data is {found}")));
+        }
+        let id = *known.entry(tensor.identity().clone()).or_insert_with(|| {
+            let data = tensor.bytes().into_owned().into();
+            let constant =
+                Constant { name: fqn.to_string(), dtype: recorded.dtype, shape: tensor.shape().to_vec(), data };
+            self.graph.add_constant(constant)
+        });
+        let value = self.graph.add_value(arg, recorded);
+        let origin = Origin { node: arg.to_string(), ..Origin::default() };
+        self.graph.nodes.push(Node { op: Op::Constant(id), inputs: vec![], outputs: vec![value], origin });
+        self.names.define(arg, value);
+        Ok(())
+    }
+
+    fn user_input(&mut self, arg: &'a Argument, path: Option<Vec<PathPart>>) -> Result<()> {
+        let (name, kind) = match arg {
+            Argument::Tensor(name) => {
+                let Some(meta) = self.program.graph_module.graph.tensor_values.get(name) else {
+                    return Err(Diagnostic::damaged(format!("input `{name}` has no recorded type")));
+                };
+                let ty = tensor_type(meta)
+                    .map_err(|d| Diagnostic { message: format!("input `{name}`: {}", d.message), ..d })?;
+                let value = self.graph.add_value(name, ty);
+                self.names.define(name, value);
+                (name.as_str(), InputKind::Tensor(value))
+            }
+            Argument::SymInt(NameOr::Name(name)) => {
+                let recorded = self.program.graph_module.graph.sym_int_values.get(name);
+                let expr = match recorded {
+                    Some(crate::schema::Sym::Expr(e)) => crate::sym::parse(&e.expr_str).map_err(Diagnostic::damaged)?,
+                    Some(crate::schema::Sym::Value(v)) => Expr::Int(*v),
+                    None => return Err(Diagnostic::damaged(format!("input `{name}` has no recorded value"))),
+                };
+                self.scalars.insert(name, Number::Int(expr.clone()));
+                (name.as_str(), InputKind::Int(expr))
+            }
+            other => return Err(Diagnostic::unsupported(format!("an input of this kind: {other:?}"))),
+        };
+        let path = path.unwrap_or_else(|| vec![PathPart::Key(name.to_string())]);
+        self.graph.inputs.push(Input { name: name.to_string(), path, kind });
+        Ok(())
+    }
+
+    /// Paths of the caller's leaves in flat order: positional arguments by their names, then keyword arguments.
+    fn input_paths(&self) -> Vec<Vec<PathPart>> {
+        let Some(call) = self.program.root_call() else { return Vec::new() };
+        let [args, kwargs] = call.in_spec.children() else { return Vec::new() };
+        let names = call.forward_arg_names.as_deref().unwrap_or_default();
+        let mut placeholders = self.user_names().into_iter();
+        let mut paths = Vec::new();
+        for (i, child) in args.children().iter().enumerate() {
+            let leaves: Vec<String> = placeholders.by_ref().take(child.num_leaves()).collect();
+            let fallback = match (child, leaves.first()) {
+                (TreeSpec::Leaf, Some(name)) => name.clone(),
+                _ => format!("arg_{i}"),
+            };
+            let name = names.get(i).cloned().unwrap_or(fallback);
+            leaf_paths(child, vec![PathPart::Key(name)], &mut paths);
+        }
+        leaf_paths(kwargs, Vec::new(), &mut paths);
+        paths
+    }
+
+    /// Graph names of the caller's leaves.
+    fn user_names(&self) -> Vec<String> {
+        let specs = &self.program.graph_module.signature.input_specs;
+        let name = |spec: &InputSpec| match spec {
+            InputSpec::UserInput { arg } => Some(arg.names().next().unwrap_or_default().to_string()),
+            InputSpec::ConstantInput { name, .. } => Some(name.clone()),
+            _ => None,
+        };
+        specs.iter().filter_map(name).collect()
+    }
+
+    pub(super) fn outputs(&mut self) {
+        let mut paths = Vec::new();
+        if let Some(call) = self.program.root_call() {
+            leaf_paths(&call.out_spec, Vec::new(), &mut paths);
+        }
+        let mut paths = paths.into_iter();
+        let mut writes: BTreeMap<&str, ValueId> = BTreeMap::new();
+        for spec in &self.program.graph_module.signature.output_specs {
+            let done = match spec {
+                OutputSpec::UserOutput { arg } => self.user_output(arg, paths.next().unwrap_or_default()),
+                OutputSpec::BufferMutation { arg, buffer_name } => self.names.read(&mut self.graph, arg).map(|value| {
+                    writes.insert(buffer_name, value);
+                }),
+                OutputSpec::UserInputMutation { user_input_name, .. } => Err(writes_input(user_input_name)),
+                OutputSpec::Token { arg } => Err(Diagnostic::unsupported(format!("output `{arg}` is an effect token"))),
+                OutputSpec::LossOutput { .. }
+                | OutputSpec::ParameterMutation { .. }
+                | OutputSpec::GradientToParameter { .. }
+                | OutputSpec::GradientToUserInput { .. } => {
+                    Err(Diagnostic::violated("the program is a training (joint) graph: it returns gradients or a loss")
+                        .help("export the module for inference: `torch.export.export(model.eval(), ...)`"))
+                }
+            };
+            if let Err(fault) = done {
+                self.errors.push(fault);
+            }
+        }
+        self.state(writes);
+    }
+
+    fn user_output(&mut self, arg: &'a Argument, path: Vec<PathPart>) -> Result<()> {
+        let kind = match arg {
+            Argument::Tensor(name) => OutputKind::Tensor(self.names.read(&mut self.graph, name)?),
+            Argument::None => OutputKind::Constant(Scalar::None),
+            Argument::Int(v) => OutputKind::Constant(Scalar::Int(*v)),
+            Argument::Float(v) => OutputKind::Constant(Scalar::Float(*v)),
+            Argument::Bool(v) => OutputKind::Constant(Scalar::Bool(*v)),
+            Argument::String(v) => OutputKind::Constant(Scalar::Str(v.clone())),
+            Argument::SymInt(NameOr::Value(v)) => OutputKind::Constant(Scalar::Int(*v)),
+            Argument::SymInt(NameOr::Name(name)) => match self.scalar(name)? {
+                Number::Int(Expr::Int(v)) => OutputKind::Constant(Scalar::Int(v)),
+                Number::Int(expr) => OutputKind::Int(expr),
+                _ => return Err(Diagnostic::damaged(format!("output `{name}` is no integer"))),
+            },
+            other => return Err(Diagnostic::unsupported(format!("an output of this kind: {other:?}"))),
+        };
+        self.graph.outputs.push(Output { path, kind });
+        Ok(())
+    }
+
+    /// Buffers that were written, by an output of the signature or in place, become state.
+    fn state(&mut self, writes: BTreeMap<&str, ValueId>) {
+        for spec in &self.program.graph_module.signature.input_specs {
+            let (arg, name, persistent) = match spec {
+                InputSpec::Buffer { arg, buffer_name, persistent } => (arg, buffer_name, *persistent),
+                InputSpec::UserInput { arg } => {
+                    let written = arg.names().find(|n| self.names.is_written(n));
+                    if let Some(name) = written {
+                        self.errors.push(writes_input(name));
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
+            let write = match writes.get(name.as_str()) {
+                Some(&value) => value,
+                None if self.names.is_written(arg) => match self.names.read(&mut self.graph, arg) {
+                    Ok(value) => value,
+                    Err(fault) => {
+                        self.errors.push(fault);
+                        continue;
+                    }
+                },
+                None => continue,
+            };
+            self.make_state(arg, name, persistent, write);
+        }
+    }
+
+    /// The constant that stood for a buffer's value at entry becomes the state's initial value.
+    fn make_state(&mut self, arg: &str, name: &str, persistent: bool, write: ValueId) {
+        let defines = |n: &Node| n.origin.node == arg && matches!(n.op, Op::Constant(_));
+        let Some(index) = self.graph.nodes.iter().position(defines) else { return };
+        let node = self.graph.nodes.remove(index);
+        if let (Op::Constant(initial), Some(&read)) = (&node.op, node.outputs.first()) {
+            self.graph.state.push(State { name: name.to_string(), initial: *initial, read, write, persistent });
+        }
+    }
+
+    /// What a guard says about the caller's arguments, as an expression over the recorded sizes.
+    pub(super) fn guard_leaf(&self, leaf: &LeafPath) -> std::result::Result<Expr, String> {
+        let mut path = vec![PathPart::Key(leaf.argument.clone())];
+        path.extend(leaf.steps.iter().map(|s| match s {
+            Step::Key(k) => PathPart::Key(k.clone()),
+            Step::Index(i) => PathPart::Index(*i),
+        }));
+        let input =
+            self.graph.inputs.iter().find(|i| i.path == path).ok_or_else(|| format!("no argument at {leaf}"))?;
+        match (&input.kind, leaf.property) {
+            (InputKind::Tensor(v), Property::Size(d)) => {
+                self.graph.ty(*v).shape.get(d).cloned().ok_or_else(|| format!("{leaf} has no dim {d}"))
+            }
+            (InputKind::Int(e), Property::Value) => Ok(e.clone()),
+            (InputKind::Constant(Scalar::Int(v)), Property::Value) => Ok(Expr::Int(*v)),
+            (InputKind::Constant(Scalar::Bool(v)), Property::Value) => Ok(Expr::Bool(*v)),
+            _ => Err(format!("{leaf} is not a size or an integer")),
+        }
+    }
+}
+
+fn writes_input(name: &str) -> Diagnostic {
+    Diagnostic::unsupported(format!("the program writes to its input `{name}`"))
+        .help("return the new value instead of writing in place: `x = x + 1`, not `x.add_(1)`")
+}
+
+/// Paths of the leaves of a tree.
+fn leaf_paths(spec: &TreeSpec, path: Vec<PathPart>, out: &mut Vec<Vec<PathPart>>) {
+    let keys: Vec<PathPart> = match spec {
+        TreeSpec::Leaf => return out.push(path),
+        TreeSpec::Dict { keys, .. } | TreeSpec::OrderedDict { keys, .. } => keys
+            .iter()
+            .map(|k| match k {
+                Key::String(s) => PathPart::Key(s.clone()),
+                Key::Int(i) => PathPart::Key(i.to_string()),
+                Key::Other(json) => PathPart::Key(json.clone()),
+            })
+            .collect(),
+        TreeSpec::NamedTuple { fields, .. } | TreeSpec::Dataclass { fields, .. } => {
+            fields.iter().map(|f| PathPart::Key(f.clone())).collect()
+        }
+        TreeSpec::Tuple(children) | TreeSpec::List(children) => (0..children.len()).map(PathPart::Index).collect(),
+        TreeSpec::Unknown { children, .. } => (0..children.len()).map(PathPart::Index).collect(),
+    };
+    for (child, key) in spec.children().iter().zip(keys) {
+        let mut path = path.clone();
+        path.push(key);
+        leaf_paths(child, path, out);
+    }
+}
+
+fn constant(value: &ConstantValue) -> Scalar {
+    match value {
+        ConstantValue::None => Scalar::None,
+        ConstantValue::Int(v) => Scalar::Int(*v),
+        ConstantValue::Float(v) => Scalar::Float(*v),
+        ConstantValue::Bool(v) => Scalar::Bool(*v),
+        ConstantValue::String(v) => Scalar::Str(v.clone()),
+    }
+}

@@ -1,0 +1,62 @@
+//! Types of results from the types of operands: our own shape rules, independent of what the archive recorded.
+//!
+//! `import` compares the two and [`super::verify()`] runs these again after every pass. One function per family.
+
+mod view;
+
+use super::{Graph, Op, TensorType};
+use crate::sym::Expr;
+
+/// Types of the results of `op` on operands of these types.
+///
+/// # Errors
+/// A message when the operands do not fit the operation.
+pub fn infer(op: &Op, inputs: &[TensorType], graph: &Graph) -> Result<Vec<TensorType>, String> {
+    match op {
+        Op::Constant(id) => {
+            let c = graph.constants.get(id.0 as usize).ok_or("the constant does not exist")?;
+            Ok(vec![TensorType { dtype: c.dtype, shape: c.shape.iter().map(|&s| Expr::from(s)).collect() }])
+        }
+        Op::Pointwise { formula, shape } => view::pointwise(formula, shape, inputs),
+        Op::View(v) => Ok(vec![view::view(v, operand(inputs, 0)?)?]),
+        Op::Concat { dim } => Ok(vec![view::concat(*dim, inputs)?]),
+        Op::Pad { pads, .. } => Ok(vec![view::pad(pads, operand(inputs, 0)?)?]),
+        Op::SliceScatter { dim, start, len, step } => {
+            let sliced = super::View::Slice { dim: *dim, start: start.clone(), len: len.clone(), step: *step };
+            let expected = view::view(&sliced, operand(inputs, 0)?)?;
+            if *operand(inputs, 1)? != expected {
+                return Err(format!("the slice has type {expected}, but its source {}", inputs[1]));
+            }
+            Ok(vec![inputs[0].clone()])
+        }
+        Op::Assert { .. } => Ok(Vec::new()),
+        other => Err(format!("{other:?} has no shape rule")),
+    }
+}
+
+/// The shape to which all of these broadcast: aligned at the right, size 1 repeats.
+///
+/// # Errors
+/// When two sizes differ and neither is 1.
+pub fn broadcast(shapes: &[Vec<Expr>]) -> Result<Vec<Expr>, String> {
+    let rank = shapes.iter().map(Vec::len).max().unwrap_or(0);
+    let mut result = vec![Expr::Int(1); rank];
+    for shape in shapes {
+        for (have, size) in result[rank - shape.len()..].iter_mut().zip(shape) {
+            if *have == Expr::Int(1) {
+                *have = size.clone();
+            } else if size != have && *size != Expr::Int(1) {
+                return Err(format!("sizes {have} and {size} do not broadcast"));
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// Operand `i`.
+///
+/// # Errors
+/// When there are fewer.
+pub(crate) fn operand(inputs: &[TensorType], i: usize) -> Result<&TensorType, String> {
+    inputs.get(i).ok_or_else(|| format!("operand {i} is missing"))
+}

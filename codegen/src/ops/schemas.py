@@ -1,0 +1,26 @@
+"""Turns a JSON table of torch's operator schemas into `schemas.txt`, one line per overload.
+
+    python schemas.py aten-schemas.json > schemas.txt
+
+Line: `target|argument,…|return,…|tag,…`; an argument is `name:type[:default][*]` (`*` = keyword only), types carry `!`
+when the operator writes to them and `&` when a result may be a view of them. The default is JSON.
+"""
+import json, sys
+
+
+def alias(entry):
+    return {"write": "!", "view": "&"}.get(entry.get("alias"), "")
+
+
+def argument(a):
+    text = a["name"] + ":" + a["type"] + alias(a)
+    if "default" in a:
+        text += ":" + json.dumps(a["default"], separators=(",", ":"))
+    return text + ("*" if a.get("kwarg_only") else "")
+
+
+for target, schema in sorted(json.load(open(sys.argv[1])).items()):
+    arguments = ";".join(argument(a) for a in schema["args"])
+    returns = ";".join(r["type"] + alias(r) for r in schema["returns"])
+    tags = ",".join(t for t in schema["tags"] if t in ("core", "inplace", "pointwise", "nondeterministic_seeded", "maybe_aliasing_or_mutating"))
+    print("|".join((target, arguments, returns, tags)))
