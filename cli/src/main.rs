@@ -1,2 +1,2 @@
-//! To be written.
+//! `cargo exported`.
 fn main() {}

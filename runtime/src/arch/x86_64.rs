@@ -118,6 +118,20 @@ vector!(F32x4, 4, _mm_set1_ps _mm_loadu_ps _mm_storeu_ps _mm_add_ps _mm_sub_ps _
     _mm_max_ps _mm_min_ps (|x| _mm_cmpunord_ps(x, x)),
     (|x| _mm_cmpgt_ps(x, _mm_setzero_ps())), _mm_blendv_ps);
 
+/// `sqrtss`; in a loop LLVM makes it a vector.
+#[inline(always)]
+pub fn sqrt32(x: f32) -> f32 {
+    // SAFETY: SSE is part of x86-64.
+    unsafe { _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))) }
+}
+
+/// `sqrtsd`.
+#[inline(always)]
+pub fn sqrt64(x: f64) -> f64 {
+    // SAFETY: SSE2 is part of x86-64.
+    unsafe { _mm_cvtsd_f64(_mm_sqrt_sd(_mm_set_sd(x), _mm_set_sd(x))) }
+}
+
 /// Runs `op` with AVX2 and FMA if the CPU has them, else portably: a forced level can never execute a missing instruction.
 #[inline(always)]
 pub fn avx2<O: Op>(op: O) -> O::Output {

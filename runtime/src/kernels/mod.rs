@@ -6,5 +6,9 @@
 pub mod arith;
 pub mod conv;
 pub mod matmul;
+pub mod norm;
+pub mod num;
 pub mod pack;
+pub mod reduce;
+pub mod softmax;
 pub mod tile;

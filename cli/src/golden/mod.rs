@@ -1,0 +1,130 @@
+//! Golden files: inputs of a model and what PyTorch answered.
+//!
+//! `<name>.golden.safetensors` beside `<name>.pt2` holds tensors and, under the metadata key `manifest`, a JSON text
+//! that says which of them are the inputs and outputs of which call. Reading resolves every reference, so that what
+//! comes out is complete: a case whose tensors are missing, or tensors of a case that the manifest does not list, are
+//! faults of the file. Unknown keys are ignored.
+
+pub mod compare;
+mod manifest;
+pub mod safetensors;
+
+pub use compare::{Comparison, Tolerance, compare};
+
+use exported_runtime::DType;
+use safetensors::Container;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A tensor: its elements row-major and little-endian, `bool` as one byte.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Element type.
+    pub dtype: DType,
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// Its elements.
+    pub data: Vec<u8>,
+}
+
+/// An input or output of a call.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Value {
+    Tensor(Tensor),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    Str(String),
+    None,
+}
+
+/// A call that torch made, and what came back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// User inputs in the order of the signature, constants included.
+    pub inputs: Vec<Value>,
+    /// User outputs, then the values after the call of the user inputs that the program changes.
+    pub outputs: Vec<Value>,
+    /// How many of the outputs are user outputs; the others belong to the inputs of [`Case::mutated`].
+    pub user_outputs: usize,
+    /// Indices of the inputs that the call changes, ascending.
+    pub mutated: Vec<usize>,
+    /// Called on the state that the case before it left, instead of on the archive's.
+    pub continues: bool,
+    /// Values of inner nodes by node name.
+    pub nodes: BTreeMap<String, Tensor>,
+}
+
+/// A call that must be refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reject {
+    /// User inputs, as in [`Case::inputs`].
+    pub inputs: Vec<Value>,
+    /// Why.
+    pub why: String,
+    /// False where torch lets the call through although the program does not describe it: refusing and accepting are
+    /// both right then.
+    pub torch_raises: bool,
+}
+
+/// How the archive is meant to be compiled.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wishes {
+    /// The program is compiled in training mode (batch statistics, updated running statistics).
+    pub train_mode: bool,
+    /// Iteration limits of data-dependent loops by node name.
+    pub loop_caps: BTreeMap<String, u64>,
+}
+
+/// A golden file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Golden {
+    /// The torch that wrote it.
+    pub torch: String,
+    /// How far a floating-point output may be from torch's.
+    pub tolerance: Tolerance,
+    /// The manifest's `options`.
+    pub wishes: Wishes,
+    /// Calls with their answers.
+    pub cases: Vec<Case>,
+    /// Calls that must be refused.
+    pub rejects: Vec<Reject>,
+}
+
+/// Where the golden file of an archive lies.
+pub fn path_for(archive: &Path) -> PathBuf {
+    archive.with_extension("golden.safetensors")
+}
+
+impl Golden {
+    /// Reads a golden file.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn read(bytes: &[u8]) -> Result<Golden, String> {
+        let container = safetensors::read(bytes)?;
+        let text = container.metadata.get("manifest").ok_or("no `manifest` among the metadata")?;
+        let manifest: manifest::Manifest =
+            serde_json::from_str(text).map_err(|e| format!("the manifest cannot be read: {e}"))?;
+        let golden = manifest.resolve(&container)?;
+        all_tensors_belong(&container, &golden)?;
+        Ok(golden)
+    }
+}
+
+/// A tensor of a case or reject that the manifest does not list means that a case got lost.
+fn all_tensors_belong(container: &Container, golden: &Golden) -> Result<(), String> {
+    for name in container.tensors.keys() {
+        let mut parts = name.split('.');
+        let listed = match parts.next() {
+            Some("case") => golden.cases.len(),
+            Some("reject") => golden.rejects.len(),
+            _ => continue,
+        };
+        if parts.next().and_then(|k| k.parse::<usize>().ok()).is_none_or(|k| k >= listed) {
+            return Err(format!("tensor `{name}` belongs to no entry of the manifest, which lists {listed}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,4 @@
+//! The host-side tool behind `cargo exported`.
+#![forbid(unsafe_code)]
+
+pub mod golden;

@@ -1,0 +1,59 @@
+//! A slice with a shape: the type of a tensor whose inner sizes are known at run time only.
+
+/// A dense row-major tensor of `RANK` dims, lent by the caller or borrowed from the workspace.
+#[derive(Debug, PartialEq)]
+pub struct TensorRef<'a, T, const RANK: usize> {
+    data: &'a [T],
+    shape: [usize; RANK],
+}
+
+impl<T, const RANK: usize> Clone for TensorRef<'_, T, RANK> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, const RANK: usize> Copy for TensorRef<'_, T, RANK> {}
+
+impl<'a, T, const RANK: usize> TensorRef<'a, T, RANK> {
+    /// `data` in row-major order; `None` unless its length is the product of `shape`.
+    ///
+    /// ```
+    /// # use exported_runtime as rt;
+    /// let matrix = rt::TensorRef::new(&[1, 2, 3, 4, 5, 6], [2, 3]).unwrap();
+    /// assert_eq!(matrix.shape(), [2, 3]);
+    /// assert!(rt::TensorRef::new(&[1, 2, 3], [2, 2]).is_none());
+    /// ```
+    #[inline]
+    pub fn new(data: &'a [T], shape: [usize; RANK]) -> Option<Self> {
+        let mut count = 1usize;
+        for size in shape {
+            count = count.checked_mul(size)?;
+        }
+        (count == data.len()).then_some(TensorRef { data, shape })
+    }
+
+    /// The elements in row-major order.
+    #[inline]
+    pub fn data(&self) -> &'a [T] {
+        self.data
+    }
+
+    /// The sizes, outermost first.
+    #[inline]
+    pub fn shape(&self) -> [usize; RANK] {
+        self.shape
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_is_the_product_of_the_shape() {
+        assert_eq!(TensorRef::new(&[1.5f32], []).map(|t| t.data()[0]), Some(1.5));
+        assert!(TensorRef::new(&[0u8; 4], [usize::MAX, 2]).is_none());
+        assert!(TensorRef::<u8, 3>::new(&[], [3, 0, 2]).is_some());
+    }
+}

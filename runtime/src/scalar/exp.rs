@@ -1,0 +1,107 @@
+//! f32 exponentials.
+//!
+//! `x = n ln 2 + r` with `|r| <= ln 2 / 2`, a polynomial for `e^r` (Cephes' minimax coefficients), then a product with
+//! `2^n`. `n` is found by adding 1.5 * 2^23: its low bits then hold the integer, so no float-to-int conversion is
+//! needed. NaN runs through all of it by itself; arguments beyond the range are clamped first.
+
+use crate::simd::Simd;
+
+/// 1.5 * 2^23: adding it rounds to an integer that stands in the low mantissa bits.
+const MAGIC: f32 = 12582912.0;
+const LN2_HIGH: f32 = 0.693_359_4;
+const LN2_LOW: f32 = -2.121_944_4e-4;
+
+/// `x` between bounds; NaN stays.
+#[inline(always)]
+fn limit(x: f32, low: f32, high: f32) -> f32 {
+    let x = if x < low { low } else { x };
+    if x > high { high } else { x }
+}
+
+/// `2^n` for `-126 <= n <= 127`.
+#[inline(always)]
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits((n.wrapping_add(127) as u32) << 23)
+}
+
+/// `y * 2^n` for `-250 <= n <= 250`, rounding once into the subnormals.
+#[inline(always)]
+fn scale(y: f32, n: i32) -> f32 {
+    let half = n >> 1;
+    y * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+}
+
+/// The rounded integer of `scaled` and that integer as float.
+#[inline(always)]
+fn split(scaled: f32) -> (i32, f32) {
+    let shifted = scaled + MAGIC;
+    (shifted.to_bits().wrapping_sub(MAGIC.to_bits()) as i32, shifted - MAGIC)
+}
+
+/// `(e^r - 1 - r) / r^2` for `|r| <= 0.35`.
+#[inline(always)]
+fn tail<S: Simd>(s: S, r: f32) -> f32 {
+    let p = s.mul_add(1.987_569_1e-4, r, 1.398_199_9e-3);
+    let p = s.mul_add(p, r, 8.333_452e-3);
+    let p = s.mul_add(p, r, 4.166_579_6e-2);
+    let p = s.mul_add(p, r, 1.666_666_5e-1);
+    s.mul_add(p, r, 5e-1)
+}
+
+/// `x - n ln 2`.
+#[inline(always)]
+fn reduce<S: Simd>(s: S, x: f32, n: f32) -> f32 {
+    s.mul_add(n, -LN2_LOW, s.mul_add(n, -LN2_HIGH, x))
+}
+
+#[inline(always)]
+pub fn exp<S: Simd>(s: S, x: f32) -> f32 {
+    let x = limit(x, -104.0, 89.0);
+    let (n, whole) = split(x * core::f32::consts::LOG2_E);
+    let r = reduce(s, x, whole);
+    scale(s.mul_add(tail(s, r) * r, r, r) + 1.0, n)
+}
+
+#[inline(always)]
+pub fn exp2<S: Simd>(s: S, x: f32) -> f32 {
+    let x = limit(x, -151.0, 129.0);
+    let (n, whole) = split(x);
+    let r = (x - whole) * core::f32::consts::LN_2;
+    scale(s.mul_add(tail(s, r) * r, r, r) + 1.0, n)
+}
+
+/// `2^n (e^r - 1) + (2^n - 1)`; computed at half the size, since `2^128` is no f32.
+#[inline(always)]
+pub fn expm1<S: Simd>(s: S, x: f32) -> f32 {
+    let limited = limit(x, -30.0, 89.0);
+    let (n, whole) = split(limited * core::f32::consts::LOG2_E);
+    let r = reduce(s, limited, whole);
+    let q = s.mul_add(tail(s, r) * r, r, r);
+    let half = power_of_two(n.wrapping_sub(1));
+    let y = 2.0 * s.mul_add(q, half, half - 0.5);
+    // Keeps -0, and subnormals that halving would round.
+    if x.abs() < 1e-8 { x } else { y }
+}
+
+#[inline(always)]
+pub fn sigmoid<S: Simd>(s: S, x: f32) -> f32 {
+    1.0 / (1.0 + exp(s, -x))
+}
+
+/// A rational function of degree 13/6 on the interval where tanh is not yet 1.
+#[inline(always)]
+pub fn tanh<S: Simd>(s: S, x: f32) -> f32 {
+    let y = limit(x, -7.905_311, 7.905_311);
+    let z = y * y;
+    let p = s.mul_add(-2.760_768_5e-16, z, 2.000_188e-13);
+    let p = s.mul_add(p, z, -8.604_672e-11);
+    let p = s.mul_add(p, z, 5.122_297e-8);
+    let p = s.mul_add(p, z, 1.485_722_4e-5);
+    let p = s.mul_add(p, z, 6.372_619_3e-4);
+    let p = s.mul_add(p, z, 4.893_524_6e-3) * y;
+    let q = s.mul_add(1.198_258_4e-6, z, 1.185_347_1e-4);
+    let q = s.mul_add(q, z, 2.268_434_6e-3);
+    let q = s.mul_add(q, z, 4.893_525e-3);
+    let t = limit(p / q, -1.0, 1.0);
+    if x.abs() < 4e-4 { x } else { t }
+}

@@ -1,0 +1,113 @@
+//! The sections that run on the host.
+
+use crate::boards::BOARDS;
+use crate::tools::{Toolchain, cargo, ensure_qemu, ensure_toolchain, output, root, run};
+use std::process::Command;
+
+/// Folders that are workspaces of their own.
+pub const OUTSIDE: &[(&str, &str)] =
+    &[("firmware/board", "thumbv7em-none-eabihf"), ("examples/digits-firmware", "thumbv7em-none-eabihf")];
+
+/// What the runtime must build for; the emulated ones are among them.
+const BARE_METAL: &[&str] = &[
+    "thumbv6m-none-eabi",
+    "thumbv7m-none-eabi",
+    "thumbv7em-none-eabi",
+    "thumbv7em-none-eabihf",
+    "thumbv8m.main-none-eabi",
+    "thumbv8m.main-none-eabihf",
+    "riscv32imac-unknown-none-elf",
+    "riscv32imafc-unknown-none-elf",
+    "aarch64-unknown-none",
+    "wasm32-unknown-unknown",
+];
+
+/// The four pretrained MLPerf Tiny networks, for the boards.
+const TINY: &[&str] = &["dscnn_kws_f32", "resnet8_f32", "mobilenet_vww_f32", "fc_ad_f32"];
+
+pub fn fmt() -> Result<(), String> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    each_outside(|folder, _| run(cargo(&["fmt", "--check"]).current_dir(root().join(folder))))
+}
+
+pub fn clippy() -> Result<(), String> {
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))?;
+    each_outside(|folder, target| {
+        let toolchain = Toolchain::of(target)?;
+        run(toolchain
+            .cargo(target, &["clippy", "--release"])
+            .args(["--", "-D", "warnings"])
+            .current_dir(root().join(folder)))
+    })
+}
+
+pub fn test() -> Result<(), String> {
+    run(&mut cargo(&["run", "-p", "digits"]))?;
+    run(&mut cargo(&["test"]))
+}
+
+pub fn docs() -> Result<(), String> {
+    run(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"))
+}
+
+pub fn msrv() -> Result<(), String> {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).map_err(|e| e.to_string())?;
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
+    let version = version.ok_or("no rust-version in Cargo.toml")?.trim_matches('"');
+    ensure_toolchain(version, &[])?;
+    let toolchain = format!("+{version}");
+    run(cargo(&[&toolchain, "check", "--workspace"]).env("CARGO_TARGET_DIR", root().join("target/msrv")))
+}
+
+pub fn bare_metal() -> Result<(), String> {
+    for target in BARE_METAL {
+        let toolchain = Toolchain::of(target)?;
+        run(&mut toolchain.cargo(target, &["build", "--release", "-p", "exported-runtime", "--no-default-features"]))?;
+    }
+    Ok(())
+}
+
+pub fn conformance() -> Result<(), String> {
+    let models = root().join("../shared/models");
+    if !models.is_dir() {
+        println!("../shared/models is absent: only the fixtures of this repository are verified");
+    }
+    let mut paths = vec![root().join("tests/fixtures"), root().join("examples")];
+    paths.extend(["tiny", "vision", "seed", "seq"].iter().map(|g| models.join(g)).filter(|p| p.is_dir()));
+    run(cargo(&["run", "--release", "-p", "cargo-exported", "--", "exported", "verify", "--allow-unsupported"])
+        .args(&paths))?;
+    let mut networks =
+        vec![root().join("examples/digits/digits.pt2"), root().join("examples/build-script/models/gate.pt2")];
+    networks.extend(TINY.iter().map(|n| models.join(format!("tiny/{n}.2.15.0.pt2"))).filter(|p| p.is_file()));
+    ensure_qemu()?;
+    for board in BOARDS {
+        Toolchain::of(board.target)?;
+        let arguments =
+            ["run", "--release", "-p", "cargo-exported", "--", "exported", "verify", "--target", board.name];
+        run(cargo(&arguments).args(&networks))?;
+    }
+    Ok(())
+}
+
+pub fn miri() -> Result<(), String> {
+    ensure_toolchain("nightly", &["miri", "rust-src"])?;
+    // `--lib memory`: the kernels have no unsafe code of their own, and take hours under Miri.
+    run(cargo(&["+nightly", "miri", "test", "-p", "exported-runtime", "--lib", "memory"])
+        .env("CARGO_TARGET_DIR", root().join("target/miri")))
+}
+
+pub fn package() -> Result<(), String> {
+    let dirty = output(Command::new("git").current_dir(root()).args(["status", "--porcelain"]))?;
+    let allow: &[&str] = if dirty.is_empty() { &[] } else { &["--allow-dirty"] };
+    let crates = ["exported-runtime", "exported-codegen", "exported-macros", "exported", "cargo-exported"];
+    let mut command = cargo(&["package", "--no-verify"]);
+    run(command.args(crates.iter().flat_map(|name| ["-p", *name])).args(allow))
+}
+
+pub fn bless() -> Result<(), String> {
+    run(cargo(&["test", "--workspace"]).env("EXPORTED_BLESS", "1"))
+}
+
+fn each_outside(mut check: impl FnMut(&str, &str) -> Result<(), String>) -> Result<(), String> {
+    OUTSIDE.iter().try_for_each(|(folder, target)| check(folder, target))
+}
