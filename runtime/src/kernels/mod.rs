@@ -5,10 +5,15 @@
 
 pub mod arith;
 pub mod conv;
+pub mod index;
 pub mod matmul;
 pub mod norm;
 pub mod num;
 pub mod pack;
 pub mod reduce;
+pub mod resample;
+pub mod rnn;
+pub mod scan;
 pub mod softmax;
+pub mod sort;
 pub mod tile;

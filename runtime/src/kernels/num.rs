@@ -3,6 +3,7 @@
 //! `f16` and `bf16` are computed in f32, all integers in i64 (which is also what `torch.sum` gives for them), so a kernel
 //! is written once against [`Wide`] or [`Real`] and the compiler sees plain f32 loops in the common case.
 
+use crate::scalar::{Arithmetic, Functions};
 use crate::{Bf16, Element, F16, Simd};
 
 /// An element that widens to the type it is computed in.
@@ -71,6 +72,8 @@ pub trait Real: Wide {
     fn from_usize(x: usize) -> Self;
     /// Truncated, saturating, NaN gives 0.
     fn to_usize(self) -> usize;
+    /// `self * b + c`, as [`Simd::mul_add`].
+    fn mul_add<S: Simd>(self, s: S, b: Self, c: Self) -> Self;
     /// Quotient.
     fn div(self, other: Self) -> Self;
     /// Square root.
@@ -88,10 +91,7 @@ pub trait Real: Wide {
     /// Toward minus infinity.
     fn floor(self) -> Self;
     /// `1 / (1 + exp(-self))`.
-    #[inline(always)]
-    fn sigmoid<S: Simd>(self, s: S) -> Self {
-        Self::ONE.div(Self::ONE.add(Self::ZERO.sub(self).exp(s)))
-    }
+    fn sigmoid<S: Simd>(self, s: S) -> Self;
 }
 
 /// A floating-point element.
@@ -160,7 +160,7 @@ impl Wide for i64 {
 }
 
 macro_rules! floats {
-    ($($t:ident: $exp:ident $ln:ident $ln_1p:ident $pow:ident $tanh:ident $floor:ident $sqrt:ident;)*) => {$(
+    ($($t:ident: $mul_add:expr;)*) => {$(
         impl Number for $t {
             type Wide = $t;
             const EXACT: bool = true;
@@ -219,43 +219,51 @@ macro_rules! floats {
                 self as usize
             }
             #[inline(always)]
+            fn mul_add<S: Simd>(self, s: S, b: $t, c: $t) -> $t {
+                $mul_add(s, self, b, c)
+            }
+            #[inline(always)]
             fn div(self, other: $t) -> $t {
                 self / other
             }
             #[inline(always)]
             fn sqrt(self) -> $t {
-                libm::$sqrt(self)
+                Functions::sqrt(self)
             }
             #[inline(always)]
-            fn exp<S: Simd>(self, _s: S) -> $t {
-                libm::$exp(self)
+            fn exp<S: Simd>(self, s: S) -> $t {
+                Functions::exp(self, s)
             }
             #[inline(always)]
-            fn ln<S: Simd>(self, _s: S) -> $t {
-                libm::$ln(self)
+            fn ln<S: Simd>(self, s: S) -> $t {
+                Functions::log(self, s)
             }
             #[inline(always)]
-            fn ln_1p<S: Simd>(self, _s: S) -> $t {
-                libm::$ln_1p(self)
+            fn ln_1p<S: Simd>(self, s: S) -> $t {
+                Functions::log1p(self, s)
             }
             #[inline(always)]
             fn powf<S: Simd>(self, _s: S, exponent: $t) -> $t {
-                libm::$pow(self, exponent)
+                Arithmetic::pow(self, exponent)
             }
             #[inline(always)]
-            fn tanh<S: Simd>(self, _s: S) -> $t {
-                libm::$tanh(self)
+            fn tanh<S: Simd>(self, s: S) -> $t {
+                Functions::tanh(self, s)
+            }
+            #[inline(always)]
+            fn sigmoid<S: Simd>(self, s: S) -> $t {
+                Functions::sigmoid(self, s)
             }
             #[inline(always)]
             fn floor(self) -> $t {
-                libm::$floor(self)
+                Arithmetic::floor(self)
             }
         }
     )*};
 }
 floats! {
-    f32: expf logf log1pf powf tanhf floorf sqrtf;
-    f64: exp log log1p pow tanh floor sqrt;
+    f32: Simd::mul_add;
+    f64: |_s, a, b, c| a * b + c;
 }
 
 macro_rules! halves {

@@ -1,0 +1,243 @@
+//! One layer and direction of a recurrent network over all its time steps, one fused cell per step.
+//!
+//! Weights are packed so that one pass over an input yields all gates of `NR` units at once: `[block][k][gate][NR]`, units padded
+//! with zeros to a multiple of `NR`; biases are `[block][gate][NR]`. Every unit sums its inputs in order, whatever `NR` is.
+//! Gate order is PyTorch's: LSTM i, f, g, o; GRU r, z, n.
+
+use super::num::{Float, Number, Real, Wide};
+use crate::{Op, Simd};
+
+/// Sizes and places of a layer, in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Time steps.
+    pub steps: usize,
+    /// Sequences.
+    pub batch: usize,
+    /// Elements of one input.
+    pub input: usize,
+    /// Units.
+    pub hidden: usize,
+    /// Distance of inputs of neighbouring steps.
+    pub x_step: usize,
+    /// Distance of inputs of neighbouring sequences.
+    pub x_batch: usize,
+    /// Distance of outputs of neighbouring steps.
+    pub y_step: usize,
+    /// Distance of outputs of neighbouring sequences.
+    pub y_batch: usize,
+    /// Whether time runs from the last step to the first.
+    pub reverse: bool,
+}
+
+macro_rules! layers {
+    ($($(#[$doc:meta])* $name:ident: $cell:ident, $gates:literal $(, $c:ident)?;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name<'a, T: Float, const NR: usize> {
+            /// Inputs, `[steps, batch, input]` under the strides of `shape`.
+            pub x: &'a [T],
+            /// Outputs, `[steps, batch, hidden]` under the strides of `shape`.
+            pub y: &'a mut [T],
+            /// `[batch, hidden]`: the initial state, in the end the last one.
+            pub h: &'a mut [T],
+            $(
+                /// `[batch, hidden]`: the initial cell state, in the end the last one.
+                pub $c: &'a mut [T],
+            )?
+            /// Scratch, `[hidden]`.
+            pub next: &'a mut [T],
+            /// Input weights, `[block][input][gate][NR]`.
+            pub w_x: &'a [T],
+            /// Recurrent weights, `[block][hidden][gate][NR]`.
+            pub w_h: &'a [T],
+            /// `[block][gate][NR]` or empty.
+            pub b_x: &'a [T],
+            /// `[block][gate][NR]` or empty.
+            pub b_h: &'a [T],
+            /// Sizes.
+            pub shape: Shape,
+        }
+
+        impl<T: Float, const NR: usize> Op for $name<'_, T, NR> {
+            type Output = ();
+            #[inline(always)]
+            fn call<S: Simd>(self, s: S) {
+                let $name { x, y, h, $($c,)? next, w_x, w_h, b_x, b_h, shape } = self;
+                let [cell, ..] = [$($c,)? &mut []];
+                let weights = Weights::<T, NR, $gates> { w_x, w_h, b_x, b_h };
+                run::<T, $cell, S, NR, $gates>(s, x, y, State { h, cell, next }, weights, shape);
+            }
+        }
+    )*};
+}
+
+layers! {
+    /// Long short-term memory.
+    Lstm: LstmCell, 4, c;
+    /// Gated recurrent unit.
+    Gru: GruCell, 3;
+    /// Elman network with tanh.
+    Tanh: TanhCell, 1;
+    /// Elman network with ReLU.
+    Relu: ReluCell, 1;
+}
+
+struct State<'a, T> {
+    h: &'a mut [T],
+    cell: &'a mut [T],
+    next: &'a mut [T],
+}
+
+#[derive(Clone, Copy)]
+struct Weights<'a, T, const NR: usize, const G: usize> {
+    w_x: &'a [T],
+    w_h: &'a [T],
+    b_x: &'a [T],
+    b_h: &'a [T],
+}
+
+/// What a unit does with its gates.
+trait Cell<W: Real, const G: usize> {
+    /// From the input and recurrent halves of the gates, the old output and (LSTM) the cell state to the new output.
+    fn step<S: Simd>(s: S, x: [W; G], h: [W; G], old: W, cell: &mut W) -> W;
+}
+
+struct LstmCell;
+impl<W: Real> Cell<W, 4> for LstmCell {
+    #[inline(always)]
+    fn step<S: Simd>(s: S, x: [W; 4], h: [W; 4], _old: W, cell: &mut W) -> W {
+        let [i, f, g, o] = sum(x, h);
+        *cell = f.sigmoid(s).mul(*cell).add(i.sigmoid(s).mul(g.tanh(s)));
+        o.sigmoid(s).mul(cell.tanh(s))
+    }
+}
+
+struct GruCell;
+impl<W: Real> Cell<W, 3> for GruCell {
+    #[inline(always)]
+    fn step<S: Simd>(s: S, x: [W; 3], h: [W; 3], old: W, _cell: &mut W) -> W {
+        let ([xr, xz, xn], [hr, hz, hn]) = (x, h);
+        let (r, z) = (xr.add(hr).sigmoid(s), xz.add(hz).sigmoid(s));
+        let n = xn.add(r.mul(hn)).tanh(s);
+        old.sub(n).mul(z).add(n)
+    }
+}
+
+struct TanhCell;
+impl<W: Real> Cell<W, 1> for TanhCell {
+    #[inline(always)]
+    fn step<S: Simd>(s: S, x: [W; 1], h: [W; 1], _old: W, _cell: &mut W) -> W {
+        let [a] = sum(x, h);
+        a.tanh(s)
+    }
+}
+
+struct ReluCell;
+impl<W: Real> Cell<W, 1> for ReluCell {
+    #[inline(always)]
+    fn step<S: Simd>(_s: S, x: [W; 1], h: [W; 1], _old: W, _cell: &mut W) -> W {
+        let [a] = sum(x, h);
+        a.max(W::ZERO)
+    }
+}
+
+#[inline(always)]
+fn sum<W: Wide, const G: usize>(mut x: [W; G], h: [W; G]) -> [W; G] {
+    for (x, h) in x.iter_mut().zip(h) {
+        *x = x.add(h);
+    }
+    x
+}
+
+#[inline(always)]
+fn run<T: Float, C: Cell<T::Wide, G>, S: Simd, const NR: usize, const G: usize>(
+    s: S,
+    x: &[T],
+    y: &mut [T],
+    state: State<'_, T>,
+    weights: Weights<'_, T, NR, G>,
+    shape: Shape,
+) {
+    let Shape { steps, batch, input, hidden, .. } = shape;
+    if state.next.len() != hidden || hidden == 0 {
+        return;
+    }
+    for step in 0..steps {
+        let t = if shape.reverse { steps - 1 - step } else { step };
+        for b in 0..batch {
+            let at = |step: usize, stride: usize| t.saturating_mul(step).saturating_add(b.saturating_mul(stride));
+            let x = run_of(x, at(shape.x_step, shape.x_batch), input);
+            let start = b.saturating_mul(hidden);
+            let end = start.saturating_add(hidden);
+            let Some(h) = state.h.get_mut(start..end) else { return };
+            let cell = state.cell.get_mut(start..end).unwrap_or_default();
+            cell_step::<T, C, S, NR, G>(s, x, h, cell, state.next, weights);
+            let y_start = at(shape.y_step, shape.y_batch);
+            if let Some(y) = y.get_mut(y_start..y_start.saturating_add(hidden)) {
+                y.iter_mut().zip(h.iter()).for_each(|(y, &h)| *y = h);
+            }
+        }
+    }
+}
+
+/// One step of one sequence.
+#[inline(always)]
+fn cell_step<T: Float, C: Cell<T::Wide, G>, S: Simd, const NR: usize, const G: usize>(
+    s: S,
+    x: &[T],
+    h: &mut [T],
+    cell: &mut [T],
+    next: &mut [T],
+    weights: Weights<'_, T, NR, G>,
+) {
+    for (block, new) in next.chunks_mut(NR.max(1)).enumerate() {
+        let first = block.saturating_mul(NR);
+        let gates_x = gates::<T, S, NR, G>(s, x, weights.w_x, weights.b_x, block);
+        let gates_h = gates::<T, S, NR, G>(s, h, weights.w_h, weights.b_h, block);
+        for (lane, new) in new.iter_mut().enumerate() {
+            let unit = first.saturating_add(lane);
+            let of = |gates: &[[T::Wide; NR]; G]| gates.map(|gate| gate.get(lane).copied().unwrap_or(T::Wide::ZERO));
+            let old = h.get(unit).map_or(T::Wide::ZERO, |h| h.widen());
+            let mut state = cell.get(unit).map_or(T::Wide::ZERO, |c| c.widen());
+            *new = T::narrow(C::step(s, of(&gates_x), of(&gates_h), old, &mut state));
+            if let Some(cell) = cell.get_mut(unit) {
+                *cell = T::narrow(state);
+            }
+        }
+    }
+    h.iter_mut().zip(next.iter()).for_each(|(h, &new)| *h = new);
+}
+
+/// `weights * x + bias` for all gates of one block of units.
+#[inline(always)]
+fn gates<T: Float, S: Simd, const NR: usize, const G: usize>(
+    s: S,
+    x: &[T],
+    weights: &[T],
+    bias: &[T],
+    block: usize,
+) -> [[T::Wide; NR]; G] {
+    let mut acc = [[T::Wide::ZERO; NR]; G];
+    let row = const { NR * G };
+    for (acc, bias) in acc.iter_mut().zip(run_of(bias, block.saturating_mul(row), row).as_chunks::<NR>().0) {
+        *acc = bias.map(Number::widen);
+    }
+    let size = x.len().saturating_mul(row);
+    let weights = run_of(weights, block.saturating_mul(size), size);
+    for (x, w) in x.iter().zip(weights.chunks_exact(row.max(1))) {
+        let x = x.widen();
+        for (acc, w) in acc.iter_mut().zip(w.as_chunks::<NR>().0) {
+            for (a, w) in acc.iter_mut().zip(w) {
+                *a = w.widen().mul_add(s, x, *a);
+            }
+        }
+    }
+    acc
+}
+
+/// `len` elements from `start`, empty when there are fewer.
+#[inline(always)]
+fn run_of<T>(x: &[T], start: usize, len: usize) -> &[T] {
+    x.get(start..start.saturating_add(len)).unwrap_or_default()
+}
