@@ -4,6 +4,7 @@
 //! execution order. Nothing here mutates or aliases: in-place operators and views of the archive were resolved by
 //! `import`. [`verify()`] holds after every pass, in every build.
 
+pub mod eval;
 pub mod formula;
 pub mod infer;
 pub mod op;
