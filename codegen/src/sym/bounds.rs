@@ -73,11 +73,7 @@ impl Span {
             (Func::Mod, [a, b]) => of(a).modulo(of(b)),
             (Func::LShift, [a, b]) => of(a).mul(Span::new(2, 2).pow(of(b))),
             (Func::RShift, [a, b]) => of(a).floor_div(Span::new(2, 2).pow(of(b))),
-            (Func::Ite, [c, a, b]) => match c.prove(ranges) {
-                Some(true) => of(a),
-                Some(false) => of(b),
-                None => of(a).union(of(b)),
-            },
+            (Func::Ite, [_, a, b]) => of(a).union(of(b)),
             (Func::TruncToInt, [a]) => Span::rounded(a, ranges, f64::trunc),
             (Func::FloorToInt, [a]) => Span::rounded(a, ranges, f64::floor),
             (Func::CeilToInt, [a]) => Span::rounded(a, ranges, f64::ceil),

@@ -12,7 +12,7 @@ use super::{Expr, Kind};
 /// A path into the caller's arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeafPath {
-    /// Name of the parameter of `forward` (`x` in `L['x']`), or `args`/`kwargs`-like containers of it.
+    /// Name of the parameter of `forward`: `x` in `L['x']`.
     pub argument: String,
     /// Steps into nested containers.
     pub steps: Vec<Step>,

@@ -3,7 +3,8 @@
 //! [`Expr`] is the one expression type of every layer. The constructors simplify, so structural equality is a useful
 //! (sound, incomplete) equality test: integer sums and products are kept as expanded polynomials, conditions with the
 //! constant on the right. Integers are the mathematical ones; a rewrite may make an undefined expression (a division
-//! by zero, an overflow) defined, it never changes a defined value. Float arithmetic is never reordered.
+//! by zero) defined, it never changes a defined value, except that an expanded product may overflow between operands near
+//! the limits of i64. Float arithmetic is never reordered.
 //!
 //! Parsers for both notations of the archives (sympy `srepr` since torch 2.6, infix before and in range tables) and
 //! for `guards_code` live beside it ([`parse`], [`guards`]).
@@ -18,6 +19,8 @@ mod poly;
 mod print;
 mod prove;
 mod rust;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -39,7 +39,7 @@ pub(super) fn read(text: &str, notation: Notation) -> Result<Expr, String> {
         let mut parser = Parser { tokens, at: 0, depth: 0, notation };
         let expr = parser.expr(Level::Ternary)?;
         parser.expect(Token::End)?;
-        if expr.within_limits() { Ok(expr) } else { Err("too large".to_owned()) }
+        limited(expr)
     });
     result.map_err(|fault| {
         let quoted: String = text.chars().take(200).collect();
@@ -169,7 +169,7 @@ impl<'a> Parser<'a, '_> {
             };
         }
         match &*name {
-            "Symbol" | "Integer" | "Float" => self.leaf(&name),
+            "Symbol" | "Integer" | "Float" if matches!(self.notation, Notation::Srepr) => self.leaf(&name),
             "Piecewise" => self.piecewise(),
             _ => {
                 let args = self.arguments()?;
@@ -282,7 +282,7 @@ impl<'a> Parser<'a, '_> {
             let right = operand(func, self.expr(level.tighter())?)?;
             operands.push(if operator == "-" { Expr::neg(right) } else { right });
         }
-        Ok(Expr::apply(func, operands))
+        limited(Expr::apply(func, operands))
     }
 
     /// `a < b`, or `a < b < c`, which holds if each does.
@@ -302,7 +302,7 @@ impl<'a> Parser<'a, '_> {
             conditions.push(call(name, vec![left, right.clone()])?);
             left = right;
         }
-        Ok(Expr::apply(Func::And, conditions))
+        limited(Expr::apply(Func::And, conditions))
     }
 
     /// `a if c else b`
@@ -402,9 +402,13 @@ fn call(name: &str, args: Vec<Expr>) -> Result<Expr, String> {
     if !fits {
         return Err(format!("`{name}` of these {} operands", args.len()));
     }
-    // A run of `//` nests without brackets.
-    let result = Expr::apply(func, args);
-    if result.within_limits() { Ok(result) } else { Err("too large".to_owned()) }
+    limited(Expr::apply(func, args))
+}
+
+/// A run of `//` nests without brackets, and expanding a product repeats its factors: whatever is built on must be
+/// small.
+fn limited(e: Expr) -> Result<Expr, String> {
+    if e.within_limits() { Ok(e) } else { Err("too large".to_owned()) }
 }
 
 /// Checks the kind of an operand.

@@ -146,17 +146,14 @@ impl Poly {
     }
 }
 
-/// The product of integer expressions; what would grow too large stays a product of sums.
+/// The product of integer expressions; if expanding the sums among them would grow too large, they stay factors.
 pub(super) fn product(factors: &[Expr]) -> Option<Poly> {
-    let mut product = Poly::constant(1);
-    for factor in factors {
-        let factor = Poly::of(factor);
-        product = match product.mul(&factor) {
-            Some(p) => p,
-            None => product.as_variable().mul(&factor.as_variable())?,
-        };
+    let (sums, others): (Vec<Poly>, Vec<Poly>) = factors.iter().map(Poly::of).partition(|p| p.0.len() > 1);
+    let scale = others.iter().try_fold(Poly::constant(1), |product, p| product.mul(p))?;
+    if let Some(expanded) = sums.iter().try_fold(scale.clone(), |product, p| product.mul(p)) {
+        return Some(expanded);
     }
-    Some(product)
+    sums.into_iter().try_fold(scale, |product, p| product.mul(&Poly::variable(p.into_expr(), 1)))
 }
 
 /// An integer expression to a constant power; what would grow too large stays a power.
@@ -166,13 +163,6 @@ pub(super) fn power(base: &Expr, exponent: u32) -> Option<Poly> {
         Some(p) => Some(p),
         None if base.0.len() > 1 => Some(Poly::variable(base.into_expr(), exponent)),
         None => None,
-    }
-}
-
-impl Poly {
-    /// A sum as one opaque variable.
-    fn as_variable(&self) -> Poly {
-        if self.0.len() > 1 { Poly::variable(self.clone().into_expr(), 1) } else { self.clone() }
     }
 }
 
