@@ -1,4 +1,6 @@
 //! The host-side tool behind `cargo exported`.
 #![forbid(unsafe_code)]
 
+pub mod boards;
 pub mod golden;
+pub mod verify;

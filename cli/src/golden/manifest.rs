@@ -1,6 +1,7 @@
 //! The manifest as it stands in the file, and its resolution into a [`Golden`].
 
-use super::{Case, Golden, Reject, Tensor, Tolerance, Value, Wishes, safetensors::Container};
+use super::safetensors::Container;
+use super::{Case, Golden, Reject, Tensor, Tolerance, Value, Wishes};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -88,24 +89,23 @@ impl Manifest {
 }
 
 impl CaseEntry {
-    fn resolve(mut self, number: usize, container: &Container) -> Result<Case, String> {
-        self.input_mutations.sort_by_key(|m| m.input);
-        let mut outputs = values(self.outputs, container)?;
-        let user_outputs = outputs.len();
-        let mut mutated = Vec::new();
-        for mutation in self.input_mutations {
-            outputs.push(Value::Tensor(tensor(&mutation.tensor, container)?));
-            mutated.push(mutation.input);
+    fn resolve(self, number: usize, container: &Container) -> Result<Case, String> {
+        let inputs = values(self.inputs, container)?;
+        let mut mutations = BTreeMap::new();
+        for Mutation { input, tensor: name } in self.input_mutations {
+            if input >= inputs.len() {
+                return Err(format!("input {input} of `input_mutations` does not exist"));
+            }
+            mutations.insert(input, Value::Tensor(tensor(&name, container)?));
         }
         let node = |name: String| {
             let value = tensor(&format!("case.{number}.node.{name}"), container)?;
             Ok::<_, String>((name, value))
         };
         Ok(Case {
-            inputs: values(self.inputs, container)?,
-            outputs,
-            user_outputs,
-            mutated,
+            inputs,
+            outputs: values(self.outputs, container)?,
+            mutations,
             continues: self.stateful_continues,
             nodes: self.nodes.into_iter().map(node).collect::<Result<_, _>>()?,
         })

@@ -44,12 +44,10 @@ pub enum Value {
 pub struct Case {
     /// User inputs in the order of the signature, constants included.
     pub inputs: Vec<Value>,
-    /// User outputs, then the values after the call of the user inputs that the program changes.
+    /// User outputs in the order of the signature, constants included.
     pub outputs: Vec<Value>,
-    /// How many of the outputs are user outputs; the others belong to the inputs of [`Case::mutated`].
-    pub user_outputs: usize,
-    /// Indices of the inputs that the call changes, ascending.
-    pub mutated: Vec<usize>,
+    /// Values after the call of the inputs that the program changes, by index of the input.
+    pub mutations: BTreeMap<usize, Value>,
     /// Called on the state that the case before it left, instead of on the archive's.
     pub continues: bool,
     /// Values of inner nodes by node name.

@@ -1,0 +1,197 @@
+//! Writes the verification programs: one cargo workspace, a few models in each of its packages.
+//!
+//! Several models share a program because linking costs more than compiling a small model; they do not share all of one,
+//! because cargo builds packages in parallel and a model that does not compile takes its program with it.
+
+use super::project::Project;
+use crate::boards::Board;
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Generated code of one model, ready to be built.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// Its number, which names its module.
+    pub number: usize,
+    /// The Rust code.
+    pub code: String,
+    /// What the code includes, beside it.
+    pub weights: Vec<u8>,
+    /// Greatest number of inputs or outputs of its calls.
+    pub ports: usize,
+    /// Greatest room that the inputs of a call need.
+    pub inputs: usize,
+}
+
+/// Models that share a program.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Name of the package and program.
+    pub name: String,
+    /// Indices into the units.
+    pub units: Vec<usize>,
+}
+
+/// What to build for.
+#[derive(Clone, Copy, Debug)]
+pub struct Platform {
+    /// An emulated board, or this machine.
+    pub board: Option<&'static Board>,
+    /// With cargo's release profile.
+    pub release: bool,
+}
+
+/// Models per program on this machine.
+const MODELS: usize = 8;
+/// Bytes of weights per program on a board, whose flash has 4 MB.
+const BOARD_WEIGHTS: usize = 2_500_000;
+/// Bytes counted for the code of a model on a board.
+const BOARD_CODE: usize = 60_000;
+
+/// Name of a unit's module.
+pub fn module(number: usize) -> String {
+    format!("model_{number}")
+}
+
+/// Name of the file that a unit's code includes.
+pub fn weights_file(number: usize) -> String {
+    format!("model_{number}.weights")
+}
+
+/// Divides the units into programs.
+pub fn batches(units: &[Unit], platform: Platform) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut bytes = 0;
+    for (index, unit) in units.iter().enumerate() {
+        let size = unit.weights.len() + BOARD_CODE;
+        let full = batches.last().is_none_or(|batch| match platform.board {
+            Some(_) => bytes + size > BOARD_WEIGHTS,
+            None => batch.units.len() == MODELS,
+        });
+        if full {
+            batches.push(Batch { name: format!("batch_{}", batches.len()), units: Vec::new() });
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(batch) = batches.last_mut() {
+            batch.units.push(index);
+        }
+    }
+    batches
+}
+
+impl Platform {
+    /// Folder of the workspace under the project's.
+    pub fn folder(self, project: &Project) -> PathBuf {
+        let profile = if self.release { "release" } else { "dev" };
+        project.folder.join(format!("{}-{profile}", self.board.map_or("host", |board| board.name)))
+    }
+
+    /// Writes the workspace with these members. Files that did not change keep their time, so that cargo does not
+    /// compile them again.
+    pub fn write(self, project: &Project, batches: &[Batch], units: &[Unit]) -> io::Result<()> {
+        let folder = self.folder(project);
+        fs::create_dir_all(&folder)?;
+        let members: Vec<String> = batches.iter().map(|batch| format!("{:?}", batch.name)).collect();
+        update(&folder.join("Cargo.toml"), self.root_manifest(&members.join(", ")).as_bytes())?;
+        if let Some(lock) = project.lock.as_ref().filter(|_| !folder.join("Cargo.lock").exists()) {
+            fs::copy(lock, folder.join("Cargo.lock"))?;
+        }
+        batches.iter().try_for_each(|batch| self.write_batch(project, &folder, batch, units))
+    }
+
+    fn write_batch(self, project: &Project, folder: &Path, batch: &Batch, units: &[Unit]) -> io::Result<()> {
+        let sources = folder.join(&batch.name).join("src");
+        fs::create_dir_all(&sources)?;
+        update(&folder.join(&batch.name).join("Cargo.toml"), self.manifest(project, &batch.name).as_bytes())?;
+        update(&sources.join("job.rs"), include_bytes!("harness/job.rs"))?;
+        let members: Vec<&Unit> = batch.units.iter().filter_map(|index| units.get(*index)).collect();
+        let main = if self.board.is_some() {
+            update(&sources.join("firmware.rs"), include_bytes!("harness/firmware.rs"))?;
+            firmware_main(&members)
+        } else {
+            update(&sources.join("host.rs"), include_bytes!("harness/host.rs"))?;
+            host_main(&members)
+        };
+        for unit in members {
+            update(&sources.join(module(unit.number) + ".rs"), unit.code.as_bytes())?;
+            update(&sources.join(weights_file(unit.number)), &unit.weights)?;
+        }
+        update(&sources.join("main.rs"), main.as_bytes())
+    }
+
+    fn root_manifest(self, members: &str) -> String {
+        // Verification wants overflow and bounds to be checked, short compile times, and loops that are not 20 times
+        // slower than they need be; with `--release` it wants what the user will ship.
+        let profile = match (self.board, self.release) {
+            (None, false) => "[profile.dev]\nopt-level = 1\ndebug = false\nincremental = false\n",
+            (None, true) => "[profile.release]\nincremental = false\n",
+            (Some(_), false) => "[profile.dev]\nopt-level = 2\ndebug = false\nincremental = false\npanic = \"abort\"\n",
+            (Some(_), true) => "[profile.release]\nopt-level = \"s\"\nlto = true\ncodegen-units = 1\npanic = \"abort\"\n",
+        };
+        format!("[workspace]\nresolver = \"3\"\nmembers = [{members}]\n\n{profile}")
+    }
+
+    fn manifest(self, project: &Project, name: &str) -> String {
+        let (features, board) = match self.board {
+            Some(_) => ("\"program\"", project.board_dependency()),
+            None => ("\"program\", \"std\"", String::new()),
+        };
+        let runtime = project.runtime_dependency(features);
+        format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n\
+             [dependencies]\n{runtime}\n{board}\n"
+        )
+    }
+}
+
+fn host_main(units: &[&Unit]) -> String {
+    let mut text = String::from("mod host;\nmod job;\n");
+    for unit in units {
+        let _ = writeln!(text, "mod {};", module(unit.number));
+    }
+    text.push_str("\nfn main() -> std::process::ExitCode {\n    host::main(|model, job, result| match model {\n");
+    for Unit { number, ports, inputs, .. } in units {
+        let module = module(*number);
+        let _ = writeln!(
+            text,
+            "        \"{number}\" => host::serve::<_, {ports}>({module}::Model::new(), {inputs}, job, result),"
+        );
+    }
+    text.push_str("        _ => Err(format!(\"no model {model}\")),\n    })\n}\n");
+    text
+}
+
+fn firmware_main(units: &[&Unit]) -> String {
+    let mut text = String::from("#![no_std]\n#![no_main]\n\nmod firmware;\nmod job;\n");
+    let (mut workspaces, mut pools, mut arms) = (String::new(), String::new(), String::new());
+    for Unit { number, ports, inputs, .. } in units {
+        let module = module(*number);
+        let _ = writeln!(text, "mod {module};");
+        let _ = write!(workspaces, "{module}::SIGNATURE.workspace_bytes, ");
+        let _ = write!(pools, "firmware::pool(&{module}::SIGNATURE, {inputs}), ");
+        let _ = writeln!(
+            arms,
+            "        {number} => firmware::serve::<_, {ports}>({module}::Model::new(), workspace, pool, files),"
+        );
+    }
+    let _ = write!(
+        text,
+        "use exported_runtime::StaticWorkspace;\n\nexported_board::entry!(main);\n\n\
+         static WORKSPACE: StaticWorkspace<{{ firmware::greatest(&[{workspaces}]) }}> = StaticWorkspace::new();\n\
+         static POOL: StaticWorkspace<{{ firmware::greatest(&[{pools}]) }}> = StaticWorkspace::new();\n\n\
+         fn main() -> ! {{\n    firmware::main(&WORKSPACE, &POOL, |model, workspace, pool, files| match model {{\n{arms}        \
+         _ => Err(\"no such model\"),\n    }})\n}}\n"
+    );
+    text
+}
+
+/// Writes a file unless it has this content already.
+fn update(path: &Path, content: &[u8]) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    fs::write(path, content)
+}

@@ -1,0 +1,278 @@
+//! `cargo exported verify`: proves that archives compile to programs that give PyTorch's numbers.
+//!
+//! Takes archives with golden files beside them; gives a [`Report`]. Each archive is compiled, the generated code is built
+//! into verification programs ([`crates`], [`build`]), every case and reject runs through the flat door of the runtime in
+//! a process of its own ([`run`]), and what comes back is judged ([`verdict`]). The compiler is a parameter, so that the
+//! judge itself can be tested against code that is known to be wrong.
+
+pub mod build;
+pub mod crates;
+mod find;
+pub mod project;
+pub mod report;
+pub mod run;
+pub mod verdict;
+pub mod wire;
+
+pub use find::archives;
+pub use report::{Entry, Report};
+
+use crate::golden::{self, Golden};
+use crates::{Platform, Unit};
+use exported_codegen::diag::{Diagnostic, Errors, Kind};
+use project::Project;
+use std::any::Any;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use verdict::{Reason, Status, Verdict};
+
+/// What to verify, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The archives.
+    pub archives: Vec<PathBuf>,
+    /// Where the programs run.
+    pub platform: Platform,
+    /// Code of the instruction set level (see `harness/job.rs`): 0 is the best that the machine has.
+    pub level: u32,
+}
+
+/// An archive on its way into the compiler.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Its path.
+    pub path: &'a Path,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Its golden file, if there is a usable one.
+    pub golden: Option<&'a Golden>,
+    /// Text of the `include_bytes!` by which the code reaches its weights.
+    pub weights: &'a str,
+}
+
+/// What a compiler gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Generated {
+    /// The code: items `Model` (with `new()`, implementing `Program`) and `SIGNATURE`, standing on `::exported_runtime`.
+    pub code: String,
+    /// What it includes.
+    pub weights: Vec<u8>,
+    /// What a reader of the report must know.
+    pub notes: Vec<String>,
+}
+
+/// A compiler.
+pub trait Compile: Sync {
+    /// Compiles one archive.
+    ///
+    /// # Errors
+    /// All its faults.
+    fn compile(&self, source: Source<'_>) -> Result<Generated, Errors>;
+}
+
+/// Stack of the threads that compile; expressions of a hostile archive may nest.
+const STACK: usize = 256 << 20;
+
+/// Verifies; messages about progress go to `progress`.
+///
+/// # Errors
+/// When verification itself cannot work: no cargo, no place to write, a runtime that does not build.
+pub fn verify(
+    request: &Request,
+    compiler: &dyn Compile,
+    project: &Project,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<Report, String> {
+    progress(&format!("compiling {} archives", request.archives.len()));
+    let numbered: Vec<(usize, &PathBuf)> = request.archives.iter().enumerate().collect();
+    let mut subjects = in_parallel(&numbered, |(number, path)| Subject::compiled(*number, path, compiler));
+    let units: Vec<Unit> = subjects.iter_mut().filter_map(|subject| subject.unit.take()).collect();
+    let batches = crates::batches(&units, request.platform);
+    progress(&format!("building {} models in {} programs", units.len(), batches.len()));
+    let built = build::build(project, request.platform, &units, batches)?;
+    for (index, message) in &built.failures {
+        let subject = units.get(*index).and_then(|unit| subjects.get_mut(unit.number));
+        if let Some(subject) = subject {
+            subject.settle(build_failure(message));
+        }
+    }
+    let jobs: Vec<(&Subject, &PathBuf)> = built
+        .programs
+        .iter()
+        .filter_map(|(index, program)| Some((subjects.get(units.get(*index)?.number)?, program)))
+        .collect();
+    progress(&format!("running {} models", jobs.len()));
+    let folder = request.platform.folder(project);
+    let verdicts = in_parallel(&jobs, |(subject, program)| (subject.number, subject.run(request, program, &folder)));
+    for (number, verdict) in verdicts {
+        if let Some(subject) = subjects.get_mut(number) {
+            subject.settle(verdict?);
+        }
+    }
+    Ok(Report { archives: subjects.into_iter().map(Subject::entry).collect() })
+}
+
+/// One archive under verification.
+struct Subject {
+    number: usize,
+    path: String,
+    golden: Option<Golden>,
+    unit: Option<Unit>,
+    notes: Vec<String>,
+    verdict: Option<Verdict>,
+}
+
+impl Subject {
+    fn compiled(number: usize, path: &Path, compiler: &dyn Compile) -> Subject {
+        let mut subject =
+            Subject { number, path: path.display().to_string(), golden: None, unit: None, notes: vec![], verdict: None };
+        let golden = read_golden(path);
+        subject.golden = golden.as_ref().ok().cloned();
+        let weights = format!("{:?}", crates::weights_file(number));
+        match compile(path, subject.golden.as_ref(), &weights, compiler) {
+            Err(errors) => subject.settle(said_no(&errors, subject.golden.as_ref())),
+            Ok(generated) => match golden {
+                Err(message) => subject.settle(verdict(Status::NoGolden, message)),
+                Ok(golden) => {
+                    subject.notes = generated.notes.clone();
+                    subject.unit = Some(unit(number, generated, &golden));
+                }
+            },
+        }
+        subject
+    }
+
+    fn run(&self, request: &Request, program: &Path, folder: &Path) -> Result<Verdict, String> {
+        let Some(golden) = &self.golden else { return Ok(verdict(Status::NoGolden, "no golden file")) };
+        let job = wire::job(request.level, &verdict::calls(golden));
+        let outcome = run::run(request.platform, program, self.number, &job, folder)?;
+        Ok(verdict::judge(golden, &outcome))
+    }
+
+    fn settle(&mut self, verdict: Verdict) {
+        self.verdict = Some(verdict);
+    }
+
+    fn entry(self) -> Entry {
+        let verdict = self.verdict.unwrap_or_else(|| verdict(Status::Bug, "was neither built nor refused"));
+        Entry {
+            path: self.path,
+            status: verdict.status,
+            cases: self.golden.as_ref().map_or(0, |golden| golden.cases.len()),
+            rejects: self.golden.as_ref().map_or(0, |golden| golden.rejects.len()),
+            worst: verdict.worst,
+            reasons: verdict.reasons,
+            notes: self.notes,
+        }
+    }
+}
+
+/// The golden file beside an archive.
+fn read_golden(archive: &Path) -> Result<Golden, String> {
+    let path = golden::path_for(archive);
+    let bytes = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let golden = Golden::read(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+    if golden.cases.is_empty() && golden.rejects.is_empty() {
+        return Err(format!("{}: holds no case", path.display()));
+    }
+    Ok(golden)
+}
+
+fn compile(
+    path: &Path,
+    golden: Option<&Golden>,
+    weights: &str,
+    compiler: &dyn Compile,
+) -> Result<Generated, Errors> {
+    let bytes = fs::read(path).map_err(|e| Diagnostic::damaged(format!("the file cannot be read: {e}")))?;
+    let source = Source { path, bytes: &bytes, golden, weights };
+    let result = catch_unwind(AssertUnwindSafe(|| compiler.compile(source)));
+    result.unwrap_or_else(|panic| Err(Diagnostic::bug(format!("the compiler panicked: {}", words(&*panic))).into()))
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+fn unit(number: usize, generated: Generated, golden: &Golden) -> Unit {
+    let calls = verdict::calls(golden);
+    let inputs = calls.iter().map(|call| call.inputs.len());
+    let outputs = golden.cases.iter().map(|case| case.outputs.len() + case.inputs.len());
+    Unit {
+        number,
+        code: generated.code,
+        weights: generated.weights,
+        // The outputs of the program are not known here; a golden file that lists too few must not break the harness.
+        ports: inputs.chain(outputs).max().unwrap_or(0) + 8,
+        inputs: calls.iter().map(|call| wire::pool_bytes(call.inputs)).max().unwrap_or(0),
+    }
+}
+
+/// What the compiler's refusal means. A file that torch runs is not damaged, whatever we think of it.
+fn said_no(errors: &Errors, golden: Option<&Golden>) -> Verdict {
+    let is_there = |kind| errors.0.iter().any(|diagnostic| diagnostic.kind == kind);
+    let status = if is_there(Kind::Bug) || is_there(Kind::Usage) {
+        Status::Bug
+    } else if is_there(Kind::Unsupported) {
+        Status::Unsupported
+    } else if is_there(Kind::Damaged) && golden.is_some_and(|golden| !golden.cases.is_empty()) {
+        Status::WronglyRefused
+    } else {
+        Status::Refused
+    };
+    Verdict { status, worst: None, reasons: errors.0.iter().map(Reason::from).collect() }
+}
+
+/// What it means that generated code does not build: it is wrong, or the board too small for it.
+fn build_failure(message: &str) -> Verdict {
+    if message.contains("overflowed by") || message.contains("will not fit in region") {
+        return verdict(Status::Unsupported, format!("the board's memory is too small: {message}"));
+    }
+    verdict(Status::Bug, format!("the generated code does not compile: {message}"))
+}
+
+fn verdict(status: Status, message: impl Into<String>) -> Verdict {
+    Verdict { status, worst: None, reasons: vec![Reason::new(&status.to_string(), message)] }
+}
+
+impl From<&Diagnostic> for Reason {
+    fn from(diagnostic: &Diagnostic) -> Reason {
+        let origin = diagnostic.origin.as_deref();
+        Reason {
+            kind: diagnostic.kind.name().into(),
+            message: diagnostic.message.clone(),
+            node: origin.map(|origin| origin.node.clone()).filter(|node| !node.is_empty()),
+            source: origin.and_then(|origin| origin.source.clone()),
+        }
+    }
+}
+
+/// `work` on every item, as many at once as there are processors, results in order.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(items.len()));
+    let worker = || {
+        while let Some((index, item)) = Some(next.fetch_add(1, Relaxed)).and_then(|i| Some((i, items.get(i)?))) {
+            let result = work(item);
+            // Poisoned only if another worker panicked while it pushed, which `push` does not.
+            results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, result));
+        }
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            if thread::Builder::new().stack_size(STACK).spawn_scoped(scope, worker).is_err() {
+                // No thread to be had: the work is done here.
+                worker();
+            }
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
