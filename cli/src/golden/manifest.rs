@@ -3,6 +3,7 @@
 use super::safetensors::Container;
 use super::{Case, Golden, Reject, Tensor, Tolerance, Value, Wishes};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 
 #[derive(Deserialize)]
@@ -65,7 +66,7 @@ enum Entry {
     Float(f64),
     Bool(bool),
     Str(String),
-    None(bool),
+    None(IgnoredAny),
 }
 
 impl Manifest {

@@ -129,7 +129,9 @@ impl Platform {
             (None, false) => "[profile.dev]\nopt-level = 1\ndebug = false\nincremental = false\n",
             (None, true) => "[profile.release]\nincremental = false\n",
             (Some(_), false) => "[profile.dev]\nopt-level = 2\ndebug = false\nincremental = false\npanic = \"abort\"\n",
-            (Some(_), true) => "[profile.release]\nopt-level = \"s\"\nlto = true\ncodegen-units = 1\npanic = \"abort\"\n",
+            (Some(_), true) => {
+                "[profile.release]\nopt-level = \"s\"\nlto = true\ncodegen-units = 1\npanic = \"abort\"\n"
+            }
         };
         format!("[workspace]\nresolver = \"3\"\nmembers = [{members}]\n\n{profile}")
     }

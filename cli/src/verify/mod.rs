@@ -128,8 +128,14 @@ struct Subject {
 
 impl Subject {
     fn compiled(number: usize, path: &Path, compiler: &dyn Compile) -> Subject {
-        let mut subject =
-            Subject { number, path: path.display().to_string(), golden: None, unit: None, notes: vec![], verdict: None };
+        let mut subject = Subject {
+            number,
+            path: path.display().to_string(),
+            golden: None,
+            unit: None,
+            notes: vec![],
+            verdict: None,
+        };
         let golden = read_golden(path);
         subject.golden = golden.as_ref().ok().cloned();
         let weights = format!("{:?}", crates::weights_file(number));
@@ -182,12 +188,7 @@ fn read_golden(archive: &Path) -> Result<Golden, String> {
     Ok(golden)
 }
 
-fn compile(
-    path: &Path,
-    golden: Option<&Golden>,
-    weights: &str,
-    compiler: &dyn Compile,
-) -> Result<Generated, Errors> {
+fn compile(path: &Path, golden: Option<&Golden>, weights: &str, compiler: &dyn Compile) -> Result<Generated, Errors> {
     let bytes = fs::read(path).map_err(|e| Diagnostic::damaged(format!("the file cannot be read: {e}")))?;
     let source = Source { path, bytes: &bytes, golden, weights };
     let result = catch_unwind(AssertUnwindSafe(|| compiler.compile(source)));

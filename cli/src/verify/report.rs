@@ -113,7 +113,8 @@ mod tests {
 
     fn entry(path: &str, status: Status) -> Entry {
         let worst = Worst { case: 1, output: 0, abs: 0.25, rel: f64::INFINITY, ulp: 9, ratio: 0.5 };
-        let reason = Reason { node: Some("sin".into()), source: Some("m.py:4".into()), ..Reason::new("unsupported", "a\nb") };
+        let reason =
+            Reason { node: Some("sin".into()), source: Some("m.py:4".into()), ..Reason::new("unsupported", "a\nb") };
         let (worst, reasons) = if status == Status::Pass { (Some(worst), vec![]) } else { (None, vec![reason]) };
         Entry { path: path.into(), status, cases: 2, rejects: 0, worst, reasons, notes: vec![] }
     }

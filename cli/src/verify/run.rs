@@ -42,6 +42,7 @@ pub fn run(platform: Platform, program: &Path, number: usize, job: &[u8], folder
     };
     let log = fs::File::create(&log_path).map_err(io)?;
     let also = log.try_clone().map_err(io)?;
+    command.env("RUST_BACKTRACE", "0");
     let child = command.stdin(Stdio::null()).stdout(also).stderr(log).spawn();
     let child = child.map_err(|e| format!("{} cannot be started: {e}", command.get_program().display()))?;
     let status = wait(child, limit(platform)).map_err(io)?;

@@ -110,7 +110,7 @@ fn level(code: u32) -> Result<Level, &'static str> {
     }
 }
 
-fn room_for<'p>(port: &Port, shape: &'p mut [usize], pool: &mut &'p mut [u8]) -> Result<ValueMut<'p>, &'static str> {
+fn room_for<'p, 'q: 'p>(port: &Port, shape: &'p mut [usize], pool: &mut &'q mut [u8]) -> Result<ValueMut<'p>, &'static str> {
     Ok(match port.kind {
         PortKind::Tensor { .. } => ValueMut::Tensor {
             shape: shape.get_mut(..port.rank()).ok_or("an output has too many dims")?,
@@ -124,10 +124,10 @@ fn room_for<'p>(port: &Port, shape: &'p mut [usize], pool: &mut &'p mut [u8]) ->
     })
 }
 
-fn read_value<'p>(
+fn read_value<'p, 'q: 'p>(
     io: &mut impl Io,
     shape: &'p mut [usize],
-    pool: &mut &'p mut [u8],
+    pool: &mut &'q mut [u8],
 ) -> Result<Value<'p>, &'static str> {
     Ok(match word(io)? {
         0 => Value::None,
