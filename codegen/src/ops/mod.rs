@@ -5,9 +5,10 @@
 //! defaults and aliasing are torch's ([`Schema`]); in-place variants (`add_`) have no rows, `import` runs the functional
 //! row and writes the result back.
 
+pub mod pointwise;
 mod schema;
 
-pub use schema::{Alias, Schema, SchemaArgument, core_targets};
+pub use schema::{Alias, Schema, SchemaArgument, core_targets, pointwise_targets};
 
 use crate::diag::Diagnostic;
 use crate::import::Call;
@@ -50,7 +51,15 @@ pub fn one(value: ValueId) -> Result<Outs, Diagnostic> {
 }
 
 /// All rows, by family.
-pub const TABLES: &[&[Row]] = &[];
+pub const TABLES: &[&[Row]] = &[
+    pointwise::ACTIVATIONS,
+    pointwise::ARITHMETIC,
+    pointwise::COMPARISONS,
+    pointwise::PREDICATES,
+    pointwise::CREATION,
+    pointwise::FUNCTIONS,
+    pointwise::MORE_FUNCTIONS,
+];
 
 /// The row of a target without `torch.ops.`.
 pub fn find(target: &str) -> Option<&'static Row> {
