@@ -100,8 +100,10 @@ pub fn package() -> Result<(), String> {
     let dirty = output(Command::new("git").current_dir(root()).args(["status", "--porcelain"]))?;
     let allow: &[&str] = if dirty.is_empty() { &[] } else { &["--allow-dirty"] };
     let crates = ["exported-runtime", "exported-codegen", "exported-macros", "exported", "cargo-exported"];
-    let mut command = cargo(&["package", "--no-verify"]);
-    run(command.args(crates.iter().flat_map(|name| ["-p", *name])).args(allow))
+    run(cargo(&["package"]).args(crates.iter().flat_map(|name| ["-p", *name])).args(allow))?;
+    let target = "thumbv7em-none-eabihf";
+    let toolchain = Toolchain::of(target)?;
+    run(toolchain.cargo(target, &["package"]).args(allow).current_dir(root().join("firmware/board")))
 }
 
 pub fn bless() -> Result<(), String> {
