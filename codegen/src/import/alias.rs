@@ -167,8 +167,8 @@ fn unview(graph: &mut Graph, view: &View, before: ValueId, new: ValueId, origin:
         View::Expand(shape) if graph.ty(before).shape.iter().eq(trailing(shape, graph.ty(before).shape.len())) => {
             Op::View(View::Reshape(graph.ty(before).shape.clone()))
         }
-        View::Expand(_) | View::Flip(_) => {
-            return Err(Diagnostic::unsupported("writing in place through an expanded view")
+        View::Expand(_) | View::Flip(_) | View::Unfold { .. } => {
+            return Err(Diagnostic::unsupported("writing in place through a view that may show an element twice")
                 .help("clone the tensor before writing to it"));
         }
     };

@@ -442,6 +442,15 @@ fn view(view: &View, x: &Constant) -> Option<Constant> {
             let strides = broadcast_strides(&x.shape, &shape);
             gather(x, shape, 0, &strides)
         }
+        View::Unfold { dim, size, step } => {
+            let (mut shape, mut strides) = (x.shape.clone(), row_major(&x.shape));
+            let (size, step) = (usize::try_from(*size).ok()?, usize::try_from(*step).ok()?);
+            shape[*dim] = shape[*dim].checked_sub(size)?.checked_div(step)? + 1;
+            shape.push(size);
+            strides.push(strides[*dim]);
+            strides[*dim] *= step;
+            gather(x, shape, 0, &strides)
+        }
         View::Flip(dims) => {
             // Reading backwards and reversing the result along the dim are the same; strides stay non-negative.
             dims.iter().try_fold(x.clone(), |x, &dim| {
@@ -555,6 +564,7 @@ mod tests {
         let v = |v: View| to_f32s(&view(&v, &x).expect("evaluates"));
         assert_eq!(v(View::Permute(vec![1, 0])), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
         assert_eq!(v(View::Flip(vec![1])), [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
+        assert_eq!(v(View::Unfold { dim: 1, size: 2, step: 1 }), [1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 5.0, 6.0]);
         let slice = View::Slice { dim: 1, start: Expr::Int(0), len: Expr::Int(2), step: 2 };
         assert_eq!(v(slice), [1.0, 3.0, 4.0, 6.0]);
         assert_eq!(v(View::Expand(vec![Expr::Int(2), Expr::Int(2), Expr::Int(3)]))[6..9], [1.0, 2.0, 3.0]);

@@ -27,6 +27,8 @@ pub enum View {
     Expand(Vec<Expr>),
     /// Reversed along these dims.
     Flip(Vec<usize>),
+    /// Windows of `size` entries of `dim`, `step >= 1` apart: `dim` counts the windows, a new last dim their entries.
+    Unfold { dim: usize, size: i64, step: i64 },
 }
 
 /// How values outside the input are made.
@@ -136,10 +138,12 @@ pub enum CumKind {
 /// Interpolation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResampleMode {
-    /// `floor(dst * scale)`.
-    Nearest,
+    /// The element at `floor(dst * scale)`, or at `floor((dst + 0.5) * scale)` if `exact`.
+    Nearest { exact: bool },
     /// Linear over all spatial dims (linear, bilinear, trilinear).
     Linear { align_corners: bool },
+    /// Cubic convolution with a = -0.75.
+    Cubic { align_corners: bool },
 }
 
 /// Recurrent cell.
@@ -192,9 +196,9 @@ pub enum Op {
     Reduce { kind: ReduceKind, dims: Vec<usize>, keepdim: bool },
     /// x → softmax (or its log) along dim.
     Softmax { dim: usize, log: bool },
-    /// x, (weight), (bias) → y (, mean, rstd); normalized over the last `dims` dims. `weight`/`bias` tell which are present.
+    /// x, (weight), (bias) → y; normalized over the last `dims` dims. `weight`/`bias` tell which are present.
     LayerNorm { dims: usize, eps: u64, weight: bool, bias: bool },
-    /// x[N, C, ..], (weight[C]), (bias[C]) → y (, mean, rstd).
+    /// x[N, C, ..], (weight[C]), (bias[C]) → y.
     GroupNorm { groups: usize, eps: u64, weight: bool, bias: bool },
     /// x[N, C, ..], weight[C], bias[C], mean[C], var[C] → y; statistics are constants or state, never updated here.
     BatchNorm { eps: u64 },
@@ -208,9 +212,9 @@ pub enum Op {
     Scatter { dim: usize, kind: ScatterKind },
     /// x, (i64 indices for the dims listed) → advanced indexing; indices broadcast, result dims placed as PyTorch does.
     Index { dims: Vec<usize> },
-    /// x, values, (indices) → copy of x with values written.
+    /// x, values, (indices) → copy of x with values written; values have the shape of what [`Op::Index`] would give.
     IndexPut { dims: Vec<usize>, accumulate: bool },
-    /// weight[n, d], ids[k], offsets[b] → [b, d]; mode 0 sum, 1 mean, 2 max.
+    /// weight[n, d], ids[k], offsets[b] (, factors[k]) → [b, d]; mode 0 sum, 1 mean, 2 max.
     EmbeddingBag { mode: u8, padding_idx: Option<i64>, include_last_offset: bool },
     /// x → values, i64 indices.
     TopK { k: Expr, dim: usize, largest: bool, sorted: bool },

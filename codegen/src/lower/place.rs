@@ -79,6 +79,16 @@ impl Place {
             }),
             View::Slice { dim, start, len, step } => Some(self.slice(*dim, start, len, *step)),
             View::Expand(shape) => Some(self.expand(shape)),
+            View::Unfold { dim, size, step } => {
+                let mut place = self.clone();
+                let stride = self.strides[*dim].clone();
+                let windows = Expr::floordiv(self.shape[*dim].clone() - Expr::Int(*size), *step) + Expr::Int(1);
+                place.shape[*dim] = windows;
+                place.strides[*dim] = stride.clone() * Expr::Int(*step);
+                place.shape.push(Expr::Int(*size));
+                place.strides.push(stride);
+                Some(place)
+            }
             View::Flip(dims) => {
                 let mut place = self.clone();
                 for &d in dims {
@@ -207,6 +217,13 @@ mod tests {
         assert_eq!(place(&[3, 4], &[1, 3]).dense_order(), Some(vec![1, 0]));
         assert_eq!(place(&[3, 4], &[8, 1]).dense_order(), None);
         assert_eq!(place(&[1, 3, 4], &[999, 1, 3]).dense_order(), Some(vec![0, 2, 1]));
+    }
+
+    #[test]
+    fn windows_overlap() {
+        let x = place(&[3, 8], &[8, 1]).view(&View::Unfold { dim: 1, size: 3, step: 2 }).expect("always possible");
+        assert_eq!((x.shape.clone(), x.strides.clone()), (sizes(&[3, 3, 3]), sizes(&[8, 2, 1])));
+        assert_eq!(x.dense_order(), None);
     }
 
     #[test]

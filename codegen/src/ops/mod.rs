@@ -5,14 +5,17 @@
 //! defaults and aliasing are torch's ([`Schema`]); in-place variants (`add_`) have no rows, `import` runs the functional
 //! row and writes the result back.
 
-pub mod pointwise;
+mod join;
+mod norm;
+mod reduce;
 mod schema;
+mod view;
 
-pub use schema::{Alias, Schema, SchemaArgument, core_targets, pointwise_targets};
+pub use schema::{Alias, Schema, SchemaArgument, core_targets};
 
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::ValueId;
+use crate::ir::{ExprId, Formula, ValueId};
 
 /// One supported operator overload.
 #[derive(Clone, Copy)]
@@ -50,16 +53,22 @@ pub fn one(value: ValueId) -> Result<Outs, Diagnostic> {
     Ok(vec![Out::Tensor(value)])
 }
 
+/// A pointwise node whose formula is built from its operands' elements.
+fn map(
+    call: &mut Call<'_>,
+    inputs: &[ValueId],
+    build: impl FnOnce(&mut Formula, &[ExprId]) -> ExprId,
+) -> Result<ValueId, Diagnostic> {
+    let dtypes: Vec<_> = inputs.iter().map(|&v| call.dtype_of(v)).collect();
+    let mut formula = Formula::new(&dtypes);
+    let params: Vec<ExprId> = (0..inputs.len()).map(|i| formula.param(i)).collect();
+    let result = build(&mut formula, &params);
+    formula.results.push(result);
+    call.pointwise(formula, inputs)
+}
+
 /// All rows, by family.
-pub const TABLES: &[&[Row]] = &[
-    pointwise::ACTIVATIONS,
-    pointwise::ARITHMETIC,
-    pointwise::COMPARISONS,
-    pointwise::PREDICATES,
-    pointwise::CREATION,
-    pointwise::FUNCTIONS,
-    pointwise::MORE_FUNCTIONS,
-];
+pub const TABLES: &[&[Row]] = &[join::ROWS, norm::ROWS, reduce::ROWS, view::ROWS];
 
 /// The row of a target without `torch.ops.`.
 pub fn find(target: &str) -> Option<&'static Row> {

@@ -1,7 +1,7 @@
 //! Layer and group normalization: mean and variance of a slice, then `(x - mean) * rstd * weight + bias`.
 //!
-//! The variance is that of the population and taken in two passes, like [`super::reduce::Var`]. Optional operands and
-//! results are empty slices when absent. Instance normalization is group normalization with one channel per group.
+//! The variance is that of the population and taken in two passes, like [`super::reduce::Var`]. Weight and bias are
+//! empty slices when absent. Instance normalization is group normalization with one channel per group.
 
 use super::num::{Float, Real, Wide, holds};
 use super::reduce::{Distance, WideSum, row};
@@ -18,10 +18,6 @@ pub struct LayerNorm<'a, T: Float> {
     pub weight: &'a [T],
     /// `[n]` or empty.
     pub bias: &'a [T],
-    /// `[rows]` or empty.
-    pub mean: &'a mut [T],
-    /// `1 / sqrt(var + eps)`, `[rows]` or empty.
-    pub rstd: &'a mut [T],
     /// Rows.
     pub rows: usize,
     /// Elements normalized together.
@@ -40,22 +36,12 @@ impl<T: Float> Op for LayerNorm<'_, T> {
             || self.x.len() != self.y.len()
             || !optional(self.weight.len(), n)
             || !optional(self.bias.len(), n)
-            || !optional(self.mean.len(), rows)
-            || !optional(self.rstd.len(), rows)
         {
             return;
         }
         let eps = T::Wide::from_f64(self.eps);
-        let mut means = self.mean.iter_mut();
-        let mut rstds = self.rstd.iter_mut();
         for (x, y) in self.x.chunks_exact(n.max(1)).zip(self.y.chunks_exact_mut(n.max(1))) {
             let (mean, rstd) = statistics(s, x, eps);
-            if let Some(out) = means.next() {
-                *out = T::narrow(mean);
-            }
-            if let Some(out) = rstds.next() {
-                *out = T::narrow(rstd);
-            }
             affine(x, y, mean, rstd, self.weight, self.bias);
         }
     }
@@ -72,10 +58,6 @@ pub struct GroupNorm<'a, T: Float> {
     pub weight: &'a [T],
     /// `[groups * channels]` or empty.
     pub bias: &'a [T],
-    /// `[batch, groups]` or empty.
-    pub mean: &'a mut [T],
-    /// `1 / sqrt(var + eps)`, `[batch, groups]` or empty.
-    pub rstd: &'a mut [T],
     /// Outermost dim.
     pub batch: usize,
     /// Groups.
@@ -94,28 +76,17 @@ impl<T: Float> Op for GroupNorm<'_, T> {
     fn call<S: Simd>(self, s: S) {
         let (batch, groups, channels, spatial) = (self.batch, self.groups, self.channels, self.spatial);
         let affine = |len: usize| len == 0 || holds(len, &[groups, channels]);
-        let stat = |len: usize| len == 0 || holds(len, &[batch, groups]);
         if !holds(self.x.len(), &[batch, groups, channels, spatial])
             || self.x.len() != self.y.len()
             || !affine(self.weight.len())
             || !affine(self.bias.len())
-            || !stat(self.mean.len())
-            || !stat(self.rstd.len())
         {
             return;
         }
         let eps = T::Wide::from_f64(self.eps);
         let n = channels.saturating_mul(spatial).max(1);
-        let mut means = self.mean.iter_mut();
-        let mut rstds = self.rstd.iter_mut();
         for (i, (x, y)) in self.x.chunks_exact(n).zip(self.y.chunks_exact_mut(n)).enumerate() {
             let (mean, rstd) = statistics(s, x, eps);
-            if let Some(out) = means.next() {
-                *out = T::narrow(mean);
-            }
-            if let Some(out) = rstds.next() {
-                *out = T::narrow(rstd);
-            }
             let first = i.checked_rem(groups).unwrap_or(0).saturating_mul(channels);
             let pixels = spatial.max(1);
             for (c, (x, y)) in x.chunks_exact(pixels).zip(y.chunks_exact_mut(pixels)).enumerate() {

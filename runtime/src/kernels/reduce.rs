@@ -184,8 +184,6 @@ kernels! {
     ArgMax: ArgMaxRule, Number, i64;
     /// Index of the first minimum; the first NaN counts as one.
     ArgMin: ArgMinRule, Number, i64;
-    /// Number of nonzero elements.
-    CountNonzero: CountRule, Number, i64;
     /// Number of nonzero elements as a float: the 0-norm.
     Norm0: Norm0Rule, Float, T;
     /// Sum of magnitudes.
@@ -237,7 +235,6 @@ rules! {
     MinRule<Number>: T::Wide => T, T::Wide::HIGHEST, |a, x, _| a.min(x.widen()), |a, b| a.min(b), |a, _| T::narrow(a);
     AnyRule<Number>: bool => u8, false, |a, x, _| a | (x.widen() != T::Wide::ZERO), |a, b| a | b, |a, _| u8::from(a);
     AllRule<Number>: bool => u8, true, |a, x, _| a & (x.widen() != T::Wide::ZERO), |a, b| a & b, |a, _| u8::from(a);
-    CountRule<Number>: i64 => i64, 0, |a, x, _| a + i64::from(x.widen() != T::Wide::ZERO), |a, b| a + b, |a, _| a;
     Norm0Rule<Float>: usize => T, 0, |a, x, _| a + usize::from(x.widen() != T::Wide::ZERO), |a, b| a + b,
         |a, _| T::narrow(T::Wide::from_usize(a));
     Norm1Rule<Float>: T::Wide => T, T::Wide::ZERO, |a, x, _| a.add(x.widen().abs()), |a, b| a.add(b), |a, _| T::narrow(a);

@@ -2,9 +2,15 @@
 //!
 //! `import` compares the two and [`super::verify()`] runs these again after every pass. One function per family.
 
+mod index;
+mod recurrent;
+mod reduce;
 mod view;
 
-use super::{Graph, Op, TensorType};
+pub(crate) use index::indexed_shape;
+pub(crate) use recurrent::{Rnn, gates};
+
+use super::{Graph, Op, ResampleMode, TensorType};
 use crate::sym::Expr;
 
 /// Types of the results of `op` on operands of these types.
@@ -30,6 +36,42 @@ pub fn infer(op: &Op, inputs: &[TensorType], graph: &Graph) -> Result<Vec<Tensor
             Ok(vec![inputs[0].clone()])
         }
         Op::Assert { .. } => Ok(Vec::new()),
+        Op::Reduce { .. }
+        | Op::Softmax { .. }
+        | Op::LayerNorm { .. }
+        | Op::GroupNorm { .. }
+        | Op::Cumulative { .. }
+        | Op::TopK { .. }
+        | Op::Sort { .. } => along_dims(op, inputs),
+        Op::Embedding => Ok(vec![index::embedding(inputs)?]),
+        Op::IndexSelect { dim } => Ok(vec![index::index_select(*dim, inputs)?]),
+        Op::Gather { dim } => Ok(vec![index::gather(*dim, inputs)?]),
+        Op::Scatter { dim, .. } => Ok(vec![index::scatter(*dim, inputs)?]),
+        Op::Index { dims } => Ok(vec![index::index(dims, inputs)?]),
+        Op::IndexPut { dims, .. } => Ok(vec![index::index_put(dims, inputs)?]),
+        Op::EmbeddingBag { include_last_offset, .. } => Ok(vec![index::embedding_bag(*include_last_offset, inputs)?]),
+        Op::Resample { mode, spatial, out, .. } => {
+            let exact = matches!(mode, ResampleMode::Nearest { .. });
+            Ok(vec![recurrent::resample(*spatial, out, exact, operand(inputs, 0)?)?])
+        }
+        &Op::Rnn { kind, layers, bidirectional, batch_first, bias } => {
+            Rnn { kind, layers, bidirectional, batch_first, bias }.infer(inputs)
+        }
+        other => Err(format!("{other:?} has no shape rule")),
+    }
+}
+
+/// Operations along some dims of their first operand.
+fn along_dims(op: &Op, inputs: &[TensorType]) -> Result<Vec<TensorType>, String> {
+    let x = operand(inputs, 0)?;
+    match op {
+        Op::Reduce { kind, dims, keepdim } => Ok(vec![reduce::reduce(*kind, dims, *keepdim, x)?]),
+        Op::Softmax { dim, .. } => Ok(vec![reduce::softmax(*dim, x)?]),
+        Op::LayerNorm { dims, weight, bias, .. } => Ok(vec![reduce::layer_norm(*dims, [*weight, *bias], inputs)?]),
+        Op::GroupNorm { groups, weight, bias, .. } => Ok(vec![reduce::group_norm(*groups, [*weight, *bias], inputs)?]),
+        Op::Cumulative { kind, dim } => reduce::cumulative(*kind, *dim, x),
+        Op::TopK { k, dim, .. } => reduce::top_k(k, *dim, x),
+        Op::Sort { dim, .. } => reduce::sort(*dim, x),
         other => Err(format!("{other:?} has no shape rule")),
     }
 }

@@ -57,6 +57,19 @@ pub(super) fn view(view: &View, x: &TensorType) -> Result<TensorType, String> {
             }
             shape.clone()
         }
+        View::Unfold { dim, size, step } => {
+            if *dim >= rank || *size < 0 || *step < 1 {
+                return Err(format!("windows of {size} entries, {step} apart, of dim {dim} of {x}"));
+            }
+            let mut shape = x.shape.clone();
+            let left = shape[*dim].clone() - Expr::Int(*size);
+            if left.as_int().is_some_and(|left| left < 0) {
+                return Err(format!("windows of {size} entries of dim {dim} of {x}"));
+            }
+            shape[*dim] = Expr::floordiv(left, *step) + Expr::Int(1);
+            shape.push(Expr::Int(*size));
+            shape
+        }
         View::Flip(dims) => {
             if dims.iter().any(|&d| d >= rank) {
                 return Err(format!("flip of dims {dims:?} of {x}"));

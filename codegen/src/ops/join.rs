@@ -1,0 +1,261 @@
+//! Concatenation, padding and replacing parts of a tensor.
+
+use super::view::{call_at_least, diagonal, numel, select_index, slice_bounds, unsqueeze};
+use super::{Outs, Row, one};
+use crate::diag::Diagnostic;
+use crate::import::{Call, Number};
+use crate::ir::{Op, PadMode, ValueId};
+use crate::sym::Expr;
+use exported_runtime::DType;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+const fn row(target: &'static str, rule: super::Rule) -> Row {
+    Row { target, rule, note: "" }
+}
+
+/// The rows.
+pub const ROWS: &[Row] = &[
+    row("aten.cat.default", cat),
+    row("aten.concat.default", cat),
+    row("aten.concatenate.default", cat),
+    row("aten.stack.default", stack),
+    row("aten.hstack.default", hstack),
+    row("aten.vstack.default", |call| stack_at_least(call, 2, 0)),
+    row("aten.dstack.default", |call| stack_at_least(call, 3, 2)),
+    row("aten.column_stack.default", column_stack),
+    row("aten.roll.default", roll),
+    row("aten.copy.default", copy),
+    row("aten.slice_scatter.default", slice_scatter),
+    row("aten.select_scatter.default", select_scatter),
+    row("aten.constant_pad_nd.default", constant_pad),
+    row("aten.pad.default", pad),
+    row("aten.reflection_pad1d.default", |call| pad_mode(call, "padding", PadMode::Reflect)),
+    row("aten.reflection_pad2d.default", |call| pad_mode(call, "padding", PadMode::Reflect)),
+    row("aten.reflection_pad3d.default", |call| pad_mode(call, "padding", PadMode::Reflect)),
+    row("aten.replication_pad1d.default", |call| pad_mode(call, "padding", PadMode::Replicate)),
+    row("aten.replication_pad2d.default", |call| pad_mode(call, "padding", PadMode::Replicate)),
+    row("aten.replication_pad3d.default", |call| pad_mode(call, "padding", PadMode::Replicate)),
+    row("aten.trace.default", trace),
+];
+
+/// The dtype all of these are brought to: that of a sum of them.
+fn common_dtype(call: &Call<'_>, tensors: &[ValueId]) -> DType {
+    tensors.iter().map(|&t| call.dtype_of(t)).reduce(promote).unwrap_or(DType::F32)
+}
+
+/// torch's promotion of two tensors: the higher category (bool, integer, float), in it a type that holds both.
+fn promote(a: DType, b: DType) -> DType {
+    let category = |d: DType| (u8::from(d.is_float()), u8::from(d.is_int()));
+    let unsigned = |d: DType| matches!(d, DType::U8 | DType::U16 | DType::U32 | DType::U64);
+    match category(a).cmp(&category(b)) {
+        _ if a == b => a,
+        std::cmp::Ordering::Less => b,
+        std::cmp::Ordering::Greater => a,
+        _ if matches!((a, b), (DType::F16, DType::Bf16) | (DType::Bf16, DType::F16)) => DType::F32,
+        _ if (a, b) == (DType::U8, DType::I8) || (a, b) == (DType::I8, DType::U8) => DType::I16,
+        _ if a.size() == b.size() => {
+            if unsigned(a) {
+                b
+            } else {
+                a
+            }
+        }
+        _ => {
+            if a.size() > b.size() {
+                a
+            } else {
+                b
+            }
+        }
+    }
+}
+
+/// Concatenation along `dim`; one-dimensional empty tensors are left out, as torch does for historical reasons.
+pub(super) fn concat(call: &mut Call<'_>, tensors: &[ValueId], dim: i64) -> Result<ValueId> {
+    let dtype = common_dtype(call, tensors);
+    let empty = [Expr::Int(0)];
+    let mut parts: Vec<ValueId> = tensors.iter().copied().filter(|&t| call.shape(t) != empty).collect();
+    if parts.is_empty() {
+        parts.extend(tensors.first());
+    }
+    let Some(&first) = parts.first() else { return Err(call.damaged("concatenation of nothing")) };
+    let dim = call.normalize_dim(dim, call.rank(first))?;
+    for part in &mut parts {
+        *part = call.cast(*part, dtype)?;
+    }
+    if let [single] = parts[..] {
+        return Ok(single);
+    }
+    call.push(Op::Concat { dim }, &parts)
+}
+
+fn cat(call: &mut Call<'_>) -> Result<Outs> {
+    let (tensors, dim) = (call.tensors("tensors")?, call.int("dim")?);
+    one(concat(call, &tensors, dim)?)
+}
+
+fn stack(call: &mut Call<'_>) -> Result<Outs> {
+    let tensors = call.tensors("tensors")?;
+    let rank = tensors.first().map_or(0, |&t| call.rank(t));
+    let dim = call.dim("dim", rank + 1)?;
+    let parts = tensors.into_iter().map(|t| unsqueeze(call, t, dim)).collect::<Result<Vec<_>>>()?;
+    one(concat(call, &parts, dim as i64)?)
+}
+
+fn stack_at_least(call: &mut Call<'_>, rank: usize, dim: i64) -> Result<Outs> {
+    let tensors = call.tensors("tensors")?;
+    let parts = tensors.into_iter().map(|t| call_at_least(call, t, rank)).collect::<Result<Vec<_>>>()?;
+    one(concat(call, &parts, dim)?)
+}
+
+fn hstack(call: &mut Call<'_>) -> Result<Outs> {
+    let vectors = call.tensors("tensors")?.iter().all(|&t| call.rank(t) < 2);
+    stack_at_least(call, 1, if vectors { 0 } else { 1 })
+}
+
+fn column_stack(call: &mut Call<'_>) -> Result<Outs> {
+    let mut parts = Vec::new();
+    for t in call.tensors("tensors")? {
+        parts.push(match call.rank(t) {
+            0 | 1 => {
+                let n = numel(&call.shape(t));
+                call.reshape(t, &[n, Expr::Int(1)])?
+            }
+            _ => t,
+        });
+    }
+    one(concat(call, &parts, 1)?)
+}
+
+fn roll(call: &mut Call<'_>) -> Result<Outs> {
+    let x = call.tensor("self")?;
+    let shape = call.shape(x);
+    let (shifts, dims) = (call.ints("shifts")?, call.ints("dims")?);
+    if dims.is_empty() {
+        let flat = call.reshape(x, &[numel(&shape)])?;
+        let rolled = roll_dim(call, flat, 0, shifts.first().copied().unwrap_or(0))?;
+        return one(call.reshape(rolled, &shape)?);
+    }
+    if dims.len() != shifts.len() {
+        return Err(call.damaged("as many shifts as dims are needed"));
+    }
+    let mut rolled = x;
+    for (&dim, &shift) in dims.iter().zip(&shifts) {
+        let dim = call.normalize_dim(dim, shape.len())?;
+        rolled = roll_dim(call, rolled, dim, shift)?;
+    }
+    one(rolled)
+}
+
+fn roll_dim(call: &mut Call<'_>, x: ValueId, dim: usize, shift: i64) -> Result<ValueId> {
+    let Some(size) = call.shape(x).get(dim).cloned() else { return Ok(x) };
+    if size == Expr::Int(0) {
+        return Ok(x);
+    }
+    // The last `shift` entries come first.
+    let first = Expr::modulo(shift, size.clone());
+    if first == Expr::Int(0) {
+        return Ok(x);
+    }
+    let head = call.slice(x, dim, size.clone() - first.clone(), first.clone(), 1)?;
+    let tail = call.slice(x, dim, Expr::Int(0), size - first, 1)?;
+    call.push(Op::Concat { dim }, &[head, tail])
+}
+
+fn copy(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, source) = (call.tensor("self")?, call.tensor("src")?);
+    let source = call.cast(source, call.dtype_of(x))?;
+    let shape = call.shape(x);
+    one(call.expand(source, &shape)?)
+}
+
+fn slice_scatter(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, source) = (call.tensor("self")?, call.tensor("src")?);
+    let mut shape = call.shape(x);
+    let dim = call.dim("dim", shape.len())?;
+    let size = shape.get(dim).cloned().ok_or_else(|| call.damaged("a slice of a 0-d tensor"))?;
+    let (start, len, step) = slice_bounds(call, &size)?;
+    let source = call.cast(source, call.dtype_of(x))?;
+    shape[dim] = len.clone();
+    let source = call.expand(source, &shape)?;
+    one(call.push(Op::SliceScatter { dim, start, len, step }, &[x, source])?)
+}
+
+fn select_scatter(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, source) = (call.tensor("self")?, call.tensor("src")?);
+    let shape = call.shape(x);
+    let dim = call.dim("dim", shape.len())?;
+    let size = shape.get(dim).cloned().ok_or_else(|| call.damaged("selection from a 0-d tensor"))?;
+    let start = select_index(call, &size)?;
+    let source = call.cast(source, call.dtype_of(x))?;
+    let source = unsqueeze(call, source, dim)?;
+    one(call.push(Op::SliceScatter { dim, start, len: Expr::Int(1), step: 1 }, &[x, source])?)
+}
+
+/// Pairs of `name`, from the last dim backwards, as one pair per dim.
+fn pads(call: &Call<'_>, x: ValueId, name: &str) -> Result<Vec<(i64, i64)>> {
+    let (list, rank) = (call.ints(name)?, call.rank(x));
+    if list.len() % 2 == 1 || list.len() / 2 > rank {
+        return Err(call.damaged(format!("padding {list:?} of a tensor with {rank} dims")));
+    }
+    let mut pads = vec![(0, 0); rank];
+    for (pad, pair) in pads.iter_mut().rev().zip(list.chunks(2)) {
+        *pad = (pair[0], pair[1]);
+    }
+    Ok(pads)
+}
+
+fn padded(call: &mut Call<'_>, x: ValueId, pads: Vec<(i64, i64)>, mode: PadMode) -> Result<Outs> {
+    if pads.iter().all(|p| *p == (0, 0)) {
+        return one(x);
+    }
+    one(call.push(Op::Pad { pads, mode }, &[x])?)
+}
+
+fn pad_mode(call: &mut Call<'_>, name: &str, mode: PadMode) -> Result<Outs> {
+    let x = call.tensor("self")?;
+    let pads = pads(call, x, name)?;
+    for (&(before, after), size) in pads.iter().zip(call.shape(x)) {
+        let most = before.max(after);
+        let limit = match mode {
+            PadMode::Reflect => size.as_int().map(|s| s - 1),
+            PadMode::Circular => size.as_int(),
+            _ => None,
+        };
+        if limit.is_some_and(|limit| most > limit.max(0)) {
+            return Err(call.damaged(format!("padding {most} is too large for a dim of size {size}")));
+        }
+    }
+    padded(call, x, pads, mode)
+}
+
+fn constant_pad(call: &mut Call<'_>) -> Result<Outs> {
+    let x = call.tensor("self")?;
+    let value = match call.number("value")? {
+        Number::Bool(Expr::Bool(b)) => f64::from(u8::from(b)),
+        _ => call.float("value")?,
+    };
+    let pads = pads(call, x, "pad")?;
+    padded(call, x, pads, PadMode::Constant(value.to_bits()))
+}
+
+fn pad(call: &mut Call<'_>) -> Result<Outs> {
+    let mode = match call.str("mode")? {
+        "constant" => PadMode::Constant(call.optional_float("value")?.unwrap_or(0.0).to_bits()),
+        "reflect" => PadMode::Reflect,
+        "replicate" => PadMode::Replicate,
+        "circular" => PadMode::Circular,
+        other => return Err(call.damaged(format!("padding mode `{other}`"))),
+    };
+    pad_mode(call, "pad", mode)
+}
+
+fn trace(call: &mut Call<'_>) -> Result<Outs> {
+    let x = call.tensor("self")?;
+    if call.rank(x) != 2 {
+        return Err(call.damaged("the trace of a tensor that is no matrix"));
+    }
+    let x = diagonal(call, x, 0, 1, 0)?;
+    one(super::reduce::sum(call, x, vec![0], false)?)
+}

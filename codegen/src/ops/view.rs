@@ -1,0 +1,795 @@
+//! Views: rows that only look at their operand differently, and those that copy nothing in a functional graph.
+//!
+//! Everything here ends in the few [`View`]s of the IR, which `lower` turns into arithmetic on places. Sizes may be
+//! symbolic; clamps that the ranges of the symbols decide are not written into the result.
+
+use super::{Out, Outs, Row, one};
+use crate::diag::Diagnostic;
+use crate::import::Call;
+use crate::ir::{Op, ValueId, View};
+use crate::sym::Expr;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+const fn row(target: &'static str, rule: super::Rule) -> Row {
+    Row { target, rule, note: "" }
+}
+
+/// The rows.
+pub const ROWS: &[Row] = &[
+    row("aten.view.default", view),
+    row("aten.view_copy.default", view),
+    row("aten._unsafe_view.default", view),
+    row("aten._reshape_alias.default", view),
+    row("aten.reshape.default", view),
+    row("aten.reshape_as.default", view_as),
+    row("aten.view_as.default", view_as),
+    row("aten.flatten.using_ints", flatten),
+    row("aten.ravel.default", flatten),
+    row("aten.unflatten.int", unflatten),
+    row("aten.squeeze.default", squeeze),
+    row("aten.squeeze.dim", squeeze_dims),
+    row("aten.squeeze.dims", squeeze_dims),
+    row("aten.squeeze_copy.default", squeeze),
+    row("aten.squeeze_copy.dim", squeeze_dims),
+    row("aten.squeeze_copy.dims", squeeze_dims),
+    row("aten.unsqueeze.default", unsqueeze_row),
+    row("aten.unsqueeze_copy.default", unsqueeze_row),
+    row("aten.atleast_1d.default", at_least),
+    row("aten.atleast_2d.default", at_least),
+    row("aten.atleast_3d.default", at_least),
+    row("aten.transpose.int", |call| swap(call, "dim0", "dim1")),
+    row("aten.transpose_copy.int", |call| swap(call, "dim0", "dim1")),
+    row("aten.swapdims.default", |call| swap(call, "dim0", "dim1")),
+    row("aten.swapaxes.default", |call| swap(call, "axis0", "axis1")),
+    row("aten.t.default", reversed),
+    row("aten.t_copy.default", reversed),
+    row("aten.numpy_T.default", reversed),
+    row("aten.mT.default", matrix_transpose),
+    row("aten.adjoint.default", matrix_transpose),
+    row("aten.permute.default", permute),
+    row("aten.permute_copy.default", permute),
+    row("aten.movedim.int", movedim),
+    row("aten.movedim.intlist", movedim),
+    row("aten.moveaxis.int", movedim),
+    row("aten.moveaxis.intlist", movedim),
+    row("aten.select.int", select),
+    row("aten.select_copy.int", select),
+    row("aten.slice.Tensor", slice),
+    row("aten.slice_copy.Tensor", slice),
+    row("aten.narrow.default", narrow),
+    row("aten.narrow_copy.default", narrow),
+    row("aten.split.Tensor", split),
+    row("aten.split_copy.Tensor", split),
+    row("aten.unsafe_split.Tensor", split),
+    row("aten.split.sizes", |call| split_sizes(call, "split_size")),
+    row("aten.split_with_sizes.default", |call| split_sizes(call, "split_sizes")),
+    row("aten.unsafe_split_with_sizes.default", |call| split_sizes(call, "split_sizes")),
+    row("aten.chunk.default", chunk),
+    row("aten.unsafe_chunk.default", chunk),
+    row("aten.tensor_split.sections", tensor_split_sections),
+    row("aten.tensor_split.indices", tensor_split_indices),
+    row("aten.unbind.int", unbind),
+    row("aten.unbind_copy.int", unbind),
+    row("aten.expand.default", expand),
+    row("aten.expand_copy.default", expand),
+    row("aten.broadcast_to.default", expand),
+    row("aten.expand_as.default", expand_as),
+    row("aten.broadcast_tensors.default", broadcast_tensors),
+    row("aten.meshgrid.default", meshgrid),
+    row("aten.meshgrid.indexing", meshgrid),
+    row("aten.unfold.default", unfold),
+    row("aten.unfold_copy.default", unfold),
+    row("aten.diagonal.default", diagonal_row),
+    row("aten.diagonal_copy.default", diagonal_row),
+    Row {
+        target: "aten.as_strided.default",
+        rule: as_strided,
+        note: "strides that visit every element of a contiguous tensor at most once",
+    },
+    row("aten.pixel_shuffle.default", pixel_shuffle),
+    row("aten.pixel_unshuffle.default", pixel_unshuffle),
+    row("aten.channel_shuffle.default", channel_shuffle),
+    row("aten.native_channel_shuffle.default", channel_shuffle),
+    row("aten.flip.default", flip),
+    row("aten.fliplr.default", |call| flip_dim(call, 1)),
+    row("aten.flipud.default", |call| flip_dim(call, 0)),
+    row("aten.rot90.default", rot90),
+    row("aten.repeat.default", |call| repeat(call, "repeats")),
+    row("aten.tile.default", |call| repeat(call, "dims")),
+    row("aten.repeat_interleave.self_int", repeat_interleave),
+    row("aten.clone.default", same),
+    row("aten.contiguous.default", same),
+    row("aten.detach.default", same),
+    row("aten.detach_copy.default", same),
+    row("aten.alias.default", same),
+    row("aten.alias_copy.default", same),
+    row("aten.lift.default", same),
+    row("aten.lift_fresh.default", same),
+    row("aten.lift_fresh_copy.default", same),
+    row("aten.positive.default", same),
+    row("aten.resolve_conj.default", same),
+    row("aten.resolve_neg.default", same),
+    row("aten.dropout.default", dropout),
+    row("aten.feature_dropout.default", dropout),
+    row("aten.alpha_dropout.default", dropout),
+    row("aten.native_dropout.default", native_dropout),
+];
+
+fn x(call: &Call<'_>) -> Result<ValueId> {
+    call.tensor("self")
+}
+
+/// Number of elements.
+pub(super) fn numel(shape: &[Expr]) -> Expr {
+    Expr::product(shape.iter().cloned())
+}
+
+fn same(call: &mut Call<'_>) -> Result<Outs> {
+    one(x(call)?)
+}
+
+fn dropout(call: &mut Call<'_>) -> Result<Outs> {
+    if call.bool("train")? && call.float("p")? != 0.0 {
+        return Err(train_mode(call));
+    }
+    one(call.tensor("input")?)
+}
+
+fn native_dropout(call: &mut Call<'_>) -> Result<Outs> {
+    if call.arg("train").is_some() && call.bool("train")? && call.float("p")? != 0.0 {
+        return Err(train_mode(call));
+    }
+    Ok(vec![Out::Tensor(call.tensor("input")?), Out::None])
+}
+
+fn train_mode(call: &Call<'_>) -> Diagnostic {
+    call.violated("dropout in training mode draws random numbers")
+        .help("call `model.eval()` before `torch.export.export`")
+}
+
+// Shapes.
+
+/// Sizes with at most one -1, which stands for what is left of `total`.
+fn with_rest(call: &Call<'_>, sizes: &[Expr], total: &Expr) -> Result<Vec<Expr>> {
+    let open = Expr::Int(-1);
+    if sizes.iter().filter(|s| **s == open).count() > 1 {
+        return Err(call.damaged("more than one size is -1"));
+    }
+    let known = numel(&sizes.iter().filter(|s| **s != open).cloned().collect::<Vec<_>>());
+    Ok(sizes
+        .iter()
+        .map(|s| match *s == open {
+            true if known == Expr::Int(0) => Expr::Int(0),
+            true => Expr::floordiv(total.clone(), known.clone()),
+            false => s.clone(),
+        })
+        .collect())
+}
+
+fn view(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let name = if call.arg("size").is_some() { "size" } else { "shape" };
+    let shape = with_rest(call, &call.sym_ints(name)?, &numel(&call.shape(x)))?;
+    one(call.reshape(x, &shape)?)
+}
+
+fn view_as(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let shape = call.shape(call.tensor("other")?);
+    one(call.reshape(x, &shape)?)
+}
+
+fn flatten(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let shape = call.shape(x);
+    if shape.is_empty() {
+        return one(call.reshape(x, &[Expr::Int(1)])?);
+    }
+    let (start, end) = match call.arg("start_dim") {
+        Some(_) => (call.dim("start_dim", shape.len())?, call.dim("end_dim", shape.len())?),
+        None => (0, shape.len() - 1),
+    };
+    if start > end {
+        return Err(call.damaged(format!("start_dim {start} comes after end_dim {end}")));
+    }
+    let mut flat = shape[..start].to_vec();
+    flat.push(numel(&shape[start..=end]));
+    flat.extend_from_slice(&shape[end + 1..]);
+    one(call.reshape(x, &flat)?)
+}
+
+fn unflatten(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let shape = call.shape(x);
+    let dim = call.dim("dim", shape.len())?;
+    let sizes = with_rest(call, &call.sym_ints("sizes")?, &shape[dim])?;
+    let new = [&shape[..dim], &sizes, &shape[dim + 1..]].concat();
+    one(call.reshape(x, &new)?)
+}
+
+fn squeeze(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let shape: Vec<Expr> = call.shape(x).into_iter().filter(|s| *s != Expr::Int(1)).collect();
+    one(call.reshape(x, &shape)?)
+}
+
+fn squeeze_dims(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let shape = call.shape(x);
+    let dims: Vec<usize> =
+        call.ints("dim")?.iter().map(|&d| call.normalize_dim(d, shape.len())).collect::<Result<_>>()?;
+    let kept = |(d, s): &(usize, &Expr)| !dims.contains(d) || **s != Expr::Int(1);
+    let new: Vec<Expr> = shape.iter().enumerate().filter(kept).map(|(_, s)| s.clone()).collect();
+    one(call.reshape(x, &new)?)
+}
+
+/// `x` with a dim of size 1 before `dim`.
+pub(super) fn unsqueeze(call: &mut Call<'_>, x: ValueId, dim: usize) -> Result<ValueId> {
+    let mut shape = call.shape(x);
+    shape.insert(dim, Expr::Int(1));
+    call.reshape(x, &shape)
+}
+
+fn unsqueeze_row(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let dim = call.dim("dim", call.rank(x) + 1)?;
+    one(unsqueeze(call, x, dim)?)
+}
+
+fn at_least(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    one(call_at_least(call, x, rank_of_name(call.target()))?)
+}
+
+/// The rank in `atleast_2d`, `hstack`, ….
+fn rank_of_name(target: &str) -> usize {
+    match target {
+        t if t.contains("1d") => 1,
+        t if t.contains("2d") => 2,
+        _ => 3,
+    }
+}
+
+/// `torch.atleast_{rank}d`.
+pub(super) fn call_at_least(call: &mut Call<'_>, x: ValueId, rank: usize) -> Result<ValueId> {
+    let one = Expr::Int(1);
+    let shape = call.shape(x);
+    let new = match (shape.as_slice(), rank) {
+        ([], rank) => vec![one; rank],
+        ([n], 2) => vec![one, n.clone()],
+        ([n], 3) => vec![one.clone(), n.clone(), one],
+        ([a, b], 3) => vec![a.clone(), b.clone(), one],
+        _ => shape,
+    };
+    call.reshape(x, &new)
+}
+
+// Orders of dims.
+
+fn swap(call: &mut Call<'_>, first: &str, second: &str) -> Result<Outs> {
+    let x = x(call)?;
+    let rank = call.rank(x);
+    let (a, b) = (call.dim(first, rank)?, call.dim(second, rank)?);
+    one(swapped(call, x, a, b)?)
+}
+
+/// `x` with two dims exchanged.
+pub(super) fn swapped(call: &mut Call<'_>, x: ValueId, a: usize, b: usize) -> Result<ValueId> {
+    let mut perm: Vec<usize> = (0..call.rank(x)).collect();
+    if perm.is_empty() {
+        return Ok(x);
+    }
+    perm.swap(a, b);
+    call.permute(x, &perm)
+}
+
+fn reversed(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let perm: Vec<usize> = (0..call.rank(x)).rev().collect();
+    one(call.permute(x, &perm)?)
+}
+
+fn matrix_transpose(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    match call.rank(x) {
+        0 => one(x),
+        1 => Err(call.damaged("transposition of a vector")),
+        rank => one(swapped(call, x, rank - 2, rank - 1)?),
+    }
+}
+
+fn permute(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let rank = call.rank(x);
+    let dims: Vec<usize> = call.ints("dims")?.iter().map(|&d| call.normalize_dim(d, rank)).collect::<Result<_>>()?;
+    one(call.permute(x, &dims)?)
+}
+
+fn movedim(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let rank = call.rank(x);
+    let read =
+        |name: &str| -> Result<Vec<usize>> { call.ints(name)?.iter().map(|&d| call.normalize_dim(d, rank)).collect() };
+    let (from, to) = (read("source")?, read("destination")?);
+    if from.len() != to.len() {
+        return Err(call.damaged("as many destinations as sources are needed"));
+    }
+    let mut rest = (0..rank).filter(|d| !from.contains(d));
+    let perm: Vec<usize> = (0..rank)
+        .filter_map(|d| match to.iter().position(|&t| t == d) {
+            Some(i) => Some(from[i]),
+            None => rest.next(),
+        })
+        .collect();
+    one(call.permute(x, &perm)?)
+}
+
+// Parts.
+
+/// `index` counted from the start of a dim of this size.
+fn from_start(call: &Call<'_>, index: Expr, size: &Expr) -> Expr {
+    let negative = Expr::lt(index.clone(), 0);
+    match negative.prove(&call.graph().ranges) {
+        Some(true) => index + size.clone(),
+        Some(false) => index,
+        None => Expr::ite(negative, index.clone() + size.clone(), index),
+    }
+}
+
+/// `value` limited to `0..=size`.
+fn limited(call: &Call<'_>, value: Expr, size: &Expr) -> Expr {
+    let ranges = &call.graph().ranges;
+    let at_least = match Expr::ge(value.clone(), 0).prove(ranges) {
+        Some(true) => value,
+        _ => Expr::max(value, 0),
+    };
+    match Expr::le(at_least.clone(), size.clone()).prove(ranges) {
+        Some(true) => at_least,
+        _ if Expr::ge(at_least.clone(), size.clone()).prove(ranges) == Some(true) => size.clone(),
+        _ => Expr::min(at_least, size.clone()),
+    }
+}
+
+/// Start, length and step of a Python slice of a dim of this size.
+pub(super) fn slice_bounds(call: &Call<'_>, size: &Expr) -> Result<(Expr, Expr, i64)> {
+    let step = call.int("step")?;
+    if step < 1 {
+        return Err(call.damaged(format!("a slice with step {step}")));
+    }
+    let start = match call.optional_sym_int("start")? {
+        Some(start) => limited(call, from_start(call, start, size), size),
+        None => Expr::Int(0),
+    };
+    // `i64::MAX` stands for the end of the dim.
+    let end = match call.optional_sym_int("end")?.filter(|e| *e != Expr::Int(i64::MAX)) {
+        Some(end) => limited(call, from_start(call, end, size), size),
+        None => size.clone(),
+    };
+    let span = match Expr::ge(end.clone(), start.clone()).prove(&call.graph().ranges) {
+        Some(true) => end - start.clone(),
+        Some(false) => Expr::Int(0),
+        None => Expr::max(end - start.clone(), 0),
+    };
+    Ok((start, Expr::floordiv(span + Expr::Int(step - 1), step), step))
+}
+
+fn slice(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let shape = call.shape(x);
+    let dim = call.dim("dim", shape.len())?;
+    let size = shape.get(dim).cloned().ok_or_else(|| call.damaged("a slice of a 0-d tensor"))?;
+    let (start, len, step) = slice_bounds(call, &size)?;
+    one(call.slice(x, dim, start, len, step)?)
+}
+
+/// `x[.., index, ..]`, the dim gone.
+pub(super) fn take(call: &mut Call<'_>, x: ValueId, dim: usize, index: Expr) -> Result<ValueId> {
+    let part = call.slice(x, dim, index, Expr::Int(1), 1)?;
+    let mut shape = call.shape(part);
+    shape.remove(dim);
+    call.reshape(part, &shape)
+}
+
+/// Argument `index` of a dim of this size, as a position from its start.
+pub(super) fn select_index(call: &Call<'_>, size: &Expr) -> Result<Expr> {
+    let index = from_start(call, call.sym_int("index")?, size);
+    if Expr::and(Expr::ge(index.clone(), 0), Expr::lt(index.clone(), size.clone())).as_bool() == Some(false) {
+        return Err(call.damaged(format!("index {index} is outside of a dim of size {size}")));
+    }
+    Ok(index)
+}
+
+fn select(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let shape = call.shape(x);
+    let dim = call.dim("dim", shape.len())?;
+    let size = shape.get(dim).cloned().ok_or_else(|| call.damaged("selection from a 0-d tensor"))?;
+    let index = select_index(call, &size)?;
+    one(take(call, x, dim, index)?)
+}
+
+fn narrow(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let shape = call.shape(x);
+    let dim = call.dim("dim", shape.len())?;
+    let size = shape.get(dim).cloned().ok_or_else(|| call.damaged("a part of a 0-d tensor"))?;
+    let start = from_start(call, call.sym_int("start")?, &size);
+    let len = call.sym_int("length")?;
+    one(call.slice(x, dim, start, len, 1)?)
+}
+
+/// The operand, argument `dim` and its size.
+fn along(call: &Call<'_>) -> Result<(ValueId, usize, Expr)> {
+    let x = x(call)?;
+    let shape = call.shape(x);
+    let dim = call.dim("dim", shape.len())?;
+    let size = shape.get(dim).cloned().ok_or_else(|| call.damaged("a 0-d tensor cannot be split"))?;
+    Ok((x, dim, size))
+}
+
+fn parts(call: &mut Call<'_>, x: ValueId, dim: usize, sizes: &[Expr]) -> Result<Outs> {
+    let mut start = Expr::Int(0);
+    let mut parts = Vec::new();
+    for size in sizes {
+        parts.push(call.slice(x, dim, start.clone(), size.clone(), 1)?);
+        start = start + size.clone();
+    }
+    Ok(vec![Out::Tensors(parts)])
+}
+
+fn known(call: &Call<'_>, size: &Expr) -> Result<i64> {
+    size.as_int().ok_or_else(|| call.unsupported(format!("the number of parts depends on the size {size}")))
+}
+
+/// Parts of `step` entries, the last one shorter.
+fn even_parts(call: &mut Call<'_>, x: ValueId, dim: usize, size: i64, step: i64) -> Result<Outs> {
+    if step < 1 {
+        // Only an empty dim may be split into parts of size 0.
+        return parts(call, x, dim, &[Expr::Int(size)]);
+    }
+    let count = (size + step - 1) / step;
+    let sizes: Vec<Expr> = (0..count.max(1)).map(|i| Expr::Int(step.min(size - i * step))).collect();
+    parts(call, x, dim, &sizes)
+}
+
+fn split(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, dim, size) = along(call)?;
+    let step = call.sym_int("split_size")?;
+    if step == size {
+        return parts(call, x, dim, &[size]);
+    }
+    let (size, step) = (known(call, &size)?, known(call, &step)?);
+    even_parts(call, x, dim, size, step)
+}
+
+fn split_sizes(call: &mut Call<'_>, name: &str) -> Result<Outs> {
+    let (x, dim, _) = along(call)?;
+    let sizes = call.sym_ints(name)?;
+    parts(call, x, dim, &sizes)
+}
+
+fn chunk(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, dim, size) = along(call)?;
+    let chunks = call.int("chunks")?;
+    if chunks < 1 {
+        return Err(call.damaged(format!("{chunks} chunks")));
+    }
+    // Symbolic sizes that divide evenly keep their number of chunks.
+    let step = Expr::floordiv(size.clone() + Expr::Int(chunks - 1), chunks);
+    if step.clone() * Expr::Int(chunks) == size {
+        return parts(call, x, dim, &vec![step; chunks as usize]);
+    }
+    let size = known(call, &size)?;
+    if size == 0 {
+        return parts(call, x, dim, &vec![Expr::Int(0); chunks as usize]);
+    }
+    even_parts(call, x, dim, size, (size + chunks - 1) / chunks)
+}
+
+fn tensor_split_sections(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, dim, size) = along(call)?;
+    let (size, sections) = (known(call, &size)?, call.int("sections")?);
+    if sections < 1 {
+        return Err(call.damaged(format!("{sections} sections")));
+    }
+    let sizes: Vec<Expr> = (0..sections).map(|i| Expr::Int(size / sections + i64::from(i < size % sections))).collect();
+    parts(call, x, dim, &sizes)
+}
+
+fn tensor_split_indices(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, dim, size) = along(call)?;
+    let size = known(call, &size)?;
+    let place = |i: i64| if i < 0 { (i + size).max(0) } else { i.min(size) };
+    let mut ends: Vec<i64> = call.ints("indices")?.into_iter().map(place).collect();
+    ends.push(size);
+    let mut start = 0;
+    let mut sliced = Vec::new();
+    for end in ends {
+        sliced.push(call.slice(x, dim, Expr::Int(start), Expr::Int((end - start).max(0)), 1)?);
+        start = end;
+    }
+    Ok(vec![Out::Tensors(sliced)])
+}
+
+fn unbind(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, dim, size) = along(call)?;
+    let size = known(call, &size)?;
+    let parts = (0..size).map(|i| take(call, x, dim, Expr::Int(i))).collect::<Result<Vec<_>>>()?;
+    Ok(vec![Out::Tensors(parts)])
+}
+
+// Repetition.
+
+fn expand(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let (have, want) = (call.shape(x), call.sym_ints("size")?);
+    let Some(lead) = want.len().checked_sub(have.len()) else {
+        return Err(call.damaged("expansion to fewer dims"));
+    };
+    let keep = |(i, s): (usize, Expr)| match i.checked_sub(lead) {
+        Some(d) if s == Expr::Int(-1) => have[d].clone(),
+        _ => s,
+    };
+    let shape: Vec<Expr> = want.into_iter().enumerate().map(keep).collect();
+    one(call.expand(x, &shape)?)
+}
+
+fn expand_as(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let shape = call.shape(call.tensor("other")?);
+    one(call.expand(x, &shape)?)
+}
+
+fn broadcast_tensors(call: &mut Call<'_>) -> Result<Outs> {
+    let tensors = call.tensors("tensors")?;
+    let shapes: Vec<Vec<Expr>> = tensors.iter().map(|&t| call.shape(t)).collect();
+    let shape = crate::ir::infer::broadcast(&shapes).map_err(|m| call.damaged(m))?;
+    let all = tensors.into_iter().map(|t| call.expand(t, &shape)).collect::<Result<Vec<_>>>()?;
+    Ok(vec![Out::Tensors(all)])
+}
+
+fn meshgrid(call: &mut Call<'_>) -> Result<Outs> {
+    let mut tensors = call.tensors("tensors")?;
+    let swap = call.arg("indexing").is_some() && call.str("indexing")? == "xy" && tensors.len() >= 2;
+    if swap {
+        tensors.swap(0, 1);
+    }
+    let sizes: Vec<Expr> = tensors.iter().map(|&t| numel(&call.shape(t))).collect();
+    let mut grids = Vec::new();
+    for (i, &t) in tensors.iter().enumerate() {
+        let mut shape = vec![Expr::Int(1); tensors.len()];
+        shape[i] = sizes[i].clone();
+        let line = call.reshape(t, &shape)?;
+        grids.push(call.expand(line, &sizes)?);
+    }
+    if swap {
+        grids.swap(0, 1);
+        for grid in &mut grids {
+            *grid = swapped(call, *grid, 0, 1)?;
+        }
+    }
+    Ok(vec![Out::Tensors(grids)])
+}
+
+fn repeat(call: &mut Call<'_>, name: &str) -> Result<Outs> {
+    let x = x(call)?;
+    let mut times = call.sym_ints(name)?;
+    let mut shape = call.shape(x);
+    let rank = times.len().max(shape.len());
+    // `tile` takes fewer factors than dims, both take more.
+    times.splice(0..0, vec![Expr::Int(1); rank - times.len()]);
+    shape.splice(0..0, vec![Expr::Int(1); rank - shape.len()]);
+    let pairs =
+        |first: &dyn Fn(usize) -> Expr| -> Vec<Expr> { (0..rank).flat_map(|d| [first(d), shape[d].clone()]).collect() };
+    let (single, repeated) = (pairs(&|_| Expr::Int(1)), pairs(&|d| times[d].clone()));
+    let result: Vec<Expr> = (0..rank).map(|d| times[d].clone() * shape[d].clone()).collect();
+    let x = call.reshape(x, &single)?;
+    let x = call.expand(x, &repeated)?;
+    one(call.reshape(x, &result)?)
+}
+
+fn repeat_interleave(call: &mut Call<'_>) -> Result<Outs> {
+    let mut x = x(call)?;
+    let times = call.sym_int("repeats")?;
+    let dim = match call.optional_int("dim")? {
+        Some(dim) => call.normalize_dim(dim, call.rank(x))?,
+        None => {
+            let flat = numel(&call.shape(x));
+            x = call.reshape(x, &[flat])?;
+            0
+        }
+    };
+    let mut shape = call.shape(x);
+    let mut repeated = shape.clone();
+    repeated.insert(dim + 1, times.clone());
+    shape[dim] = shape[dim].clone() * times;
+    let x = unsqueeze(call, x, dim + 1)?;
+    let x = call.expand(x, &repeated)?;
+    one(call.reshape(x, &shape)?)
+}
+
+// Windows and rearrangements.
+
+fn unfold(call: &mut Call<'_>) -> Result<Outs> {
+    let mut x = x(call)?;
+    if call.rank(x) == 0 {
+        x = call.reshape(x, &[Expr::Int(1)])?;
+    }
+    let dim = call.dim("dimension", call.rank(x))?;
+    let (size, step) = (call.int("size")?, call.int("step")?);
+    one(call.push(Op::View(View::Unfold { dim, size, step }), &[x])?)
+}
+
+fn diagonal_row(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let rank = call.rank(x);
+    let (a, b) = (call.dim("dim1", rank)?, call.dim("dim2", rank)?);
+    let offset = call.int("offset")?;
+    one(diagonal(call, x, a, b, offset)?)
+}
+
+/// The diagonal of dims `a` and `b`, as the last dim: the matrix in one row, every `columns + 1`st element of it.
+pub(super) fn diagonal(call: &mut Call<'_>, x: ValueId, a: usize, b: usize, offset: i64) -> Result<ValueId> {
+    let shape = call.shape(x);
+    if a == b || a.max(b) >= shape.len() {
+        return Err(call.damaged("the diagonal of one dim"));
+    }
+    let mut perm: Vec<usize> = (0..shape.len()).filter(|&d| d != a && d != b).collect();
+    let mut flat: Vec<Expr> = perm.iter().map(|&d| shape[d].clone()).collect();
+    perm.extend([a, b]);
+    let sizes = (shape[a].as_int(), shape[b].as_int());
+    let (Some(rows), Some(columns)) = sizes else {
+        return Err(call.unsupported("the diagonal of a matrix whose size depends on the input"));
+    };
+    let len = if offset >= 0 { rows.min(columns - offset) } else { (rows + offset).min(columns) }.max(0);
+    let start = if len == 0 { 0 } else { offset.max(0) + (-offset).max(0) * columns };
+    let x = call.permute(x, &perm)?;
+    flat.push(Expr::Int(rows * columns));
+    let last = flat.len() - 1;
+    let x = call.reshape(x, &flat)?;
+    call.slice(x, last, Expr::Int(start), Expr::Int(len), columns + 1)
+}
+
+/// Peels dims off from the greatest stride down; each must fit into what one step of the one before spans.
+fn as_strided(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let (sizes, strides) = (call.ints("size")?, call.ints("stride")?);
+    let start = call.optional_int("storage_offset")?.unwrap_or(0);
+    let total = numel(&call.shape(x)).as_int();
+    let (Some(total), true) = (total, sizes.len() == strides.len()) else {
+        return Err(call.unsupported("`as_strided` of a tensor whose size depends on the input"));
+    };
+    let refused = |call: &Call<'_>| {
+        call.unsupported(format!("`as_strided` with sizes {sizes:?} and strides {strides:?} at {start}"))
+            .help("write the model with `unfold`, `expand`, slices and `permute`")
+    };
+    let mut order: Vec<usize> = (0..sizes.len()).filter(|&d| sizes[d] != 1 && strides[d] != 0).collect();
+    order.sort_by_key(|&d| std::cmp::Reverse(strides[d]));
+    let mut at = call.reshape(x, &[Expr::Int(total)])?;
+    at = call.slice(at, 0, Expr::Int(start), Expr::Int(total - start), 1)?;
+    let mut left = total - start;
+    for (i, &d) in order.iter().enumerate() {
+        let last = i + 1 == order.len();
+        if strides[d] < 1 || (sizes[d] - 1) * strides[d] >= left {
+            return Err(refused(call));
+        }
+        if last {
+            at = call.slice(at, i, Expr::Int(0), Expr::Int(sizes[d]), strides[d])?;
+            left = 1;
+        } else if sizes[d] * strides[d] <= left {
+            let mut shape = call.shape(at);
+            at = call.slice(at, i, Expr::Int(0), Expr::Int(sizes[d] * strides[d]), 1)?;
+            shape[i] = Expr::Int(sizes[d]);
+            shape.push(Expr::Int(strides[d]));
+            at = call.reshape(at, &shape)?;
+            left = strides[d];
+        } else {
+            return Err(refused(call));
+        }
+    }
+    if order.is_empty() {
+        at = call.slice(at, 0, Expr::Int(0), Expr::Int(1), 1)?;
+        at = call.reshape(at, &[])?;
+    }
+    // Back into the order asked for, then the dims of size 1 and stride 0.
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    let perm: Vec<usize> = sorted.iter().filter_map(|d| order.iter().position(|o| o == d)).collect();
+    at = call.permute(at, &perm)?;
+    let single: Vec<Expr> =
+        (0..sizes.len()).map(|d| Expr::Int(if order.contains(&d) { sizes[d] } else { 1 })).collect();
+    at = call.reshape(at, &single)?;
+    let full: Vec<Expr> = sizes.iter().map(|&s| Expr::Int(s)).collect();
+    one(call.expand(at, &full)?)
+}
+
+/// Batch dims and the last three.
+fn image(call: &Call<'_>, x: ValueId) -> Result<(Vec<Expr>, [Expr; 3])> {
+    let shape = call.shape(x);
+    match shape.as_slice() {
+        [batch @ .., c, h, w] => Ok((batch.to_vec(), [c.clone(), h.clone(), w.clone()])),
+        _ => Err(call.damaged("an image needs three dims")),
+    }
+}
+
+/// Dims `rank - 3..` rearranged: reshape to `middle`, permute its dims, reshape to `last`.
+fn rearrange(call: &mut Call<'_>, x: ValueId, middle: &[Expr], perm: &[usize], last: &[Expr]) -> Result<Outs> {
+    let (batch, _) = image(call, x)?;
+    let n = batch.len();
+    let all: Vec<usize> = (0..n).chain(perm.iter().map(|p| p + n)).collect();
+    let x = call.reshape(x, &[&batch, middle].concat())?;
+    let x = call.permute(x, &all)?;
+    one(call.reshape(x, &[&batch, last].concat())?)
+}
+
+fn pixel_shuffle(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let r = Expr::Int(call.int("upscale_factor")?.max(1));
+    let (_, [c, h, w]) = image(call, x)?;
+    let c = Expr::floordiv(c, r.clone() * r.clone());
+    let middle = [c.clone(), r.clone(), r.clone(), h.clone(), w.clone()];
+    rearrange(call, x, &middle, &[0, 3, 1, 4, 2], &[c, h * r.clone(), w * r])
+}
+
+fn pixel_unshuffle(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let r = Expr::Int(call.int("downscale_factor")?.max(1));
+    let (_, [c, h, w]) = image(call, x)?;
+    let (h, w) = (Expr::floordiv(h, r.clone()), Expr::floordiv(w, r.clone()));
+    let middle = [c.clone(), h.clone(), r.clone(), w.clone(), r.clone()];
+    rearrange(call, x, &middle, &[0, 2, 4, 1, 3], &[c * r.clone() * r, h, w])
+}
+
+fn channel_shuffle(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let shape = call.shape(x);
+    let groups = Expr::Int(call.int("groups")?.max(1));
+    if shape.len() < 3 {
+        return Err(call.damaged("channel shuffle needs three dims"));
+    }
+    let split = [&shape[..1], &[groups.clone(), Expr::floordiv(shape[1].clone(), groups)], &shape[2..]].concat();
+    let x = call.reshape(x, &split)?;
+    let x = swapped(call, x, 1, 2)?;
+    one(call.reshape(x, &shape)?)
+}
+
+/// `x` reversed along these dims.
+fn flipped(call: &mut Call<'_>, x: ValueId, dims: Vec<usize>) -> Result<ValueId> {
+    if dims.is_empty() { Ok(x) } else { call.push(Op::View(View::Flip(dims)), &[x]) }
+}
+
+fn flip(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let rank = call.rank(x);
+    let dims = call.ints("dims")?.iter().map(|&d| call.normalize_dim(d, rank)).collect::<Result<Vec<_>>>()?;
+    let dims = dims.into_iter().filter(|&d| d < rank).collect();
+    one(flipped(call, x, dims)?)
+}
+
+fn flip_dim(call: &mut Call<'_>, dim: usize) -> Result<Outs> {
+    let x = x(call)?;
+    if call.rank(x) <= dim {
+        return Err(call.damaged("too few dims to flip"));
+    }
+    one(flipped(call, x, vec![dim])?)
+}
+
+fn rot90(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let rank = call.rank(x);
+    let dims = call.ints("dims")?.iter().map(|&d| call.normalize_dim(d, rank)).collect::<Result<Vec<_>>>()?;
+    let &[a, b] = dims.as_slice() else { return Err(call.damaged("rotation needs two dims")) };
+    one(match call.int("k")?.rem_euclid(4) {
+        1 => {
+            let x = flipped(call, x, vec![b])?;
+            swapped(call, x, a, b)?
+        }
+        2 => flipped(call, x, vec![a, b])?,
+        3 => {
+            let x = flipped(call, x, vec![a])?;
+            swapped(call, x, a, b)?
+        }
+        _ => x,
+    })
+}
