@@ -52,6 +52,10 @@ pub trait Num: Copy + Default + PartialOrd + 'static {
     fn minus(self, other: Self) -> Self;
     /// Product.
     fn times(self, other: Self) -> Self;
+    /// Quotient; of integers truncated, and 0 where there is none.
+    fn over(self, other: Self) -> Self;
+    /// A count as a number, wrapped or rounded to the type.
+    fn count(n: usize) -> Self;
     /// The greater one; NaN if either is.
     #[inline(always)]
     fn greater(self, other: Self) -> Self {
@@ -71,7 +75,7 @@ pub trait Num: Copy + Default + PartialOrd + 'static {
 }
 
 macro_rules! nums {
-    ($($t:ty: $zero:literal $one:literal $least:expr, $add:ident $sub:ident $mul:ident);*) => {$(
+    ($($t:ty: $zero:literal $one:literal $least:expr, $add:ident $sub:ident $mul:ident $div:expr);*) => {$(
         impl Num for $t {
             const ZERO: Self = $zero;
             const ONE: Self = $one;
@@ -82,21 +86,25 @@ macro_rules! nums {
             fn minus(self, other: Self) -> Self { self.$sub(other) }
             #[inline(always)]
             fn times(self, other: Self) -> Self { self.$mul(other) }
+            #[inline(always)]
+            fn over(self, other: Self) -> Self { $div(self, other) }
+            #[inline(always)]
+            fn count(n: usize) -> Self { n as $t }
         }
     )*};
 }
 use core::ops::{Add, Mul, Sub};
 nums!(
-    f32: 0.0 1.0 f32::NEG_INFINITY, add sub mul;
-    f64: 0.0 1.0 f64::NEG_INFINITY, add sub mul;
-    u8: 0 1 0, wrapping_add wrapping_sub wrapping_mul;
-    i8: 0 1 i8::MIN, wrapping_add wrapping_sub wrapping_mul;
-    i16: 0 1 i16::MIN, wrapping_add wrapping_sub wrapping_mul;
-    i32: 0 1 i32::MIN, wrapping_add wrapping_sub wrapping_mul;
-    i64: 0 1 i64::MIN, wrapping_add wrapping_sub wrapping_mul;
-    u16: 0 1 0, wrapping_add wrapping_sub wrapping_mul;
-    u32: 0 1 0, wrapping_add wrapping_sub wrapping_mul;
-    u64: 0 1 0, wrapping_add wrapping_sub wrapping_mul
+    f32: 0.0 1.0 f32::NEG_INFINITY, add sub mul |a, b| a / b;
+    f64: 0.0 1.0 f64::NEG_INFINITY, add sub mul |a, b| a / b;
+    u8: 0 1 0, wrapping_add wrapping_sub wrapping_mul |a: u8, b| a.checked_div(b).unwrap_or(0);
+    i8: 0 1 i8::MIN, wrapping_add wrapping_sub wrapping_mul |a: i8, b| a.checked_div(b).unwrap_or(0);
+    i16: 0 1 i16::MIN, wrapping_add wrapping_sub wrapping_mul |a: i16, b| a.checked_div(b).unwrap_or(0);
+    i32: 0 1 i32::MIN, wrapping_add wrapping_sub wrapping_mul |a: i32, b| a.checked_div(b).unwrap_or(0);
+    i64: 0 1 i64::MIN, wrapping_add wrapping_sub wrapping_mul |a: i64, b| a.checked_div(b).unwrap_or(0);
+    u16: 0 1 0, wrapping_add wrapping_sub wrapping_mul |a: u16, b| a.checked_div(b).unwrap_or(0);
+    u32: 0 1 0, wrapping_add wrapping_sub wrapping_mul |a: u32, b| a.checked_div(b).unwrap_or(0);
+    u64: 0 1 0, wrapping_add wrapping_sub wrapping_mul |a: u64, b| a.checked_div(b).unwrap_or(0)
 );
 
 /// Several numbers that are computed on together. Slices shorter than the vector are allowed everywhere: missing lanes
@@ -118,6 +126,8 @@ pub trait Vector<S: Simd>: Copy {
     fn sub(self, s: S, other: Self) -> Self;
     /// Product.
     fn mul(self, s: S, other: Self) -> Self;
+    /// Quotient.
+    fn div(self, s: S, other: Self) -> Self;
     /// `self * factor + addend`, rounded as [`Simd::mul_add`].
     fn mul_add(self, s: S, factor: Self, addend: Self) -> Self;
     /// The greater lanes; NaN if either is.
@@ -184,6 +194,10 @@ impl<S: Simd, T: Num, const N: usize> Vector<S> for Lanes<T, N> {
         self.zip(other, T::times)
     }
     #[inline(always)]
+    fn div(self, _: S, other: Self) -> Self {
+        self.zip(other, T::over)
+    }
+    #[inline(always)]
     fn mul_add(self, _: S, factor: Self, addend: Self) -> Self {
         self.zip(factor, T::times).zip(addend, T::plus)
     }
@@ -241,6 +255,10 @@ impl<S: Simd, V: Vector<S>> Vector<S> for Pair<V> {
     #[inline(always)]
     fn mul(self, s: S, other: Self) -> Self {
         Pair(self.0.mul(s, other.0), self.1.mul(s, other.1))
+    }
+    #[inline(always)]
+    fn div(self, s: S, other: Self) -> Self {
+        Pair(self.0.div(s, other.0), self.1.div(s, other.1))
     }
     #[inline(always)]
     fn mul_add(self, s: S, factor: Self, addend: Self) -> Self {

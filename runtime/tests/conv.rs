@@ -5,6 +5,7 @@ mod common;
 use common::{Values, assert_close, levels};
 use exported_runtime::kernels::arith::{F32, Plain};
 use exported_runtime::kernels::conv::{Conv, ConvTranspose, scratch_len};
+use exported_runtime::kernels::depthwise::Depthwise;
 use exported_runtime::kernels::pack::{panels, panels_len};
 use exported_runtime::{Level, N4, N16, Panel, dispatch};
 
@@ -213,6 +214,58 @@ fn check<P: Panel>(case: &Case, transposed: bool, level: Level, panel: P) {
     assert_close(&y, &expected, 2e-5, &format!("{case:?} transposed {transposed} {level:?} {}", P::WIDTH));
 }
 
+fn depthwise<P: Panel>(case: &Case, level: Level, panel: P) {
+    let mut v = Values::new(13);
+    let (xs, out, channels) = (case.x_strides(), case.out(false), case.groups);
+    let x = v.vec(xs[0] * case.batch);
+    let w = v.vec(channels * case.taps());
+    let bias = v.vec(channels);
+    let pixels = case.batch * out.iter().product::<usize>();
+    let stride = channels + case.gap;
+    let mut y = vec![7.0; pixels * stride];
+    let residual = v.vec(y.len());
+    let mut expected = vec![7.0; y.len()];
+    for (pixel, row) in reference(case, false, &x, &w, &bias).chunks(channels).enumerate() {
+        for (o, value) in row.iter().enumerate() {
+            let at = pixel * stride + o;
+            expected[at] = (value + f64::from(residual[at])).clamp(-0.3, 1.0);
+        }
+    }
+    let padded = channels.next_multiple_of(P::WIDTH);
+    let mut weights = vec![0.0; padded * case.taps()];
+    for c in 0..channels {
+        for t in 0..case.taps() {
+            weights[t * padded + c] = w[c * case.taps() + t];
+        }
+    }
+    let op = Depthwise::<F32, P> {
+        x: &x,
+        weights: &weights,
+        bias: &bias,
+        scale: &[],
+        zero_point: &[],
+        slope: &[],
+        residual: &residual,
+        in_place: false,
+        y: &mut y,
+        batch: case.batch,
+        channels,
+        size: case.size,
+        out,
+        kernel: case.kernel,
+        stride: case.stride,
+        dilation: case.dilation,
+        padding: case.padding.map(|p| p.0),
+        x_strides: [xs[0], xs[1], xs[2], xs[3]],
+        y_strides: [out.iter().product::<usize>() * stride, out[1] * out[2] * stride, out[2] * stride, stride],
+        low: -0.3,
+        high: 1.0,
+        panel,
+    };
+    dispatch(level, op);
+    assert_close(&y, &expected, 1e-5, &format!("depthwise {case:?} {level:?}"));
+}
+
 fn random(v: &mut Values) -> Case {
     let spatial = 1 + v.below(3);
     let mut case = Case {
@@ -273,6 +326,19 @@ fn transposed_with_any_parameters() {
         for level in levels() {
             check(&case, true, level, N16);
             check(&case, true, level, N4);
+        }
+    }
+}
+
+#[test]
+fn depthwise_with_any_parameters() {
+    let mut v = Values::new(3);
+    for _ in 0..200 {
+        let base = Case { channels: 1, columns: 1, gather: false, channels_first: false, ..random(&mut v) };
+        let case = Case { groups: [1, 4, 8, 16, 19, 40][v.below(6)], ..base };
+        for level in levels() {
+            depthwise(&case, level, N16);
+            depthwise(&case, level, N4);
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct F32x4(__m128);
 
 /// One vector type: its register, lanes, and the intrinsics by name.
 macro_rules! vector {
-    ($name:ident, $lanes:literal, $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $fmadd:ident
+    ($name:ident, $lanes:literal, $set1:ident $loadu:ident $storeu:ident $add:ident $sub:ident $mul:ident $div:ident $fmadd:ident
      $max:ident $min:ident $unordered:expr, $positive:expr, $blendv:ident) => {
         impl Vector<Avx2> for $name {
             type Elem = f32;
@@ -89,6 +89,11 @@ macro_rules! vector {
                 $name(unsafe { $mul(self.0, other.0) })
             }
             #[inline(always)]
+            fn div(self, _: Avx2, other: Self) -> Self {
+                // SAFETY: the token.
+                $name(unsafe { $div(self.0, other.0) })
+            }
+            #[inline(always)]
             fn mul_add(self, _: Avx2, factor: Self, addend: Self) -> Self {
                 // SAFETY: the token.
                 $name(unsafe { $fmadd(self.0, factor.0, addend.0) })
@@ -111,10 +116,10 @@ macro_rules! vector {
         }
     };
 }
-vector!(F32x8, 8, _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_fmadd_ps
+vector!(F32x8, 8, _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps _mm256_fmadd_ps
     _mm256_max_ps _mm256_min_ps (|x| _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x)),
     (|x| _mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps())), _mm256_blendv_ps);
-vector!(F32x4, 4, _mm_set1_ps _mm_loadu_ps _mm_storeu_ps _mm_add_ps _mm_sub_ps _mm_mul_ps _mm_fmadd_ps
+vector!(F32x4, 4, _mm_set1_ps _mm_loadu_ps _mm_storeu_ps _mm_add_ps _mm_sub_ps _mm_mul_ps _mm_div_ps _mm_fmadd_ps
     _mm_max_ps _mm_min_ps (|x| _mm_cmpunord_ps(x, x)),
     (|x| _mm_cmpgt_ps(x, _mm_setzero_ps())), _mm_blendv_ps);
 

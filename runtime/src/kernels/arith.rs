@@ -42,6 +42,10 @@ pub trait Arith: Copy + 'static {
 
     /// Input element.
     fn input(x: Self::X) -> Self::A;
+    /// Output element.
+    fn output(sum: Self::A) -> Self::Y;
+    /// Adjacent input elements; missing ones are 0.
+    fn inputs<S: Simd, P: Panel>(s: S, from: &[Self::X]) -> Self::V<S, P>;
     /// One row of a panel.
     fn weights<S: Simd, P: Panel>(s: S, row: &P::Row<Self::W>) -> Self::V<S, P>;
     /// Output elements read back, as a residual; missing ones are 0.
@@ -63,6 +67,14 @@ impl Arith for F32 {
     #[inline(always)]
     fn input(x: f32) -> f32 {
         x
+    }
+    #[inline(always)]
+    fn output(sum: f32) -> f32 {
+        sum
+    }
+    #[inline(always)]
+    fn inputs<S: Simd, P: Panel>(s: S, from: &[f32]) -> P::F32<S> {
+        Vector::load(s, from)
     }
     #[inline(always)]
     fn weights<S: Simd, P: Panel>(s: S, row: &P::Row<f32>) -> P::F32<S> {
@@ -92,6 +104,14 @@ impl Arith for I8Weights {
     #[inline(always)]
     fn input(x: f32) -> f32 {
         x
+    }
+    #[inline(always)]
+    fn output(sum: f32) -> f32 {
+        sum
+    }
+    #[inline(always)]
+    fn inputs<S: Simd, P: Panel>(s: S, from: &[f32]) -> P::F32<S> {
+        Vector::load(s, from)
     }
     #[inline(always)]
     fn weights<S: Simd, P: Panel>(s: S, row: &P::Row<i8>) -> P::F32<S> {
@@ -124,6 +144,14 @@ impl<T: Zeroed + Num> Arith for Plain<T> {
     #[inline(always)]
     fn input(x: T) -> T {
         x
+    }
+    #[inline(always)]
+    fn output(sum: T) -> T {
+        sum
+    }
+    #[inline(always)]
+    fn inputs<S: Simd, P: Panel>(s: S, from: &[T]) -> P::Lanes<S, T> {
+        Vector::load(s, from)
     }
     #[inline(always)]
     fn weights<S: Simd, P: Panel>(s: S, row: &P::Row<T>) -> P::Lanes<S, T> {
@@ -172,6 +200,14 @@ impl<T: HalfFloat> Arith for Half<T> {
     #[inline(always)]
     fn input(x: T) -> f32 {
         x.widen()
+    }
+    #[inline(always)]
+    fn output(sum: f32) -> T {
+        T::narrow(sum)
+    }
+    #[inline(always)]
+    fn inputs<S: Simd, P: Panel>(s: S, from: &[T]) -> P::F32<S> {
+        Self::read::<S, P>(s, from)
     }
     #[inline(always)]
     fn weights<S: Simd, P: Panel>(s: S, row: &P::Row<T>) -> P::F32<S> {

@@ -59,7 +59,7 @@ pub(crate) fn span(rows: usize, stride: usize, width: usize) -> Option<usize> {
     }
 }
 
-impl<K: Arith, P: Panel> Linear<'_, K, P> {
+impl<'a, K: Arith, P: Panel> Linear<'a, K, P> {
     fn fits(&self) -> Option<()> {
         let panels = self.columns.div_ceil(P::WIDTH);
         let weights = panels.checked_mul(self.inner)?.checked_mul(P::WIDTH)?;
@@ -71,7 +71,7 @@ impl<K: Arith, P: Panel> Linear<'_, K, P> {
         fits.then_some(())
     }
 
-    fn epilogue(&self) -> Epilogue<'_, K> {
+    fn epilogue(&self) -> Epilogue<'a, K> {
         Epilogue {
             scale: self.scale,
             zero_point: self.zero_point,
@@ -106,16 +106,7 @@ impl<K: Arith, P: Panel> Op for Product<'_, K, P> {
         let mut rows = Rows::<K, P> {
             x: l.x,
             weights: P::rows(l.weights),
-            epilogue: Epilogue {
-                scale: l.scale,
-                zero_point: l.zero_point,
-                bias: l.bias,
-                slope: l.slope,
-                residual: l.residual,
-                in_place: l.in_place,
-                low: l.low,
-                high: l.high,
-            },
+            epilogue: l.epilogue(),
             y: l.y,
             inner: l.inner,
             columns: l.columns,

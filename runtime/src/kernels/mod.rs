@@ -5,11 +5,13 @@
 
 pub mod arith;
 pub mod conv;
+pub mod depthwise;
 pub mod index;
 pub mod matmul;
 pub mod norm;
 pub mod num;
 pub mod pack;
+pub mod pool;
 pub mod reduce;
 pub mod resample;
 pub mod rnn;
