@@ -114,8 +114,7 @@ fn call<K: Arith>(
     extra: [&[K::A]; 3],
     y: &mut [K::Y],
     m: usize,
-    low: K::A,
-    high: K::A,
+    (low, high): (K::A, K::A),
 ) {
     let [bias, scale, zero_point] = extra;
     let (k, n) = (x.len() / m, y.len() / m);
@@ -148,7 +147,7 @@ fn call<K: Arith>(
 fn nan_passes_the_clamp_and_infinities_are_cut() {
     for level in levels() {
         let mut y = [0.0; 2];
-        call::<F32>(level, &[1.0], &[f32::NAN, INF], [&[], &[], &[]], &mut y, 1, 0.0, 6.0);
+        call::<F32>(level, &[1.0], &[f32::NAN, INF], [&[], &[], &[]], &mut y, 1, (0.0, 6.0));
         assert!(y[0].is_nan() && y[1] == 6.0, "{level:?}: {y:?}");
     }
 }
@@ -164,7 +163,7 @@ fn i8_weights_are_dequantized_exactly() {
         let zero: Vec<f32> = (0..n).map(|j| j as f32 - 9.0).collect();
         let bias = v.vec(n);
         let mut y = vec![0.0; m * n];
-        call::<I8Weights>(level, &x, &w, [&bias, &scale, &zero], &mut y, m, -INF, INF);
+        call::<I8Weights>(level, &x, &w, [&bias, &scale, &zero], &mut y, m, (-INF, INF));
         let mut expected = vec![];
         for i in 0..m {
             for j in 0..n {
@@ -184,13 +183,13 @@ fn i8_weights_are_dequantized_exactly() {
 fn other_types() {
     for level in levels() {
         let mut y = [0i8; 2];
-        call::<Plain<i8>>(level, &[100, 3], &[2, 1, 50, -1], [&[], &[], &[]], &mut y, 1, i8::MIN, i8::MAX);
+        call::<Plain<i8>>(level, &[100, 3], &[2, 1, 50, -1], [&[], &[], &[]], &mut y, 1, (i8::MIN, i8::MAX));
         assert_eq!(y, [350i32 as u8 as i8, 97], "wraps");
         let mut y = [0i64; 2];
-        call::<Plain<i64>>(level, &[1 << 40, 3], &[2, 1, 50, -1], [&[], &[], &[]], &mut y, 1, i64::MIN, i64::MAX);
+        call::<Plain<i64>>(level, &[1 << 40, 3], &[2, 1, 50, -1], [&[], &[], &[]], &mut y, 1, (i64::MIN, i64::MAX));
         assert_eq!(y, [(1 << 41) + 150, (1 << 40) - 3]);
         let mut y = [0f64; 1];
-        call::<Plain<f64>>(level, &[1.0, 1e-12], &[1.0, 1.0], [&[], &[], &[]], &mut y, 1, 0.0, f64::INFINITY);
+        call::<Plain<f64>>(level, &[1.0, 1e-12], &[1.0, 1.0], [&[], &[], &[]], &mut y, 1, (0.0, f64::INFINITY));
         assert_eq!(y, [1.0 + 1e-12]);
         let half = |x: f32| F16::from_f32(x);
         let mut y = [F16(0); 1];
@@ -201,8 +200,7 @@ fn other_types() {
             [&[1.0], &[], &[]],
             &mut y,
             1,
-            -INF,
-            INF,
+            (-INF, INF),
         );
         assert_eq!(y[0].to_f32(), 2050.0, "one rounding, after the sum");
         let mut y = [Bf16(0); 1];
@@ -213,8 +211,7 @@ fn other_types() {
             [&[], &[], &[]],
             &mut y,
             1,
-            -INF,
-            INF,
+            (-INF, INF),
         );
         assert_eq!(y[0].to_f32(), 1.5);
     }

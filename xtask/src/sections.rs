@@ -91,8 +91,8 @@ pub fn conformance() -> Result<(), String> {
 
 pub fn miri() -> Result<(), String> {
     ensure_toolchain("nightly", &["miri", "rust-src"])?;
-    // `--lib memory`: the kernels have no unsafe code of their own, and take hours under Miri.
-    run(cargo(&["+nightly", "miri", "test", "-p", "exported-runtime", "--lib", "memory"])
+    // The kernels have no unsafe code of their own, and take hours under Miri.
+    run(cargo(&["+nightly", "miri", "test", "-p", "exported-runtime", "--lib", "--", "memory", "arch", "simd"])
         .env("CARGO_TARGET_DIR", root().join("target/miri")))
 }
 

@@ -152,7 +152,7 @@ impl Platform {
 fn host_main(units: &[&Unit]) -> String {
     let mut text = String::from("mod host;\nmod job;\n");
     for unit in units {
-        let _ = writeln!(text, "mod {};", module(unit.number));
+        let _ = writeln!(text, "#[allow(warnings)]\nmod {};", module(unit.number));
     }
     text.push_str("\nfn main() -> std::process::ExitCode {\n    host::main(|model, job, result| match model {\n");
     for Unit { number, ports, inputs, .. } in units {
@@ -171,7 +171,7 @@ fn firmware_main(units: &[&Unit]) -> String {
     let (mut workspaces, mut pools, mut arms) = (String::new(), String::new(), String::new());
     for Unit { number, ports, inputs, .. } in units {
         let module = module(*number);
-        let _ = writeln!(text, "mod {module};");
+        let _ = writeln!(text, "#[allow(warnings)]\nmod {module};");
         let _ = write!(workspaces, "{module}::SIGNATURE.workspace_bytes, ");
         let _ = write!(pools, "firmware::pool(&{module}::SIGNATURE, {inputs}), ");
         let _ = writeln!(

@@ -6,6 +6,7 @@
 //! judge itself can be tested against code that is known to be wrong.
 
 pub mod build;
+pub mod caps;
 pub mod crates;
 mod find;
 pub mod project;
@@ -87,6 +88,7 @@ pub fn verify(
     project: &Project,
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<Report, String> {
+    let _lock = lock(project)?;
     progress(&format!("compiling {} archives", request.archives.len()));
     let numbered: Vec<(usize, &PathBuf)> = request.archives.iter().enumerate().collect();
     let mut subjects = in_parallel(&numbered, |(number, path)| Subject::compiled(*number, path, compiler));
@@ -114,6 +116,16 @@ pub fn verify(
         }
     }
     Ok(Report { archives: subjects.into_iter().map(Subject::entry).collect() })
+}
+
+/// Two verifications in one folder would overwrite each other's programs; the second one waits.
+fn lock(project: &Project) -> Result<fs::File, String> {
+    let path = project.folder.join(".lock");
+    let locked = fs::create_dir_all(&project.folder).and_then(|()| fs::File::create(&path)).and_then(|file| {
+        file.lock()?;
+        Ok(file)
+    });
+    locked.map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// One archive under verification.

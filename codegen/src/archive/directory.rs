@@ -50,18 +50,23 @@ impl<'a> Directory<'a> {
         let mut count = u16_at(record, 10).map(u64::from);
         let mut size = u32_at(record, 12).map(u64::from);
         let mut offset = u32_at(record, 16).map(u64::from);
+        let mut directory_end = end;
         let locator = end.checked_sub(LOCATOR_SIZE).map(|at| &file[at..]).filter(|l| l.starts_with(LOCATOR));
         if let Some(locator) = locator {
-            let record = u64_at(locator, 8).and_then(|at| file.get(usize::try_from(at).ok()?..));
-            let record = record.filter(|r| r.starts_with(END_64)).unwrap_or_default();
+            directory_end = u64_at(locator, 8).and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
+            let record = file.get(directory_end..).filter(|r| r.starts_with(END_64)).unwrap_or_default();
             (count, size, offset) = (u64_at(record, 32), u64_at(record, 40), u64_at(record, 48));
         } else if disks != [Some(0), Some(0)] {
             return Err(Diagnostic::damaged("the zip is one part of several"));
         }
-        let bytes = || file[..end].get(usize::try_from(offset?).ok()?..)?.get(..usize::try_from(size?).ok()?);
-        match (count, bytes()) {
-            (Some(count), Some(bytes)) => Ok(Some(Directory { count, bytes })),
-            _ => Err(Diagnostic::damaged("the end of the zip points outside the file")),
+        let before_end = file.get(..directory_end);
+        let bytes = || before_end?.get(usize::try_from(offset?).ok()?..);
+        match (count, size, bytes()) {
+            // A gap would be room for another zip, and readers differ in which of the two they see.
+            (Some(count), Some(size), Some(bytes)) if bytes.len() as u64 == size => {
+                Ok(Some(Directory { count, bytes }))
+            }
+            _ => Err(Diagnostic::damaged("the end of the zip does not point to the directory before it")),
         }
     }
 

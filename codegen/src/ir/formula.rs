@@ -4,6 +4,7 @@
 //! one as the body of a loop and `eval` interprets one to fold constants. All three go through the same node set, so a
 //! new pointwise operator needs no new node as long as it can be said with these.
 
+use crate::sym::{Expr, Kind};
 use exported_runtime::DType;
 
 /// Index of a node in its formula; operands come before their users.
@@ -131,7 +132,7 @@ pub enum ExprNode {
     Const(DType, Literal),
     /// Coordinate (i64) of the element along an axis of the *output*.
     Coord(u32),
-    /// A size known at run time only: entry of [`Formula::sizes`], as i64.
+    /// A number known at run time only: entry of [`Formula::sizes`], i64 (f64 if the expression is a float).
     Size(u32),
     /// One operand.
     Unary(Unary, ExprId),
@@ -148,8 +149,8 @@ pub enum ExprNode {
 pub struct Formula {
     /// Dtypes of the tensor operands.
     pub params: Vec<DType>,
-    /// Run-time sizes referred to by [`ExprNode::Size`].
-    pub sizes: Vec<crate::sym::Expr>,
+    /// Run-time sizes (or floats made of them) referred to by [`ExprNode::Size`].
+    pub sizes: Vec<Expr>,
     /// The DAG in topological order.
     pub nodes: Vec<ExprNode>,
     /// The outputs.
@@ -211,7 +212,11 @@ impl Formula {
         match self.nodes[id.0 as usize] {
             ExprNode::Param(i) => self.params[i as usize],
             ExprNode::Const(d, _) | ExprNode::Cast(d, _) => d,
-            ExprNode::Coord(_) | ExprNode::Size(_) => DType::I64,
+            ExprNode::Coord(_) => DType::I64,
+            ExprNode::Size(i) => match self.sizes.get(i as usize).map(Expr::kind) {
+                Some(Kind::Float) => DType::F64,
+                _ => DType::I64,
+            },
             ExprNode::Unary(Unary::IsNan | Unary::IsInf | Unary::Signbit, _) => DType::Bool,
             ExprNode::Unary(_, a) => self.dtype(a),
             ExprNode::Binary(Binary::Eq | Binary::Ne | Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge, ..) => {

@@ -7,11 +7,12 @@
 
 mod join;
 mod norm;
+pub mod pointwise;
 mod reduce;
 mod schema;
 mod view;
 
-pub use schema::{Alias, Schema, SchemaArgument, core_targets};
+pub use schema::{Alias, Schema, SchemaArgument, core_targets, pointwise_targets};
 
 use crate::diag::Diagnostic;
 use crate::import::Call;
@@ -68,7 +69,19 @@ fn map(
 }
 
 /// All rows, by family.
-pub const TABLES: &[&[Row]] = &[join::ROWS, norm::ROWS, reduce::ROWS, view::ROWS];
+pub const TABLES: &[&[Row]] = &[
+    join::ROWS,
+    norm::ROWS,
+    pointwise::ACTIVATIONS,
+    pointwise::ARITHMETIC,
+    pointwise::COMPARISONS,
+    pointwise::PREDICATES,
+    pointwise::CREATION,
+    pointwise::FUNCTIONS,
+    pointwise::MORE_FUNCTIONS,
+    reduce::ROWS,
+    view::ROWS,
+];
 
 /// The row of a target without `torch.ops.`.
 pub fn find(target: &str) -> Option<&'static Row> {

@@ -64,7 +64,16 @@ impl Schema {
 
 /// Targets of the Core ATen operators of the table.
 pub fn core_targets() -> impl Iterator<Item = &'static str> {
-    SCHEMAS.lines().filter(|l| l.rsplit('|').next().is_some_and(|t| t.split(',').any(|t| t == "core"))).map(target_of)
+    tagged("core")
+}
+
+/// Targets of the functional operators that torch tags as pointwise.
+pub fn pointwise_targets() -> impl Iterator<Item = &'static str> {
+    tagged("pointwise").filter(|t| Schema::find(t).is_some_and(|s| !s.has_tag("inplace")))
+}
+
+fn tagged(tag: &'static str) -> impl Iterator<Item = &'static str> {
+    SCHEMAS.lines().filter(move |l| l.rsplit('|').next().is_some_and(|t| t.split(',').any(|t| t == tag))).map(target_of)
 }
 
 fn target_of(line: &str) -> &str {

@@ -19,7 +19,20 @@ def argument(a):
     return text + ("*" if a.get("kwarg_only") else "")
 
 
-for target, schema in sorted(json.load(open(sys.argv[1])).items()):
+# Overloads that archives hold but torch's registry of functional schemas hides.
+HIDDEN = {
+    "aten.to.dtype_layout": {
+        "args": [{"name": "self", "type": "Tensor", "alias": "view"}]
+        + [{"name": n, "type": f"Optional[{t}]", "default": None, "kwarg_only": True}
+           for n, t in [("dtype", "ScalarType"), ("layout", "Layout"), ("device", "Device"), ("pin_memory", "bool")]]
+        + [{"name": n, "type": "bool", "default": False, "kwarg_only": True} for n in ("non_blocking", "copy")]
+        + [{"name": "memory_format", "type": "Optional[MemoryFormat]", "default": None, "kwarg_only": True}],
+        "returns": [{"type": "Tensor", "alias": "view"}],
+        "tags": [],
+    }
+}
+
+for target, schema in sorted((json.load(open(sys.argv[1])) | HIDDEN).items()):
     arguments = ";".join(argument(a) for a in schema["args"])
     returns = ";".join(r["type"] + alias(r) for r in schema["returns"])
     tags = ",".join(t for t in schema["tags"] if t in ("core", "inplace", "pointwise", "nondeterministic_seeded", "maybe_aliasing_or_mutating"))

@@ -155,25 +155,31 @@ impl Decoder {
         let (tag, payload) = self.union(json)?;
         self.payload(&tag, |d| {
             let f = &mut d.object(payload)?;
-            if tag == "user_output" {
-                return Ok(OutputSpec::UserOutput { arg: d.field(f, "arg", Self::argument)? });
-            }
-            let arg = d.name_field(f, "arg")?;
-            let mut text = |key| d.field(f, key, Self::text);
+            let mut pair = |d: &mut Self, key| Ok((d.name_field(f, "arg")?, d.field(f, key, Self::text)?));
             Ok(match &*tag {
-                "loss_output" => OutputSpec::LossOutput { arg },
-                "buffer_mutation" => OutputSpec::BufferMutation { arg, buffer_name: text("buffer_name")? },
-                "parameter_mutation" => OutputSpec::ParameterMutation { arg, parameter_name: text("parameter_name")? },
+                "user_output" => OutputSpec::UserOutput { arg: d.field(f, "arg", Self::argument)? },
+                "loss_output" => OutputSpec::LossOutput { arg: d.name_field(f, "arg")? },
+                "token" => OutputSpec::Token { arg: d.name_field(f, "arg")? },
+                "buffer_mutation" => {
+                    let (arg, buffer_name) = pair(d, "buffer_name")?;
+                    OutputSpec::BufferMutation { arg, buffer_name }
+                }
+                "parameter_mutation" => {
+                    let (arg, parameter_name) = pair(d, "parameter_name")?;
+                    OutputSpec::ParameterMutation { arg, parameter_name }
+                }
                 "gradient_to_parameter" => {
-                    OutputSpec::GradientToParameter { arg, parameter_name: text("parameter_name")? }
+                    let (arg, parameter_name) = pair(d, "parameter_name")?;
+                    OutputSpec::GradientToParameter { arg, parameter_name }
                 }
                 "gradient_to_user_input" => {
-                    OutputSpec::GradientToUserInput { arg, user_input_name: text("user_input_name")? }
+                    let (arg, user_input_name) = pair(d, "user_input_name")?;
+                    OutputSpec::GradientToUserInput { arg, user_input_name }
                 }
                 "user_input_mutation" => {
-                    OutputSpec::UserInputMutation { arg, user_input_name: text("user_input_name")? }
+                    let (arg, user_input_name) = pair(d, "user_input_name")?;
+                    OutputSpec::UserInputMutation { arg, user_input_name }
                 }
-                "token" => OutputSpec::Token { arg },
                 _ => return d.unknown_tag("kind of output", &tag),
             })
         })

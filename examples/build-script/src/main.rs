@@ -19,7 +19,7 @@ type Image = [[[[f32; 8]; 8]; 1]; 1];
 const SHARED_BYTES: usize =
     if gate::WORKSPACE_BYTES > digits::WORKSPACE_BYTES { gate::WORKSPACE_BYTES } else { digits::WORKSPACE_BYTES };
 
-static SHARED: exported::StaticWorkspace<SHARED_BYTES> = exported::StaticWorkspace::new();
+static SHARED: exported::rt::StaticWorkspace<SHARED_BYTES> = exported::rt::StaticWorkspace::new();
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut workspace = SHARED.take().ok_or("the workspace is taken")?;

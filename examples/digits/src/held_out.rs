@@ -34,8 +34,12 @@ impl<'a> HeldOut<'a> {
         let (pixels, rest) = rest.split_at_checked(count.checked_mul(PIXELS)?)?;
         let (labels, rest) = rest.split_at_checked(count)?;
         let (torch, pixels) = (rest.as_chunks::<4>().0.as_chunks().0, pixels.as_chunks().0);
-        (torch.len() == count && rest.len() == count * CLASSES * 4)
-            .then_some(Self { pixels, labels, torch, torch_right: u32::from_le_bytes(*torch_right) as usize })
+        (torch.len() == count && rest.len() == count * CLASSES * 4).then_some(Self {
+            pixels,
+            labels,
+            torch,
+            torch_right: u32::from_le_bytes(*torch_right) as usize,
+        })
     }
 
     /// Number of images.
@@ -46,9 +50,11 @@ impl<'a> HeldOut<'a> {
     /// All images.
     pub fn samples(&self) -> impl Iterator<Item = Sample> {
         let answers = self.torch.iter().map(|answer| answer.map(f32::from_le_bytes));
-        core::iter::zip(self.pixels, self.labels)
-            .zip(answers)
-            .map(|((&pixels, &label), torch)| Sample { pixels, label, torch })
+        core::iter::zip(self.pixels, self.labels).zip(answers).map(|((&pixels, &label), torch)| Sample {
+            pixels,
+            label,
+            torch,
+        })
     }
 }
 

@@ -100,7 +100,8 @@ mod tests {
         let mut model = digits::Model::new();
         let mut right = 0;
         for sample in data.samples() {
-            let out = model.forward(&mut workspace, digits::Inputs { image: &sample.image() }).expect("the shape is static");
+            let out =
+                model.forward(&mut workspace, digits::Inputs { image: &sample.image() }).expect("the shape is static");
             for (ours, theirs) in std::iter::zip(out.output[0], sample.torch) {
                 assert!((ours - theirs).abs() <= 1e-6 + 1e-5 * theirs.abs(), "{ours} is not {theirs}");
             }

@@ -176,16 +176,23 @@ fn ask() -> Level {
     const AVX: u32 = 1 << 28;
     const FMA: u32 = 1 << 12;
     const AVX2: u32 = 1 << 5;
-    if __cpuid(0).eax < 7 {
+    if cpuid(0).eax < 7 {
         return Level::Portable;
     }
     let need = OSXSAVE | AVX | FMA;
-    if __cpuid(1).ecx & need != need || __cpuid_count(7, 0).ebx & AVX2 == 0 {
+    if cpuid(1).ecx & need != need || cpuid(7).ebx & AVX2 == 0 {
         return Level::Portable;
     }
     // SAFETY: OSXSAVE is set, so `xgetbv` exists.
     let saved = unsafe { xcr0() };
     if saved & 6 == 6 { Level::Avx2 } else { Level::Portable }
+}
+
+/// Leaf 0, 1 or 7 (its first part) of `cpuid`. Newer compilers know that the intrinsic is safe.
+#[allow(unused_unsafe)]
+fn cpuid(leaf: u32) -> CpuidResult {
+    // SAFETY: every x86-64 CPU has the instruction; it only reads.
+    unsafe { __cpuid_count(leaf, 0) }
 }
 
 /// # Safety

@@ -3,11 +3,8 @@
 //! f32 at AVX2: 6x16 tiles; one row (GEMV) takes 64 columns at once, which keeps up with the second-level cache.
 
 use super::arith::Arith;
-use super::tile::{Body, Epilogue, accumulate, cover, zeros};
+use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, cover, zeros};
 use crate::simd::{Op, Panel, Simd};
-
-/// Elements of the input that pass before the next panel: about half of a second-level cache.
-const BLOCK: usize = 1 << 16;
 
 /// `y[rows, columns] = clamp(leaky((x[rows, inner] · weights) * scale + bias + residual))`.
 ///
@@ -113,7 +110,13 @@ impl<K: Arith, P: Panel> Op for Product<'_, K, P> {
             x_stride: l.x_stride,
             y_stride: l.y_stride,
         };
-        cover::<S, P, _>(s, l.rows, l.columns.div_ceil(P::WIDTH), BLOCK / l.inner.max(1), &mut rows);
+        cover::<S, P, _>(
+            s,
+            l.rows,
+            l.columns.div_ceil(P::WIDTH),
+            Order::PanelsOuter(BLOCK / l.inner.max(1)),
+            &mut rows,
+        );
     }
 }
 
@@ -294,7 +297,13 @@ impl<K: Arith<W = <K as Arith>::X>, P: Panel> Op for Products<'_, K, P> {
                 x_stride: m.a_strides[2],
                 y_stride: m.y_strides[2],
             };
-            cover::<S, P, _>(s, m.rows, m.columns.div_ceil(P::WIDTH), BLOCK / m.inner.max(1), &mut rows);
+            cover::<S, P, _>(
+                s,
+                m.rows,
+                m.columns.div_ceil(P::WIDTH),
+                Order::PanelsOuter(BLOCK / m.inner.max(1)),
+                &mut rows,
+            );
         }
     }
 }

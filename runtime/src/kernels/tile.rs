@@ -154,31 +154,47 @@ pub trait Body<S: Simd> {
     fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize);
 }
 
-/// Splits `rows` × `panels` into tiles of nearly equal height. Panels are the outer loop, so that a panel stays in the
-/// first cache while all rows pass; `block` bounds the rows that pass before the next panel, so that they stay in the
-/// second. One to three rows alone take several panels at once: that many chains are needed to hide the latency.
+/// Elements that may wait for their next use: about a quarter of a second-level cache of f32.
+pub const BLOCK: usize = 1 << 16;
+
+/// Which loop of [`cover`] is outside.
+#[derive(Clone, Copy)]
+pub enum Order {
+    /// A panel stays in the first cache while this many rows pass, which stay in the second.
+    PanelsOuter(usize),
+    /// A tile's rows are visited once, for all panels in turn.
+    RowsOuter,
+}
+
+/// Splits `rows` × `panels` into tiles of nearly equal height. One to three rows alone take several panels at once: that
+/// many chains are needed to hide the latency.
 #[inline(always)]
-pub fn cover<S: Simd, P: Panel, B: Body<S>>(s: S, rows: usize, panels: usize, block: usize, body: &mut B) {
+pub fn cover<S: Simd, P: Panel, B: Body<S>>(s: S, rows: usize, panels: usize, order: Order, body: &mut B) {
     let wide = P::tile_rows::<S>() >= 6;
     if wide && rows < 4 {
         return match rows {
             0 => {}
             1 => few::<S, B, 1, 4>(s, panels, body),
-            2 => few::<S, B, 2, 3>(s, panels, body),
-            _ => few::<S, B, 3, 2>(s, panels, body),
+            2 => few::<S, B, 2, 2>(s, panels, body),
+            _ => few::<S, B, 3, 1>(s, panels, body),
         };
     }
     if P::WIDTH == 4 && rows == 1 {
         return few::<S, B, 1, 3>(s, panels, body);
     }
-    let block = block.max(1);
-    let mut start = 0;
-    while start < rows {
-        let end = rows.min(start.saturating_add(block));
-        for panel in 0..panels {
-            column::<S, P, B>(s, start, end, panel, body);
+    match order {
+        Order::RowsOuter => column::<S, P, B>(s, 0, rows, 0, panels, body),
+        Order::PanelsOuter(block) => {
+            let block = block.max(P::tile_rows::<S>());
+            let mut start = 0;
+            while start < rows {
+                let end = rows.min(start.saturating_add(block));
+                for panel in 0..panels {
+                    column::<S, P, B>(s, start, end, panel, panel + 1, body);
+                }
+                start = end;
+            }
         }
-        start = end;
     }
 }
 
@@ -196,9 +212,9 @@ fn few<S: Simd, B: Body<S>, const ROWS: usize, const PANELS: usize>(s: S, panels
     }
 }
 
-/// Rows `start..end` of one panel.
+/// Rows `start..end` of panels `first..last`, tile by tile.
 #[inline(always)]
-fn column<S: Simd, P: Panel, B: Body<S>>(s: S, start: usize, end: usize, panel: usize, body: &mut B) {
+fn column<S: Simd, P: Panel, B: Body<S>>(s: S, start: usize, end: usize, first: usize, last: usize, body: &mut B) {
     let most = P::tile_rows::<S>();
     let mut row = start;
     let mut tiles = (end - start).div_ceil(most);
@@ -206,22 +222,18 @@ fn column<S: Simd, P: Panel, B: Body<S>>(s: S, start: usize, end: usize, panel: 
         // The rest divided evenly among the tiles left: no thin tile at the end.
         let height = if tiles > 1 { (end - row).div_ceil(tiles) } else { end - row };
         tiles = tiles.saturating_sub(1);
-        let done = match height {
-            6.. if most >= 6 => height_of::<S, B, 6>(s, row, panel, body),
-            5 if most >= 5 => height_of::<S, B, 5>(s, row, panel, body),
-            4 if most >= 4 => height_of::<S, B, 4>(s, row, panel, body),
-            3 if most >= 3 => height_of::<S, B, 3>(s, row, panel, body),
-            2.. => height_of::<S, B, 2>(s, row, panel, body),
-            _ => height_of::<S, B, 1>(s, row, panel, body),
-        };
-        row += done;
+        for panel in first..last {
+            match height {
+                6.. if most >= 6 => body.tile::<6, 1>(s, row, panel),
+                5 if most >= 5 => body.tile::<5, 1>(s, row, panel),
+                4 if most >= 4 => body.tile::<4, 1>(s, row, panel),
+                3 if most >= 3 => body.tile::<3, 1>(s, row, panel),
+                2 => body.tile::<2, 1>(s, row, panel),
+                _ => body.tile::<1, 1>(s, row, panel),
+            }
+        }
+        row += height.clamp(1, most);
     }
-}
-
-#[inline(always)]
-fn height_of<S: Simd, B: Body<S>, const ROWS: usize>(s: S, row: usize, panel: usize, body: &mut B) -> usize {
-    body.tile::<ROWS, 1>(s, row, panel);
-    ROWS
 }
 
 /// Tail of a slice; empty beyond its end.

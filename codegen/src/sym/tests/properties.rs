@@ -204,13 +204,17 @@ fn run(code: &syn::Expr, values: &Values) -> Value {
 
 fn run_binary(op: &syn::BinOp, a: &syn::Expr, b: &syn::Expr, values: &Values) -> Value {
     use syn::BinOp::*;
-    match (op, run(a, values)) {
-        (And(_), Value::Bool(false)) => return Value::Bool(false),
-        (Or(_), Value::Bool(true)) => return Value::Bool(true),
-        (And(_) | Or(_), _) => return run(b, values),
-        _ => {}
+    match (run(a, values), op) {
+        (Value::Bool(false), And(_)) => Value::Bool(false),
+        (Value::Bool(true), Or(_)) => Value::Bool(true),
+        (Value::Bool(_), _) => run(b, values),
+        (a, _) => run_arithmetic(op, a, run(b, values)),
     }
-    match (run(a, values), run(b, values)) {
+}
+
+fn run_arithmetic(op: &syn::BinOp, a: Value, b: Value) -> Value {
+    use syn::BinOp::*;
+    match (a, b) {
         (Value::Int(a), Value::Int(b)) => match op {
             Add(_) => Value::Int(a + b),
             Sub(_) => Value::Int(a - b),

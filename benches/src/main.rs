@@ -1,0 +1,29 @@
+//! Kernel speed per layer shape, against the peak of this machine at the same level: `cargo run --release -p
+//! exported-bench [FILTER]`. One core, minimum over batches; a shared machine can only make figures worse.
+
+mod layers;
+mod time;
+
+use exported_runtime::Level;
+
+fn main() {
+    let filter = std::env::args().nth(1).unwrap_or_default();
+    let level = Level::detect();
+    let peak = time::peak(level);
+    println!("level {level:?}, peak {peak:.1} GFLOP/s");
+    for layer in layers::all() {
+        if layer.name.contains(&filter) {
+            let ns = layer.measure(level);
+            let gflops = layer.flop() as f64 / ns;
+            let weights = layer.weight_bytes() as f64 / ns;
+            println!(
+                "{:<34} {:>10.2} us {:>7.1} GFLOP/s {:>5.1} % {:>7.1} GB/s of weights",
+                layer.name,
+                ns / 1e3,
+                gflops,
+                100.0 * gflops / peak,
+                weights
+            );
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The command line.
+
+use crate::boards::{BOARDS, Board};
+use exported_codegen::options::{Layout, Optimize, Options, Target};
+use lexopt::{Arg, Parser, ValueExt};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Printed by `--help` and after wrong usage.
+pub const USAGE: &str = "\
+Inspect, check, compile and verify torch.export archives (.pt2)
+
+Usage: cargo exported COMMAND [OPTIONS] FILE…
+
+Commands:
+  inspect FILE        print the program as Python's `print(ep)` does
+  check FILE…         tell whether archives compile, with every reason why not   [--json]
+  emit FILE           write the generated Rust                                   [-o FILE]
+  report FILE         layers, multiply-accumulates, weights and memory plan      [--json]
+  verify PATH…        compile, run and compare with the golden files beside the archives, in files and folders
+
+Options of check, emit and report:
+  --target TRIPLE           where the code will run (default: this machine)
+  --target-cpu CPU          as rustc's -Ctarget-cpu
+  --optimize speed|size     what to favour
+  --cap DIM=N               upper bound of a dim without one: `x.0=8` (argument and dim) or `s77=8` (symbol)
+  --layout ARGUMENT=nhwc    the caller passes this input channels-last
+  --output-name N=NAME      name of output N
+  --extra-file NAME         make an extra file of the archive a constant
+  --weights-section NAME    link section of the weights
+  --program                 with the flat door (`rt::program`)
+  --name NAME               name of the model (default: the file's)
+
+Options of verify:
+  --json FILE               also write the report as JSON
+  --allow-unsupported       exit with 0 although the compiler refused archives, in words
+  --release                 build with cargo's release profile
+  --target BOARD            run in an emulator: m3, m4f, m7, m33, m0, riscv32
+  --optimize speed|size     what to favour
+  --level LEVEL             instruction set: portable, avx2 (default: the best this machine has)
+  --manifest-path FILE      Cargo.toml of the project whose runtime and target folder to use
+
+  -h, --help  -V, --version
+
+Exit status: 0 all well; 1 an archive is refused, or did not pass; 2 wrong usage.
+";
+
+/// What to do.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Command {
+    Help,
+    Version,
+    Inspect { file: PathBuf },
+    Check { files: Vec<PathBuf>, json: bool, choices: Choices },
+    Emit { file: PathBuf, output: Option<PathBuf>, choices: Choices },
+    Report { file: PathBuf, json: bool, choices: Choices },
+    Verify(Verify),
+}
+
+/// Options of the compiler as given.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Choices {
+    pub target: Option<String>,
+    pub target_cpu: Option<String>,
+    pub optimize: Optimize,
+    pub caps: Vec<(String, i64)>,
+    pub layouts: Vec<(String, Layout)>,
+    pub output_names: Vec<(usize, String)>,
+    pub extra_files: Vec<String>,
+    pub weights_section: Option<String>,
+    pub program: bool,
+    pub name: Option<String>,
+}
+
+/// Options of `verify`.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Verify {
+    pub paths: Vec<PathBuf>,
+    pub json: Option<PathBuf>,
+    pub allow_unsupported: bool,
+    pub release: bool,
+    pub board: Option<&'static Board>,
+    pub optimize: Optimize,
+    pub level: u32,
+    pub manifest: Option<PathBuf>,
+}
+
+impl Choices {
+    /// The compiler's options for one archive.
+    pub fn options(&self, archive: &Path) -> Options {
+        let stem = || archive.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
+        let mut target = Target::new(self.target.as_deref().unwrap_or(env!("HOST")));
+        target.cpu = self.target_cpu.clone();
+        let mut options = Options::new(self.name.clone().unwrap_or_else(stem), target);
+        options.optimize = self.optimize;
+        options.caps = self.caps.iter().cloned().collect();
+        options.layouts = self.layouts.iter().cloned().collect();
+        options.output_names = self.output_names.iter().cloned().collect();
+        options.extra_files = self.extra_files.clone();
+        options.weights_section = self.weights_section.clone();
+        options.program = self.program;
+        options
+    }
+}
+
+/// Reads the command line; the name that cargo puts before the arguments of a subcommand is skipped.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.first().is_some_and(|first| first == "exported") {
+        arguments.remove(0);
+    }
+    let mut parser = Parser::from_args(arguments);
+    let command = match parser.next().map_err(text)? {
+        None | Some(Arg::Short('h') | Arg::Long("help")) => return Ok(Command::Help),
+        Some(Arg::Short('V') | Arg::Long("version")) => return Ok(Command::Version),
+        Some(Arg::Value(word)) => word.string().map_err(text)?,
+        Some(other) => return Err(text(other.unexpected())),
+    };
+    match command.as_str() {
+        "verify" => verify(&mut parser),
+        "inspect" | "check" | "emit" | "report" => compile(&command, &mut parser),
+        "help" => Ok(Command::Help),
+        other => Err(format!("there is no command `{other}`")),
+    }
+}
+
+fn compile(command: &str, parser: &mut Parser) -> Result<Command, String> {
+    let mut choices = Choices::default();
+    let (mut files, mut json, mut output) = (Vec::new(), false, None);
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Arg::Value(file) => files.push(PathBuf::from(file)),
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
+            Arg::Long("json") if matches!(command, "check" | "report") => json = true,
+            Arg::Short('o') | Arg::Long("output") if command == "emit" => output = Some(path(parser)?),
+            Arg::Long(name) if command != "inspect" => {
+                let name = name.to_owned();
+                choice(&mut choices, &name, parser)?;
+            }
+            other => return Err(text(other.unexpected())),
+        }
+    }
+    if command == "check" {
+        return if files.is_empty() {
+            Err("check: which file?".into())
+        } else {
+            Ok(Command::Check { files, json, choices })
+        };
+    }
+    let [file] =
+        <[PathBuf; 1]>::try_from(files).map_err(|files| format!("{command}: one file, not {}", files.len()))?;
+    Ok(match command {
+        "inspect" => Command::Inspect { file },
+        "emit" => Command::Emit { file, output, choices },
+        _ => Command::Report { file, json, choices },
+    })
+}
+
+fn choice(choices: &mut Choices, name: &str, parser: &mut Parser) -> Result<(), String> {
+    match name {
+        "target" => choices.target = Some(word(parser)?),
+        "target-cpu" => choices.target_cpu = Some(word(parser)?),
+        "optimize" => choices.optimize = optimize(&word(parser)?)?,
+        "cap" => {
+            let (dim, n) = pair(parser, "--cap DIM=N")?;
+            choices.caps.push((dim, n.parse().map_err(|_| format!("--cap: `{n}` is no number"))?));
+        }
+        "layout" => choices.layouts.push(match pair(parser, "--layout ARGUMENT=nhwc")? {
+            (argument, order) if order == "nhwc" => (argument, Layout::ChannelsLast),
+            (argument, order) if order == "torch" => (argument, Layout::Torch),
+            (_, order) => return Err(format!("--layout: `{order}` is neither `nhwc` nor `torch`")),
+        }),
+        "output-name" => {
+            let (n, name) = pair(parser, "--output-name N=NAME")?;
+            choices.output_names.push((n.parse().map_err(|_| format!("--output-name: `{n}` is no number"))?, name));
+        }
+        "extra-file" => choices.extra_files.push(word(parser)?),
+        "weights-section" => choices.weights_section = Some(word(parser)?),
+        "program" => choices.program = true,
+        "name" => choices.name = Some(word(parser)?),
+        other => return Err(format!("there is no option `--{other}` here")),
+    }
+    Ok(())
+}
+
+fn verify(parser: &mut Parser) -> Result<Command, String> {
+    let mut verify = Verify::default();
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Arg::Value(file) => verify.paths.push(PathBuf::from(file)),
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
+            Arg::Long("json") => verify.json = Some(path(parser)?),
+            Arg::Long("allow-unsupported") => verify.allow_unsupported = true,
+            Arg::Long("release") => verify.release = true,
+            Arg::Long("target") => verify.board = board(&word(parser)?)?,
+            Arg::Long("optimize") => verify.optimize = optimize(&word(parser)?)?,
+            Arg::Long("level") => verify.level = level(&word(parser)?)?,
+            Arg::Long("manifest-path") => verify.manifest = Some(path(parser)?),
+            other => return Err(text(other.unexpected())),
+        }
+    }
+    if verify.paths.is_empty() {
+        return Err("verify: which files or folders?".into());
+    }
+    Ok(Command::Verify(verify))
+}
+
+fn board(name: &str) -> Result<Option<&'static Board>, String> {
+    if name == "host" || name == env!("HOST") {
+        return Ok(None);
+    }
+    let names: Vec<&str> = BOARDS.iter().map(|board| board.name).collect();
+    let found = BOARDS.iter().find(|board| board.name == name);
+    found.map(Some).ok_or_else(|| format!("--target: `{name}` is no emulated board; there are {}", names.join(", ")))
+}
+
+fn optimize(word: &str) -> Result<Optimize, String> {
+    match word {
+        "speed" => Ok(Optimize::Speed),
+        "size" => Ok(Optimize::Size),
+        other => Err(format!("--optimize: `{other}` is neither `speed` nor `size`")),
+    }
+}
+
+fn level(word: &str) -> Result<u32, String> {
+    match word {
+        "best" => Ok(0),
+        "portable" => Ok(1),
+        "avx2" => Ok(2),
+        other => Err(format!("--level: `{other}` is none of `best`, `portable`, `avx2`")),
+    }
+}
+
+fn pair(parser: &mut Parser, form: &str) -> Result<(String, String), String> {
+    let word = word(parser)?;
+    let halves = word.split_once('=').ok_or_else(|| format!("`{word}`: expected {form}"))?;
+    Ok((halves.0.into(), halves.1.into()))
+}
+
+fn word(parser: &mut Parser) -> Result<String, String> {
+    parser.value().and_then(ValueExt::string).map_err(text)
+}
+
+fn path(parser: &mut Parser) -> Result<PathBuf, String> {
+    parser.value().map(PathBuf::from).map_err(text)
+}
+
+fn text(error: lexopt::Error) -> String {
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split(' ').filter(|word| !word.is_empty()).map(OsString::from))
+    }
+
+    #[test]
+    fn commands_and_their_options() {
+        let Ok(Command::Verify(verify)) =
+            parsed("exported verify a b.pt2 --json=o.json --target m4f --level portable --release")
+        else {
+            panic!("verify")
+        };
+        assert_eq!(verify.paths, [Path::new("a"), Path::new("b.pt2")]);
+        assert_eq!(verify.board.map(|board| board.name), Some("m4f"));
+        assert_eq!((verify.level, verify.release, verify.allow_unsupported), (1, true, false));
+        let Ok(Command::Check { files, json: true, choices }) =
+            parsed("check m.pt2 --json --cap x.0=8 --layout x=nhwc --output-name 0=scores --optimize size")
+        else {
+            panic!("check")
+        };
+        assert_eq!(files, [Path::new("m.pt2")]);
+        let options = choices.options(Path::new("folder/m.pt2"));
+        assert_eq!((options.name.as_str(), options.caps["x.0"], options.optimize), ("m", 8, Optimize::Size));
+        assert_eq!((options.layouts["x"], options.output_names[&0].as_str()), (Layout::ChannelsLast, "scores"));
+        assert!(matches!(parsed("emit m.pt2 -o out.rs"), Ok(Command::Emit { output: Some(_), .. })));
+        assert!(matches!(parsed("exported"), Ok(Command::Help)));
+        assert!(matches!(parsed("verify --help"), Ok(Command::Help)));
+    }
+
+    #[test]
+    fn wrong_usage_is_named() {
+        for (line, fault) in [
+            ("frobnicate", "no command `frobnicate`"),
+            ("check", "which file"),
+            ("verify", "which files"),
+            ("report a b", "one file, not 2"),
+            ("inspect", "one file, not 0"),
+            ("inspect a --cap x=1", "--cap"),
+            ("check a --cap x", "expected --cap DIM=N"),
+            ("check a --cap x=y", "`y` is no number"),
+            ("check a --nonsense", "--nonsense"),
+            ("check a --optimize fast", "`fast` is neither"),
+            ("verify a --target m5", "`m5` is no emulated board; there are m3"),
+            ("verify a --level mmx", "`mmx` is none of"),
+            ("emit a --layout x=chw", "`chw` is neither"),
+            ("emit a --json", "--json"),
+        ] {
+            let error = parsed(line).err().unwrap_or_default();
+            assert!(error.contains(fault), "{line}: {error}");
+        }
+    }
+}

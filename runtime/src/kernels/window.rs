@@ -1,0 +1,323 @@
+//! Where a tile of a convolution reads and writes: geometry without arithmetic on tensors, so one compiled copy serves
+//! every number format and instruction set.
+
+use super::arith::ZERO_RUN;
+
+/// Rows that a tile may have at any level.
+pub const MAX_ROWS: usize = 8;
+
+/// Runs planned at once: the taps of a 3x3 kernel.
+pub const RUNS: usize = 9;
+
+/// One spatial dim: output number `q` reads input coordinates `start + q * step + tap_start + t * tap_step` for each tap
+/// `t`, with weight `weight_start + t * weight_step`, and is written at `out_start + q * out_step`.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Axis {
+    pub size: usize,
+    pub count: usize,
+    pub start: isize,
+    pub step: isize,
+    pub taps: usize,
+    pub tap_start: isize,
+    pub tap_step: isize,
+    pub weight_start: usize,
+    pub weight_step: usize,
+    pub out_start: usize,
+    pub out_step: usize,
+}
+
+impl Axis {
+    /// The outputs congruent to `phase` modulo the stride of a transposed convolution. Output `q * stride + phase` gets
+    /// tap `k` from input `q + (phase + padding - k * dilation) / stride` where that divides.
+    pub fn phase(phase: usize, out: usize, stride: usize, kernel: usize, dilation: usize, padding: usize) -> Axis {
+        let base = (phase + padding) as isize;
+        let shift = |k: usize| {
+            let distance = base - (k * dilation) as isize;
+            let quotient = distance.checked_div_euclid(stride as isize)?;
+            (quotient * stride as isize == distance).then_some(quotient)
+        };
+        let mut hits = (0..kernel).filter_map(|k| shift(k).map(|s| (k, s)));
+        let first = hits.next();
+        let second = hits.next();
+        let taps = first.map_or(0, |_| 1 + second.map_or(0, |_| 1 + hits.count()));
+        let (weight_start, tap_start) = first.unwrap_or((0, 0));
+        let (next, next_shift) = second.unwrap_or((weight_start + 1, tap_start));
+        Axis {
+            size: 0,
+            count: (out - phase).div_ceil(stride.max(1)),
+            start: 0,
+            step: 1,
+            taps,
+            tap_start,
+            tap_step: next_shift - tap_start,
+            weight_start,
+            weight_step: next - weight_start,
+            out_start: phase,
+            out_step: stride,
+        }
+    }
+}
+
+/// A stretch of the inner dimension: where each row of the tile reads (`usize::MAX`: outside the image), and the row of
+/// the panel that meets its first element.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Run {
+    pub starts: [usize; MAX_ROWS],
+    pub weight: usize,
+    pub len: usize,
+}
+
+/// Where one output pixel reads: coordinates of tap 0, and their offset in the input.
+#[derive(Clone, Copy, Default)]
+struct Window {
+    origin: [isize; 3],
+    base: isize,
+}
+
+/// Image and output numbers per dim of a pixel number; stepping is cheaper than dividing.
+#[derive(Clone, Copy, Default)]
+struct Cursor {
+    pixel: usize,
+    image: usize,
+    at: [usize; 3],
+}
+
+impl Cursor {
+    #[inline]
+    fn seek(&mut self, pixel: usize, axes: &[Axis; 3]) {
+        if self.pixel == pixel {
+            return;
+        }
+        let mut rest = pixel;
+        for d in [2, 1, 0] {
+            let count = axes[d].count.max(1);
+            self.at[d] = rest % count;
+            rest /= count;
+        }
+        self.image = rest;
+        self.pixel = pixel;
+    }
+
+    #[inline]
+    fn step(&mut self, axes: &[Axis; 3]) {
+        self.pixel += 1;
+        for d in [2, 1, 0] {
+            self.at[d] += 1;
+            if self.at[d] < axes[d].count {
+                return;
+            }
+            self.at[d] = 0;
+        }
+        self.image += 1;
+    }
+}
+
+/// Position in the inner dimension: kernel row, tap in it, channels done.
+#[derive(Clone, Copy, Default)]
+struct Position {
+    d: usize,
+    h: usize,
+    w: usize,
+    channel: usize,
+}
+
+/// The plan of one tile: its windows, and as many runs as fit.
+pub(crate) struct Plan {
+    pub axes: [Axis; 3],
+    pub kernel: [usize; 3],
+    pub x_strides: [usize; 5],
+    pub y_strides: [usize; 4],
+    /// Channels of a group.
+    pub channels: usize,
+    /// Offset of the group's channels in the input.
+    pub first_channel: usize,
+    /// Where each row of the tile is written.
+    pub offsets: [usize; MAX_ROWS],
+    runs: [Run; RUNS],
+    len: usize,
+    windows: [Window; MAX_ROWS],
+    rows: usize,
+    cursor: Cursor,
+    position: Position,
+    /// Pixel of the tile whose runs are all in `runs`.
+    complete: Option<usize>,
+}
+
+#[inline(always)]
+fn inside(coordinate: isize, size: usize) -> bool {
+    (coordinate as usize) < size
+}
+
+impl Plan {
+    pub fn new(
+        axes: [Axis; 3],
+        kernel: [usize; 3],
+        x_strides: [usize; 5],
+        y_strides: [usize; 4],
+        channels: usize,
+    ) -> Plan {
+        Plan {
+            axes,
+            kernel,
+            x_strides,
+            y_strides,
+            channels,
+            first_channel: 0,
+            offsets: [0; MAX_ROWS],
+            runs: [Run::default(); RUNS],
+            len: 0,
+            windows: [Window::default(); MAX_ROWS],
+            rows: 0,
+            cursor: Cursor { pixel: usize::MAX, ..Cursor::default() },
+            position: Position::default(),
+            complete: None,
+        }
+    }
+
+    /// Goes to the group whose first input channel this is.
+    pub fn enter_group(&mut self, first_channel: usize) {
+        self.first_channel = first_channel;
+        self.complete = None;
+    }
+
+    /// Begins the tile of `rows` pixels from `pixel` and plans its first runs; nothing to do if they are still there.
+    #[inline(always)]
+    pub fn begin(&mut self, pixel: usize, rows: usize) -> &[Run] {
+        if self.complete != Some(pixel) {
+            self.enter(pixel, rows);
+            self.position = Position::default();
+            let more = self.fill();
+            self.complete = (!more).then_some(pixel);
+        }
+        self.runs.get(..self.len).unwrap_or(&[])
+    }
+
+    /// The next runs of the tile, if [`Plan::begin`] or the last call did not reach the end.
+    #[inline(always)]
+    pub fn next(&mut self) -> Option<&[Run]> {
+        if self.complete.is_some() || self.position.d >= self.axes[0].taps {
+            return None;
+        }
+        self.fill();
+        self.runs.get(..self.len)
+    }
+
+    /// Windows and output offsets of the tile.
+    #[inline(never)]
+    pub fn enter(&mut self, pixel: usize, rows: usize) {
+        self.cursor.seek(pixel, &self.axes);
+        self.rows = rows.min(MAX_ROWS);
+        for (window, offset) in self.windows.iter_mut().zip(&mut self.offsets).take(rows) {
+            let Cursor { image, at, .. } = self.cursor;
+            let mut base = (image * self.x_strides[0] + self.first_channel * self.x_strides[4]) as isize;
+            *offset = image * self.y_strides[0];
+            for d in 0..3 {
+                let axis = &self.axes[d];
+                window.origin[d] = axis.start + at[d] as isize * axis.step + axis.tap_start;
+                base += window.origin[d] * self.x_strides[d + 1] as isize;
+                *offset += (axis.out_start + at[d] * axis.out_step) * self.y_strides[d + 1];
+            }
+            window.base = base;
+            self.cursor.step(&self.axes);
+        }
+    }
+
+    /// Whether a kernel row may be one run: its taps are neighbours in input and weights.
+    fn contiguous(&self) -> bool {
+        let w = &self.axes[2];
+        w.tap_step == 1 && w.weight_step == 1 && self.x_strides[4] == 1 && self.x_strides[3] == self.channels
+    }
+
+    /// Plans from the position on until the table is full (then true) or the kernel ends.
+    #[inline(never)]
+    fn fill(&mut self) -> bool {
+        let [ad, ah, aw] = self.axes;
+        let windows = self.windows.get(..self.rows).unwrap_or(&[]);
+        let last = (aw.taps as isize - 1) * aw.tap_step;
+        let whole = self.contiguous()
+            && windows.iter().all(|w| inside(w.origin[2], aw.size) && inside(w.origin[2] + last, aw.size));
+        let (taps, len) = if whole { (1, aw.taps * self.channels) } else { (aw.taps, self.channels) };
+        let mut p = self.position;
+        self.len = 0;
+        if self.axes.iter().any(|a| a.taps == 0) {
+            return false;
+        }
+        while p.d < ad.taps {
+            let (dd, dh) = (p.d as isize * ad.tap_step, p.h as isize * ah.tap_step);
+            let shift = dd * self.x_strides[1] as isize + dh * self.x_strides[2] as isize;
+            let kernel_row =
+                (ad.weight_start + p.d * ad.weight_step) * self.kernel[1] + (ah.weight_start + p.h * ah.weight_step);
+            while p.w < taps {
+                let dw = p.w as isize * aw.tap_step;
+                let shift = shift + dw * self.x_strides[3] as isize;
+                let weight = (kernel_row * self.kernel[2] + aw.weight_start + p.w * aw.weight_step) * self.channels;
+                let mut starts = [usize::MAX; MAX_ROWS];
+                let mut present = 0;
+                for (start, window) in starts.iter_mut().zip(windows) {
+                    let here = inside(window.origin[0] + dd, ad.size)
+                        && inside(window.origin[1] + dh, ah.size)
+                        && (whole || inside(window.origin[2] + dw, aw.size));
+                    if here {
+                        *start = (window.base + shift) as usize;
+                        present += 1;
+                    }
+                }
+                if present == 0 {
+                    p.w += 1;
+                    continue;
+                }
+                let most = if present == windows.len() { len } else { len.min(ZERO_RUN) };
+                while p.channel < len {
+                    let Some(run) = self.runs.get_mut(self.len) else {
+                        self.position = p;
+                        return true;
+                    };
+                    let part = most.min(len - p.channel);
+                    // `MAX` stays out of any slice whatever is added.
+                    *run = Run {
+                        starts: starts.map(|s| s.saturating_add(p.channel)),
+                        weight: weight + p.channel,
+                        len: part,
+                    };
+                    self.len += 1;
+                    p.channel += part;
+                }
+                (p.w, p.channel) = (p.w + 1, 0);
+            }
+            (p.w, p.h) = (0, p.h + 1);
+            if p.h >= ah.taps {
+                (p.h, p.d) = (0, p.d + 1);
+            }
+        }
+        self.position = p;
+        false
+    }
+
+    /// Copies the patches of the tile's rows from `x` to `to`, `inner` elements each, 0 outside the image.
+    #[inline(always)]
+    pub fn gather<T: Copy + Default>(&self, x: &[T], inner: usize, to: &mut [T]) {
+        let [ad, ah, aw] = self.axes;
+        for (window, patch) in self.windows.iter().take(self.rows).zip(to.chunks_exact_mut(inner.max(1))) {
+            let mut rest = patch;
+            for td in 0..ad.taps {
+                for th in 0..ah.taps {
+                    let (dd, dh) = (td as isize * ad.tap_step, th as isize * ah.tap_step);
+                    let present = inside(window.origin[0] + dd, ad.size) && inside(window.origin[1] + dh, ah.size);
+                    let base = window.base + dd * self.x_strides[1] as isize + dh * self.x_strides[2] as isize;
+                    for tw in 0..aw.taps {
+                        let Some((to, next)) = rest.split_at_mut_checked(self.channels) else { return };
+                        rest = next;
+                        let dw = tw as isize * aw.tap_step;
+                        if !(present && inside(window.origin[2] + dw, aw.size)) {
+                            to.fill(T::default());
+                            continue;
+                        }
+                        let at = (base + dw * self.x_strides[3] as isize) as usize;
+                        let from = super::tile::from(x, at).iter().step_by(self.x_strides[4].max(1));
+                        to.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
+                    }
+                }
+            }
+        }
+    }
+}
