@@ -1,8 +1,12 @@
 //! What runs on the emulated boards: their own self-test, and the firmware example.
 
 use crate::boards::{BOARDS, Board};
+use crate::elf::Elf;
 use crate::tools::{Toolchain, ensure_qemu, output, root, run};
 use std::path::{Path, PathBuf};
+
+/// The four pretrained MLPerf Tiny networks.
+pub const TINY: &[&str] = &["dscnn_kws_f32", "resnet8_f32", "mobilenet_vww_f32", "fc_ad_f32"];
 
 /// Values for the self-test: their running sums are exact.
 const NUMBERS: &[f32] = &[1.5, 2.25, -1.0, 0.125, 7.0];
@@ -44,19 +48,93 @@ fn self_test(board: &Board) -> Result<(), String> {
     }
 }
 
-/// Prints, for every board, what the firmware example occupies.
+/// What must not be reachable from a model: names in the image, of functions and of what they call.
+const FORBIDDEN: &[&str] =
+    &["panic", "core3fmt", "core::fmt", "unwind", "slice_index", "unwrap_failed", "__aeabi_unwind"];
+
+/// The boards that differ in what gets linked: hardware and software floats, two instruction sets.
+const REPRESENTATIVE: &[&str] = &["m4f", "m0", "riscv32"];
+
+/// Builds each network alone, at both optimizations, runs it, prints what it costs, and refuses an image that can panic.
 pub fn sizes() -> Result<(), String> {
-    let folder = root().join("examples/digits-firmware");
-    println!("{:<10} {:>9} {:>9}", "board", "flash", "RAM");
-    for board in BOARDS.iter().filter(|board| board.target.starts_with("thumb")) {
-        let toolchain = Toolchain::of(board.target)?;
-        output(toolchain.cargo(board.target, &["build", "--release", "--quiet"]).current_dir(&folder))?;
-        let image = target_folder(&folder, &toolchain).join(board.target).join("release/digits-firmware");
-        let bytes = std::fs::read(&image).map_err(|e| format!("{}: {e}", image.display()))?;
-        let (flash, ram) = loaded(&bytes).ok_or("not a 32-bit ELF file")?;
-        println!("{:<10} {flash:>9} {ram:>9}", board.name);
+    ensure_qemu()?;
+    println!(
+        "{:<20} {:<8} {:>3} {:>9} {:>9} {:>7} {:>13}",
+        "network", "board", "opt", "flash", "RAM", "stack", "instructions"
+    );
+    let mut faults = Vec::new();
+    for model in networks() {
+        for board in BOARDS.iter().filter(|board| REPRESENTATIVE.contains(&board.name)) {
+            for level in ["s", "3"] {
+                let name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let image = Image::build(&model, board, level, &[])?;
+                let [ticks, stack] = image.run(board)?;
+                let (flash, ram) = (image.elf()?.flash(), image.elf()?.ram());
+                let instructions = ticks * board.instructions_per_tick;
+                println!("{name:<20} {:<8} {level:>3} {flash:>9} {ram:>9} {stack:>7} {instructions:>13}", board.name);
+                let stepwise = Image::build(&model, board, level, &["--features", "step"])?;
+                stepwise.run(board)?;
+                for image in [&image, &stepwise] {
+                    faults
+                        .extend(image.forbidden()?.iter().map(|symbol| format!("{name} on {}: {symbol}", board.name)));
+                }
+            }
+        }
     }
-    Ok(())
+    if faults.is_empty() { Ok(()) } else { Err(format!("images link what they must not:\n  {}", faults.join("\n  "))) }
+}
+
+/// The example's networks, and the pretrained ones where they are present.
+fn networks() -> Vec<PathBuf> {
+    let shared = root().join("../shared/models/tiny");
+    let tiny = TINY.iter().map(|name| shared.join(format!("{name}.2.15.0.pt2"))).filter(|path| path.is_file());
+    [root().join("examples/digits/digits.pt2")].into_iter().chain(tiny).collect()
+}
+
+/// The firmware of one model.
+struct Image(Vec<u8>);
+
+impl Image {
+    fn build(model: &Path, board: &Board, level: &str, features: &[&str]) -> Result<Self, String> {
+        let project = root().join("firmware/image");
+        let toolchain = Toolchain::of(board.target)?;
+        let mut build = toolchain.cargo(board.target, &["build", "--release", "--quiet"]);
+        build.args(features).current_dir(&project);
+        output(build.env("EXPORTED_MODEL", model).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", level))?;
+        let path = target_folder(&project, &toolchain).join(board.target).join("release/exported-image");
+        std::fs::read(&path).map(Image).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    fn elf(&self) -> Result<Elf<'_>, String> {
+        Elf::parse(&self.0).ok_or_else(|| "not a 32-bit ELF image".to_owned())
+    }
+
+    /// Runs the image; ticks and bytes of stack.
+    fn run(&self, board: &Board) -> Result<[u64; 2], String> {
+        let folder = root().join("firmware/image/target/run");
+        let fail = |e: std::io::Error| format!("{}: {e}", folder.display());
+        std::fs::create_dir_all(&folder).map_err(fail)?;
+        std::fs::write(folder.join("image.elf"), &self.0).map_err(fail)?;
+        output(&mut board.emulate(&folder.join("image.elf"), &folder))?;
+        let cost = std::fs::read(folder.join("cost.out")).map_err(fail)?;
+        let ([a, b], []) = cost.as_chunks::<8>() else { return Err("the firmware did not report its cost".to_owned()) };
+        Ok([u64::from_le_bytes(*a), u64::from_le_bytes(*b)])
+    }
+
+    /// Symbols, or a text, by which the image could panic or format. The board's own panic handler is linked only if
+    /// something can call it.
+    fn forbidden(&self) -> Result<Vec<String>, String> {
+        let symbols = self.elf()?.symbols();
+        let mut found: Vec<String> = symbols
+            .iter()
+            .filter(|name| FORBIDDEN.iter().any(|word| name.contains(word)))
+            .map(|s| (*s).to_owned())
+            .collect();
+        if self.0.windows(12).any(|text| text == b"panicked at ") {
+            found.push("the panic handler's text".to_owned());
+        }
+        Ok(found)
+    }
 }
 
 fn target_folder(project: &Path, toolchain: &Toolchain) -> PathBuf {
@@ -64,27 +142,4 @@ fn target_folder(project: &Path, toolchain: &Toolchain) -> PathBuf {
         Toolchain::Rustup => project.join("target"),
         Toolchain::Debian(_) => root().join("target/debian"),
     }
-}
-
-/// Bytes of the sections of an ELF image that are stored (flash) and that are writable (RAM).
-fn loaded(elf: &[u8]) -> Option<(u32, u32)> {
-    const WRITABLE: u32 = 1;
-    const ALLOCATED: u32 = 2;
-    const NO_BITS: u32 = 8;
-    let word = |at: usize| Some(u32::from_le_bytes(elf.get(at..at + 4)?.try_into().ok()?));
-    let half = |at: usize| Some(u16::from_le_bytes(elf.get(at..at + 2)?.try_into().ok()?) as usize);
-    if elf.get(..6)? != [0x7F, b'E', b'L', b'F', 1, 1] {
-        return None;
-    }
-    let (table, entry, count) = (word(32)? as usize, half(46)?, half(48)?);
-    let (mut flash, mut ram) = (0, 0);
-    for section in (0..count).map(|i| table + i * entry) {
-        let (kind, flags, size) = (word(section + 4)?, word(section + 8)?, word(section + 20)?);
-        if flags & ALLOCATED == 0 {
-            continue;
-        }
-        flash += if kind == NO_BITS { 0 } else { size };
-        ram += if flags & WRITABLE == 0 { 0 } else { size };
-    }
-    Some((flash, ram))
 }

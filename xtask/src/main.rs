@@ -4,6 +4,7 @@
 
 #[path = "../../cli/src/boards.rs"]
 mod boards;
+mod elf;
 mod firmware;
 mod sections;
 mod tools;
@@ -22,6 +23,7 @@ const SECTIONS: &[(&str, &str, Section)] = &[
     ("msrv", "the workspace checks with the oldest compiler it promises", sections::msrv),
     ("bare-metal", "the runtime builds for every target", sections::bare_metal),
     ("firmware", "the emulated boards, and the firmware example on one of them", firmware::firmware),
+    ("sizes", "each network alone: flash, RAM, stack, instructions; no image may be able to panic", firmware::sizes),
     (
         "conformance",
         "`cargo exported verify` on the models in ../shared, where present, on the host and on the boards",
@@ -32,10 +34,8 @@ const SECTIONS: &[(&str, &str, Section)] = &[
 ];
 
 /// Commands that change or print something, and are no part of `ci`.
-const TOOLS: &[(&str, &str, Section)] = &[
-    ("bless", "runs the tests so that they rewrite their golden files", sections::bless),
-    ("sizes", "flash and RAM of the firmware example on every target", firmware::sizes),
-];
+const TOOLS: &[(&str, &str, Section)] =
+    &[("bless", "runs the tests so that they rewrite their golden files", sections::bless)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,6 +1,7 @@
 //! The sections that run on the host.
 
 use crate::boards::BOARDS;
+use crate::firmware::TINY;
 use crate::tools::{Toolchain, cargo, ensure_qemu, ensure_toolchain, output, root, run};
 use std::process::Command;
 
@@ -21,9 +22,6 @@ const BARE_METAL: &[&str] = &[
     "aarch64-unknown-none",
     "wasm32-unknown-unknown",
 ];
-
-/// The four pretrained MLPerf Tiny networks, for the boards.
-const TINY: &[&str] = &["dscnn_kws_f32", "resnet8_f32", "mobilenet_vww_f32", "fc_ad_f32"];
 
 pub fn fmt() -> Result<(), String> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
