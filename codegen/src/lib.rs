@@ -9,6 +9,7 @@ pub mod check;
 pub mod diag;
 pub mod emit;
 pub mod import;
+pub mod inspect;
 pub mod ir;
 pub mod lower;
 pub mod ops;
