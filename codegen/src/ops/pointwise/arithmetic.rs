@@ -357,11 +357,24 @@ fn clamp(call: &mut Call<'_>, low: &str, high: &str) -> Result<Outs> {
     let mut result = b.operand(call, &x, common)?;
     for (bound, op) in [(low, Binary::Max), (high, Binary::Min)] {
         if let Some(bound) = bound {
-            let bound = b.operand(call, &bound, common)?;
+            let bound = b.operand(call, &saturated(bound, common), common)?;
             result = b.bin(op, result, bound);
         }
     }
     b.finish(call, result, common)
+}
+
+/// A bound beyond the range of an integer dtype is no bound (`clamp(u8, -5, 7)`).
+fn saturated(bound: Operand, dtype: DType) -> Operand {
+    let Operand::Number(Number::Int(Expr::Int(v))) = bound else { return bound };
+    let bits = dtype.size() as u32 * 8;
+    let (low, high) = match dtype {
+        DType::U8 | DType::U16 | DType::U32 => (0, (1 << bits) - 1),
+        DType::I8 | DType::I16 | DType::I32 => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
+        DType::U64 => (0, i64::MAX),
+        _ => return Operand::Number(Number::Int(Expr::Int(v))),
+    };
+    Operand::Number(Number::Int(Expr::Int(v.clamp(low, high))))
 }
 
 fn heaviside(call: &mut Call<'_>) -> Result<Outs> {
