@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+mod builder;
 pub mod check;
 pub mod diag;
 pub mod emit;
@@ -19,9 +20,10 @@ pub mod plan;
 pub mod schema;
 pub mod sym;
 
+pub use builder::Builder;
+pub use diag::Errors;
+pub use emit::Output;
 pub use options::Options;
-
-use diag::Errors;
 
 /// A model after every stage but the last: what `emit` prints and reports describe.
 #[derive(Clone, Debug)]
@@ -54,4 +56,31 @@ pub fn analyze(bytes: &[u8], options: &Options) -> Result<Model, Errors> {
     let plan = plan::plan(&steps, &graph.ranges)?;
     let extra_files = archive.extra_files.iter().map(|(name, data)| (name.clone(), data.to_vec())).collect();
     Ok(Model { torch_version: program.torch_version.clone(), graph, entry, steps, plan, extra_files })
+}
+
+/// Archive in, Rust out.
+///
+/// # Errors
+/// All faults of the first stage that has any.
+pub fn compile(bytes: &[u8], options: &Options) -> Result<Output, Errors> {
+    emit::emit(&analyze(bytes, options)?, options)
+}
+
+/// [`compile`] on a thread of its own: a deeply nested archive or a fault of ours ends in a diagnostic, not in an overflow
+/// of the caller's stack or a panic.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_isolated(bytes: Vec<u8>, options: Options) -> Result<Output, Errors> {
+    const STACK: usize = 64 << 20;
+    let work = move || compile(&bytes, &options);
+    let bug = |text: &str| Errors::from(diag::Diagnostic::bug(text));
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(work);
+    match thread.map_err(|e| bug(&format!("cannot start a thread: {e}")))?.join() {
+        Ok(result) => result,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            Err(bug(text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic without a message")))
+        }
+    }
 }

@@ -74,6 +74,33 @@ impl Target {
         Target { triple: triple.into(), cpu: None, features: Vec::new() }
     }
 
+    /// A target as cargo tells a build script about it: `TARGET`, `CARGO_ENCODED_RUSTFLAGS`, `CARGO_CFG_TARGET_FEATURE`.
+    pub fn from_cargo(triple: &str, flags: &str, features: &str) -> Self {
+        let mut target = Target::new(triple);
+        let named = features.split(',').filter(|f| !f.is_empty()).map(String::from);
+        let mut enabled: std::collections::BTreeSet<String> = named.collect();
+        let mut flags = flags.split('\u{1f}');
+        while let Some(flag) = flags.next() {
+            // `-C x` may stand in two arguments.
+            let option = match flag {
+                "-C" | "--codegen" => flags.next(),
+                _ => flag.strip_prefix("-C").or_else(|| flag.strip_prefix("--codegen=")),
+            };
+            let Some(option) = option else { continue };
+            if let Some(cpu) = option.strip_prefix("target-cpu=") {
+                target.cpu = Some(cpu.to_string());
+            }
+            for feature in option.strip_prefix("target-feature=").into_iter().flat_map(|list| list.split(',')) {
+                match feature.strip_prefix('-') {
+                    Some(off) => enabled.remove(off),
+                    None => enabled.insert(feature.trim_start_matches('+').to_string()),
+                };
+            }
+        }
+        target.features = enabled.into_iter().collect();
+        target
+    }
+
     /// The architecture part of the triple.
     pub fn arch(&self) -> &str {
         self.triple.split('-').next().unwrap_or_default()
@@ -118,5 +145,19 @@ impl Options {
             runtime_path: "::exported::rt".into(),
             weights: WeightsForm::Literal,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_cargo_are_read() {
+        let flags = "-Ctarget-cpu=cortex-m55\u{1f}-C\u{1f}target-feature=+mve,-dsp\u{1f}-Clto=fat\u{1f}--cfg\u{1f}x";
+        let target = Target::from_cargo("thumbv8m.main-none-eabihf", flags, "dsp,thumb2");
+        assert_eq!((target.arch(), target.cpu.as_deref()), ("thumbv8m.main", Some("cortex-m55")));
+        assert_eq!(target.features, ["mve", "thumb2"]);
+        assert_eq!(Target::from_cargo("x86_64-unknown-linux-gnu", "", "").features, [] as [String; 0]);
     }
 }

@@ -40,14 +40,14 @@ pub enum Error {
         /// Size of the dim.
         size: usize,
     },
-    /// A size that depends on data is larger than the memory planned for it; found while running.
+    /// A size is larger than the memory for it: a buffer of the caller, or the plan for a size that depends on data.
     Capacity,
     /// Saved state of another length, hence of another model.
     State,
     /// Number, dtype or shape of the values given to the flat interface is not that of the model.
     Signature,
-    /// `step` was called before `start`, or with the frame of another model.
-    Step,
+    /// Generated code contradicts itself: a fault of `exported`, please report it.
+    Internal,
 }
 
 impl Error {
@@ -63,7 +63,7 @@ impl Error {
             Error::Capacity => "data-dependent size too large",
             Error::State => "state of another model",
             Error::Signature => "signature mismatch",
-            Error::Step => "step out of order",
+            Error::Internal => "internal error",
         }
     }
 }

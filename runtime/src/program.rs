@@ -288,6 +288,21 @@ impl<'a> Value<'a> {
     }
 }
 
+impl ValueMut<'_> {
+    /// Writes a tensor: sizes and elements. `output` is the index to name in an error.
+    ///
+    /// # Errors
+    /// [`CallError::OutputBuffer`] when this is no tensor, has another rank, or is too small.
+    pub fn put_tensor(&mut self, output: usize, sizes: &[usize], bytes: &[u8]) -> Result<(), CallError> {
+        let ValueMut::Tensor { shape, data } = self else { return Err(CallError::OutputBuffer { output }) };
+        if shape.len() != sizes.len() {
+            return Err(CallError::OutputBuffer { output });
+        }
+        crate::copy_into(bytes, data).map_err(|_| CallError::OutputBuffer { output })?;
+        crate::copy_into(sizes, shape).map_err(|_| CallError::OutputBuffer { output })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,6 +315,17 @@ mod tests {
 
     fn tensor<'a>(dtype: DType, shape: &'a [usize], data: &'a [u8]) -> Value<'a> {
         Value::Tensor { dtype, shape, data }
+    }
+
+    #[test]
+    fn tensors_are_written_where_they_fit() {
+        let (mut shape, mut data) = ([0; 1], [0; 4]);
+        let mut out = ValueMut::Tensor { shape: &mut shape, data: &mut data };
+        assert_eq!(out.put_tensor(2, &[3], &[7, 8, 9]), Ok(()));
+        assert_eq!(out.put_tensor(2, &[1, 1], &[7]), Err(CallError::OutputBuffer { output: 2 }));
+        assert_eq!(out.put_tensor(2, &[5], &[7; 5]), Err(CallError::OutputBuffer { output: 2 }));
+        assert_eq!((shape, data), ([3], [7, 8, 9, 0]));
+        assert_eq!(ValueMut::None.put_tensor(0, &[], &[]), Err(CallError::OutputBuffer { output: 0 }));
     }
 
     #[test]

@@ -57,6 +57,24 @@ pub const fn rshift(a: i64, b: i64) -> i64 {
     a >> if b > 63 { 63 } else { b }
 }
 
+/// A size expression as a number of elements or bytes: 0 for a negative one.
+#[inline(always)]
+pub const fn size(a: i64) -> usize {
+    if a < 0 { 0 } else { a as usize }
+}
+
+/// An expression as a distance.
+#[inline(always)]
+pub const fn signed_size(a: i64) -> isize {
+    a as isize
+}
+
+/// A number of elements as the integer that expressions compute with.
+#[inline(always)]
+pub const fn from_size(a: usize) -> i64 {
+    a as i64
+}
+
 /// The greater of two integers.
 #[inline]
 pub const fn max(a: i64, b: i64) -> i64 {

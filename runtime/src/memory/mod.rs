@@ -27,9 +27,9 @@ mod weights;
 mod workspace;
 
 pub use arena::Arena;
-pub use nested::{Item, Nested, flat, flat_mut, nested, nested_mut, nested_slice};
+pub use nested::{Item, Nested, flat, flat_mut, nested, nested_mut, nested_slice, rows};
 pub use state::State;
 pub use tensor::TensorRef;
-pub use view::{bools, cast, cast_mut, part, part_mut};
+pub use view::{bools, cast, cast_mut, copy_into, part, part_mut};
 pub use weights::Weights;
 pub use workspace::{ALIGNMENT, StaticWorkspace, Workspace};

@@ -119,6 +119,13 @@ pub fn nested_slice<A: Nested>(items: &[A::Item], len: usize) -> Option<&[A]> {
     Some(unsafe { core::slice::from_raw_parts(items.as_ptr().cast::<A>(), len) })
 }
 
+/// A slice as as many nested arrays as it holds; `None` when its length is no multiple of theirs, or theirs is 0.
+#[inline(always)]
+pub fn rows<A: Nested>(items: &[A::Item]) -> Option<&[A]> {
+    let len = size_of_val(items).checked_div(size_of::<A>())?;
+    nested_slice(items, len)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +152,8 @@ mod tests {
         assert_eq!(nested_slice::<[i16; 2]>(&numbers, 2), None);
         assert_eq!(nested_slice::<[i16; 2]>(&numbers, usize::MAX), None);
         assert_eq!(nested_slice::<[i16; 0]>(&[], 7).map(<[_]>::len), Some(7));
+        assert_eq!(rows::<[i16; 3]>(&numbers), Some(&[[1, 2, 3], [4, 5, 6]][..]));
+        assert_eq!((rows::<[i16; 4]>(&numbers), rows::<[i16; 0]>(&numbers)), (None, None));
         if let Some(array) = nested_mut::<[[i16; 3]; 2]>(&mut numbers) {
             array[1][0] = 0;
         }

@@ -1,6 +1,6 @@
 //! Typed views of bytes, and sub-slices that cannot panic.
 
-use crate::Element;
+use crate::{Element, Error};
 
 /// The bytes as elements; empty when the address is not aligned for `T` or the length is no multiple of its size.
 #[inline(always)]
@@ -33,15 +33,28 @@ pub fn cast_mut<T: Element>(bytes: &mut [u8]) -> &mut [T] {
     unsafe { core::slice::from_raw_parts_mut(start, bytes.len() / size_of::<T>()) }
 }
 
-/// A bool tensor (one byte per element) as Rust `bool`s. Bytes other than 0 become 1 first.
+/// A bool tensor (one byte per element) as Rust `bool`s; `None` when a byte is neither 0 nor 1.
 #[inline]
-pub fn bools(bytes: &mut [u8]) -> &[bool] {
-    for byte in bytes.iter_mut() {
-        *byte = u8::from(*byte != 0);
+pub fn bools(bytes: &[u8]) -> Option<&[bool]> {
+    if bytes.iter().any(|byte| *byte > 1) {
+        return None;
     }
-    // SAFETY: `bool` has size and alignment 1, and every byte of the range is 0 or 1 by the loop above; the result
+    // SAFETY: `bool` has size and alignment 1, and every byte of the range is 0 or 1 (checked above); the result
     // borrows `bytes`, so nobody changes them while it lives.
-    unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast::<bool>(), bytes.len()) }
+    Some(unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast::<bool>(), bytes.len()) })
+}
+
+/// Copies `from` to the beginning of `to`.
+///
+/// # Errors
+/// [`Error::Capacity`] when `to` is shorter.
+#[inline]
+pub fn copy_into<T: Copy>(from: &[T], to: &mut [T]) -> Result<(), Error> {
+    let to = to.get_mut(..from.len()).ok_or(Error::Capacity)?;
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+    Ok(())
 }
 
 /// `slice[start..start + len]`; empty when that range is not inside.
@@ -81,8 +94,17 @@ mod tests {
     }
 
     #[test]
-    fn bools_are_normalized() {
-        assert_eq!(bools(&mut [0, 1, 2, 255]), [false, true, true, true]);
+    fn bools_are_zeros_and_ones() {
+        assert_eq!(bools(&[0, 1, 1]), Some(&[false, true, true][..]));
+        assert_eq!(bools(&[0, 2]), None);
+    }
+
+    #[test]
+    fn copies_need_room() {
+        let mut to = [0; 3];
+        assert_eq!(copy_into(&[1, 2], &mut to), Ok(()));
+        assert_eq!(to, [1, 2, 0]);
+        assert_eq!(copy_into(&[1, 2, 3, 4], &mut to), Err(Error::Capacity));
     }
 
     #[test]

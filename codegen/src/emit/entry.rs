@@ -1,0 +1,116 @@
+//! The checks before any kernel runs: symbols follow from the sizes of the inputs, ranges and conditions hold.
+
+use super::interface::{Form, Leaf};
+use super::{Emitter, doc, literal, names};
+use crate::check::{EntryStep, Source};
+use crate::diag::Diagnostic;
+use crate::sym::{Expr, Symbol};
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+
+/// The struct `Frame` and the function `enter` that makes one.
+///
+/// # Errors
+/// An entry protocol that contradicts the interface: our fault.
+pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
+    let mut statements = Vec::new();
+    let mut symbols: Vec<Symbol> = Vec::new();
+    let mut uses_inputs = false;
+    for step in &emitter.entry.steps {
+        let Some(statement) = statement(emitter, step)? else { continue };
+        if let EntryStep::Bind { symbol, .. } = step {
+            symbols.push(symbol.clone());
+        }
+        uses_inputs = true;
+        statements.push(statement);
+    }
+    for (index, guard) in emitter.entry.guards.iter().enumerate() {
+        let (condition, index) = (guard.condition.rust(), literal(index));
+        statements.push(quote!(if !(#condition) { return Err(rt::Error::Guard { index: #index }); }));
+    }
+    let names: Vec<Ident> = symbols.iter().map(|s| names::field(s)).collect();
+    let inputs = if uses_inputs { quote!(inputs) } else { quote!(_inputs) };
+    let ty = emitter.interface.inputs_type(&quote!('_));
+    let about = doc("What a step must know beside memory: the level of instructions, and sizes of this call.");
+    let checks = doc("Derives the sizes of this call and checks everything the model demands of them.");
+    Ok(quote! {
+        #about
+        #[derive(Clone, Copy, Debug)]
+        pub(super) struct Frame { pub(super) level: rt::Level, #(pub(super) #names: i64),* }
+
+        #checks
+        pub(super) fn enter(level: rt::Level, #inputs: &#ty) -> Result<Frame, rt::Error> {
+            #(#statements)*
+            Ok(Frame { level, #(#names),* })
+        }
+    })
+}
+
+/// One step of the protocol; `None` where the type of the argument guarantees it.
+fn statement(emitter: &Emitter<'_>, step: &EntryStep) -> Result<Option<TokenStream>, Diagnostic> {
+    let source = match step {
+        EntryStep::Bind { source, .. } | EntryStep::Equal { source, .. } | EntryStep::Range { source, .. } => *source,
+    };
+    let Some((number, error)) = number(emitter, source)? else {
+        return match step {
+            EntryStep::Bind { symbol, .. } => Err(Diagnostic::bug(format!("`{symbol}` is bound to a static size"))),
+            _ => Ok(None),
+        };
+    };
+    Ok(Some(match step {
+        EntryStep::Bind { symbol, coefficient: 1, offset: Expr::Int(0), .. } => {
+            let symbol = names::field(symbol);
+            quote!(let #symbol = #number;)
+        }
+        EntryStep::Bind { symbol, coefficient, offset, .. } => {
+            let (symbol, coefficient) = (names::field(symbol), super::kernel::integer(*coefficient));
+            let rest = Expr::neg(offset.clone()).rust();
+            let difference = if *offset == Expr::Int(0) { number } else { quote!(#number + (#rest)) };
+            // PyTorch knows symbols to be positive, so that a solution below 1 is none.
+            quote! {
+                let #symbol = rt::sym::floor_div(#difference, #coefficient);
+                if #symbol * #coefficient != #difference || #symbol < 1 { return Err(#error); }
+            }
+        }
+        EntryStep::Equal { expected, .. } => {
+            let expected = expected.rust();
+            quote!(if #number != #expected { return Err(#error); })
+        }
+        EntryStep::Range { bounds, .. } => {
+            let low = bounds.min.map(super::kernel::integer).map(|min| quote!(#number < #min));
+            let high = bounds.max.map(super::kernel::integer).map(|max| quote!(#number > #max));
+            let outside: Vec<TokenStream> = low.into_iter().chain(high).collect();
+            quote!(if #(#outside)||* { return Err(#error); })
+        }
+    }))
+}
+
+/// A number the caller determines, as `i64`, and the error that blames it; `None` when its type fixes it.
+fn number(emitter: &Emitter<'_>, source: Source) -> Result<Option<(TokenStream, TokenStream)>, Diagnostic> {
+    let (Source::Size { input, .. } | Source::Value { input }) = source;
+    let field = emitter.interface.input_fields.get(input).cloned().flatten();
+    let (Some(leaf), Some(field)) = (emitter.interface.inputs.get(input), field) else {
+        return Err(Diagnostic::bug(format!("input {input} of the entry protocol is no argument")));
+    };
+    let position = literal(input);
+    Ok(match (leaf, source) {
+        (Leaf::Tensor(tensor), Source::Size { dim, .. }) => {
+            let at = tensor.order.iter().position(|&d| d == dim).unwrap_or(dim);
+            let dim = literal(dim);
+            let error = quote!(rt::Error::Shape { input: #position, dim: #dim });
+            match tensor.form {
+                Form::Nested => None,
+                Form::Rows if at > 0 => None,
+                Form::Rows => Some((quote!(rt::sym::from_size(inputs #field.len())), error)),
+                Form::Shaped => {
+                    let at = literal(at);
+                    Some((quote!(rt::sym::from_size(inputs #field.shape()[#at])), error))
+                }
+            }
+        }
+        (Leaf::Int(_), Source::Value { .. }) => {
+            Some((quote!(inputs #field), quote!(rt::Error::Argument { input: #position })))
+        }
+        _ => return Err(Diagnostic::bug(format!("input {input} is of another kind than the entry protocol says"))),
+    })
+}

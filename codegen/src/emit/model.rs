@@ -1,0 +1,601 @@
+//! The items of the module: constants, the interface's structs, `Model`, `Run`, and `layers`.
+
+use super::interface::{Form, Interface, Leaf, Structs, Tensor};
+use super::layers::{self, Layer};
+use super::{Emitter, doc, entry, literal, memory, names, program, scalar};
+use crate::diag::{Diagnostic, Errors};
+use crate::ir::PathPart;
+use crate::lower::{Region, Storage};
+use crate::sym::Expr;
+use exported_runtime::DType;
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{format_ident, quote};
+use std::collections::BTreeSet;
+
+/// Everything but weights, extra files and fingerprint.
+///
+/// # Errors
+/// All faults of ours in the steps.
+pub(super) fn items(emitter: &Emitter<'_>) -> Result<TokenStream, Errors> {
+    let mut errors = Errors::default();
+    let mut printed: Vec<Layer> = Vec::new();
+    for step in &emitter.steps.steps {
+        match layers::layer(emitter, step) {
+            Ok(layer) => printed.push(layer),
+            Err(fault) => errors.push(fault.at(&step.origin)),
+        }
+    }
+    let mut part =
+        |result: Result<TokenStream, Diagnostic>| result.map_err(|fault| errors.push(fault)).unwrap_or_default();
+    let entry = part(entry::entry(emitter));
+    let run = part(run(emitter, &printed));
+    let program = if emitter.options.program { part(program::program(emitter)) } else { TokenStream::new() };
+    let (constants, structs, model) = (constants(emitter), structs(emitter), model(emitter));
+    let functions = printed.iter().map(|layer| &layer.items);
+    let uses = uses(emitter);
+    let about = doc("One function per layer, of memory and sizes only.");
+    errors.into_result(quote! {
+        const _: () = rt::abi_1::MATCH;
+        #constants
+        #structs
+        #model
+        #run
+        #program
+        #about
+        #[allow(clippy::all, clippy::pedantic, unused_imports, unused_variables, unused_mut, unused_parens)]
+        mod layers {
+            #uses
+            #entry
+            #(#functions)*
+        }
+    })
+}
+
+fn uses(emitter: &Emitter<'_>) -> TokenStream {
+    let weights = if emitter.layout.weights.is_empty() { quote!() } else { quote!(, WEIGHTS) };
+    quote! {
+        use ::core::prelude::rust_2024::*;
+        use super::{Inputs, STATE_BYTES, rt #weights};
+    }
+}
+
+fn constants(emitter: &Emitter<'_>) -> TokenStream {
+    let mut items = TokenStream::new();
+    let mut push = |name: &str, ty: TokenStream, value: TokenStream, about: &str| {
+        let (name, about) = (names::ident(name), doc(about));
+        items.extend(quote!(#about #[allow(dead_code)] pub const #name: #ty = #value;));
+    };
+    let bytes = |n: usize| {
+        let n = literal(n);
+        quote!(#n)
+    };
+    let workspace = emitter.plan.bytes;
+    push("WORKSPACE_BYTES", quote!(usize), bytes(workspace), "Bytes of workspace that a call needs.");
+    push("WEIGHT_BYTES", quote!(usize), bytes(emitter.layout.weights.len()), "Bytes of the model's constants.");
+    push(
+        "STATE_BYTES",
+        quote!(usize),
+        bytes(emitter.layout.state_bytes),
+        "Bytes that the model remembers between calls.",
+    );
+    let steps: Vec<&str> = emitter.steps.steps.iter().map(|s| s.name.as_str()).collect();
+    let count = literal(steps.len());
+    push(
+        "LAYERS",
+        quote!([&str; #count]),
+        quote!([#(#steps),*]),
+        "Names of the layers, in the order in which [`Run::step`] runs them.",
+    );
+    let guards: Vec<&str> = emitter.entry.guards.iter().map(|g| g.message.as_str()).collect();
+    let count = literal(guards.len());
+    push(
+        "GUARDS",
+        quote!([&str; #count]),
+        quote!([#(#guards),*]),
+        "What the model demands of its inputs, as `rt::Error::Guard` counts it.",
+    );
+    let asserts: Vec<&str> = emitter.asserts.iter().map(|(_, m)| m.as_str()).collect();
+    let count = literal(asserts.len());
+    push(
+        "ASSERTS",
+        quote!([&str; #count]),
+        quote!([#(#asserts),*]),
+        "What the model demands of computed values, as `rt::Error::Assert` counts it.",
+    );
+    for (input, leaf) in emitter.graph.inputs.iter().zip(&emitter.interface.inputs) {
+        if let Leaf::Constant(value) = leaf
+            && let Some((value, ty)) = scalar(value)
+        {
+            let path = path(&input.path);
+            let about = format!("Argument `{path}`, frozen when the model was exported.");
+            push(&names::constant(&path), ty, value, &about);
+        }
+    }
+    let about = doc("A workspace of the size this model needs, for a `static`.");
+    let any = doc("Memory for the intermediate tensors of a call; models may take turns on one.");
+    quote! {
+        #items
+        #about
+        #[allow(dead_code)]
+        pub type StaticWorkspace = rt::StaticWorkspace<WORKSPACE_BYTES>;
+        #any
+        #[allow(dead_code)]
+        pub type Workspace<'a> = rt::Workspace<'a>;
+    }
+}
+
+fn path(path: &[PathPart]) -> String {
+    let parts: Vec<String> = path
+        .iter()
+        .map(|part| match part {
+            PathPart::Key(key) => key.clone(),
+            PathPart::Index(i) => i.to_string(),
+        })
+        .collect();
+    parts.join(".")
+}
+
+/// What a tensor's documentation says: type, and the range of each symbol in it.
+fn about_tensor(emitter: &Emitter<'_>, name: &str, tensor: &Tensor) -> String {
+    let mut text = format!("`{name}`: `{}`", tensor.text());
+    if tensor.order.windows(2).any(|pair| pair[0] > pair[1]) {
+        text += ", channels last";
+    }
+    let symbols: BTreeSet<_> = tensor.sizes.iter().flat_map(Expr::symbols).collect();
+    for symbol in symbols {
+        let range = emitter.graph.ranges.get(&symbol);
+        let low = range.min.filter(|&m| m > 2).unwrap_or(0);
+        let high = range.max.map(|m| format!("={m}")).unwrap_or_default();
+        text += &format!("; `{symbol}` in `{low}..{high}`");
+    }
+    text + "."
+}
+
+fn structs(emitter: &Emitter<'_>) -> TokenStream {
+    let interface = &emitter.interface;
+    let input = |i: usize| {
+        let name = path(&emitter.graph.inputs[i].path);
+        Some(match &interface.inputs[i] {
+            Leaf::Tensor(t) => (t.reference(), about_tensor(emitter, &name, t)),
+            _ => (quote!(i64), format!("`{name}`: an integer.")),
+        })
+    };
+    let output_name = |i: usize| match &emitter.graph.outputs[i].path[..] {
+        [] => "output".to_string(),
+        parts => path(parts),
+    };
+    let output = |i: usize| {
+        let name = output_name(i);
+        Some(match &interface.outputs[i] {
+            Leaf::Tensor(t) => (t.reference(), about_tensor(emitter, &name, t)),
+            Leaf::Int(e) => (quote!(i64), format!("`{name}` = `{e}`.")),
+            Leaf::Constant(value) => {
+                let ty = scalar(value).map_or(quote!(()), |(_, ty)| ty);
+                (ty, format!("`{name}`: always the same."))
+            }
+        })
+    };
+    let buffer = |i: usize| match &interface.outputs[i] {
+        Leaf::Tensor(t) => Some((t.buffer(), about_tensor(emitter, &output_name(i), t))),
+        _ => None,
+    };
+    let derives = quote!(#[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]);
+    let inputs = Structs {
+        root: "Inputs",
+        about: "Arguments of a call.".into(),
+        leaves: &interface.inputs,
+        field: &input,
+        derives: derives.clone(),
+    };
+    let outputs = Structs {
+        root: "Outputs",
+        about: "Results of a call, borrowed from the workspace.".into(),
+        leaves: &interface.outputs,
+        field: &output,
+        derives,
+    };
+    let buffers = Structs {
+        root: "OutputsMut",
+        about: "Where [`Model::forward_into`] writes the results. A slice may be longer than the result; its first elements are written then.".into(),
+        leaves: &interface.outputs,
+        field: &buffer,
+        derives: quote!(#[derive(::core::fmt::Debug)]),
+    };
+    let (inputs, outputs) = (inputs.print(&interface.input_tree), outputs.print(&interface.output_tree));
+    let (buffers, flat) = (buffers.print(&interface.output_tree), flat(emitter));
+    quote!(#inputs #flat #outputs #buffers)
+}
+
+/// `Inputs::flat`: the same arguments from slices in row-major order.
+fn flat(emitter: &Emitter<'_>) -> TokenStream {
+    let interface = &emitter.interface;
+    if !Interface::borrows(&interface.input_tree, &interface.inputs) {
+        return quote!();
+    }
+    let mut parameters = Vec::new();
+    let mut variables = names::Variables::default();
+    let mut values: Vec<TokenStream> = Vec::new();
+    for (i, leaf) in interface.inputs.iter().enumerate() {
+        let name = variables.fresh(&path(&emitter.graph.inputs[i].path));
+        let position = literal(i);
+        let fault = quote!(.ok_or(rt::Error::Shape { input: #position, dim: 0 })?);
+        let (ty, value) = match leaf {
+            Leaf::Tensor(t) => {
+                let item = t.item();
+                match t.form {
+                    Form::Nested => (quote!(&'a [#item]), quote!(rt::nested(#name)#fault)),
+                    Form::Rows => (quote!(&'a [#item]), quote!(rt::rows(#name)#fault)),
+                    Form::Shaped => (t.reference(), quote!(#name)),
+                }
+            }
+            Leaf::Int(_) => (quote!(i64), quote!(#name)),
+            Leaf::Constant(_) => {
+                values.push(quote!());
+                continue;
+            }
+        };
+        parameters.push(quote!(#name: #ty));
+        values.push(value);
+    }
+    let value = construct(&interface.input_tree, "Inputs", &|i| Some(values[i].clone()));
+    let about = doc(
+        "The same from flat slices, elements in row-major order.\n\n# Errors\nA slice whose length is not that of its argument.",
+    );
+    let (result, ok) = (quote!(::core::result::Result), quote!(::core::result::Result::Ok));
+    quote! {
+        #[allow(dead_code, clippy::all, clippy::pedantic)]
+        impl<'a> Inputs<'a> {
+            #about
+            #[inline]
+            pub fn flat(#(#parameters),*) -> #result<Self, rt::Error> { #ok(#value) }
+        }
+    }
+}
+
+/// A struct literal of a tree.
+pub(super) fn construct(
+    tree: &super::interface::Tree,
+    name: &str,
+    value: &dyn Fn(usize) -> Option<TokenStream>,
+) -> TokenStream {
+    use super::interface::Tree;
+    match tree {
+        Tree::Leaf(i) => value(*i).unwrap_or_default(),
+        Tree::Struct(fields) => {
+            let fields = fields.iter().filter_map(|(ident, original, content)| {
+                let inner = match content {
+                    Tree::Leaf(i) => value(*i)?,
+                    Tree::Struct(_) => construct(content, &format!("{name}{}", names::camel(original)), value),
+                };
+                Some(quote!(#ident: #inner))
+            });
+            let name = names::ident(name);
+            quote!(#name { #(#fields),* })
+        }
+    }
+}
+
+fn model(emitter: &Emitter<'_>) -> TokenStream {
+    let state = initial_state(emitter);
+    let reset = if emitter.layout.state_bytes == 0 {
+        quote!()
+    } else if state.is_zero {
+        quote!(self.state.clear();)
+    } else {
+        quote!(let _ = self.state.restore(INITIAL_STATE.bytes());)
+    };
+    let (initial, value) = (&state.items, &state.value);
+    let about = doc(&about_model(emitter));
+    let interface = &emitter.interface;
+    let inputs = interface.inputs_type(&quote!('_));
+    let run_inputs = interface.inputs_type(&quote!('r));
+    let outputs = interface.outputs_type("Outputs", &quote!('w));
+    let borrowed = Interface::borrows(&interface.output_tree, &interface.outputs);
+    let buffers = if borrowed { quote!(OutputsMut<'_>) } else { quote!(OutputsMut) };
+    let result = quote!(::core::result::Result);
+    let copies = copies(emitter);
+    let documents = Documents::new();
+    let Documents { new, forward, forward_into, start, start_at, reset: about_reset, state: about_state, restore } =
+        &documents;
+    quote! {
+        #initial
+        #about
+        #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+        #[allow(dead_code)]
+        pub struct Model { state: rt::State<STATE_BYTES> }
+
+        impl ::core::default::Default for Model {
+            fn default() -> Self { Self::new() }
+        }
+
+        #[allow(dead_code, clippy::all, clippy::pedantic)]
+        impl Model {
+            #new
+            #[must_use]
+            pub const fn new() -> Self { Self { state: #value } }
+
+            #forward
+            #[inline]
+            pub fn forward<'w>(&mut self, workspace: &'w mut rt::Workspace<'_>, inputs: #inputs) -> #result<#outputs, rt::Error> {
+                let mut run = self.start(workspace, inputs)?;
+                run.all()?;
+                run.outputs()
+            }
+
+            #forward_into
+            #[inline]
+            pub fn forward_into(&mut self, workspace: &mut rt::Workspace<'_>, inputs: #inputs, outputs: #buffers) -> #result<(), rt::Error> {
+                let results = self.forward(workspace, inputs)?;
+                #copies
+                ::core::result::Result::Ok(())
+            }
+
+            #start
+            #[inline]
+            pub fn start<'r, 'w>(&'r mut self, workspace: &'w mut rt::Workspace<'_>, inputs: #run_inputs) -> #result<Run<'r, 'w>, rt::Error> {
+                self.start_at(rt::Level::detect(), workspace, inputs)
+            }
+
+            #start_at
+            #[inline]
+            pub fn start_at<'r, 'w>(&'r mut self, level: rt::Level, workspace: &'w mut rt::Workspace<'_>, inputs: #run_inputs) -> #result<Run<'r, 'w>, rt::Error> {
+                let level = ::core::cmp::Ord::min(level, rt::Level::detect());
+                let frame = layers::enter(level, &inputs)?;
+                let arena = workspace.arena(WORKSPACE_BYTES)?;
+                ::core::result::Result::Ok(Run { state: &mut self.state, arena, inputs, frame, next: 0 })
+            }
+
+            #about_reset
+            #[inline]
+            pub fn reset(&mut self) { #reset }
+
+            #about_state
+            #[must_use]
+            pub fn state(&self) -> &[u8] { self.state.bytes() }
+
+            #restore
+            pub fn restore(&mut self, state: &[u8]) -> #result<(), rt::Error> { self.state.restore(state) }
+        }
+    }
+}
+
+struct Documents {
+    new: TokenStream,
+    forward: TokenStream,
+    forward_into: TokenStream,
+    start: TokenStream,
+    start_at: TokenStream,
+    reset: TokenStream,
+    state: TokenStream,
+    restore: TokenStream,
+}
+
+impl Documents {
+    fn new() -> Self {
+        Documents {
+            new: doc("In the state the archive holds."),
+            forward: doc(
+                "One call. The results lie in the workspace.\n\n# Errors\nA workspace below [`WORKSPACE_BYTES`], inputs the model does not accept, or what the variant says.",
+            ),
+            forward_into: doc(
+                "One call that copies its results into the caller's memory.\n\n# Errors\nAs [`Model::forward`]; a buffer that is too small.",
+            ),
+            start: doc(
+                "Begins a call that [`Run::step`] continues, layer by layer.\n\n# Errors\nAs [`Model::forward`].",
+            ),
+            start_at: doc(
+                "[`Model::start`] with at most this level of instructions.\n\n# Errors\nAs [`Model::forward`].",
+            ),
+            reset: doc("Back to the state the archive holds."),
+            state: doc("What the model remembers, to be saved and restored."),
+            restore: doc(
+                "Takes over what [`Model::state`] gave.\n\n# Errors\nBytes of another length; nothing is changed then.",
+            ),
+        }
+    }
+}
+
+fn about_model(emitter: &Emitter<'_>) -> String {
+    let macs = emitter.steps.steps.iter().fold(Expr::Int(0), |sum, step| Expr::add(sum, step.macs.clone()));
+    format!(
+        "Model `{}`, exported by torch {}: {} layers, {macs} multiply-accumulates. It holds what is remembered between calls, nothing else.",
+        emitter.options.name,
+        emitter.torch_version,
+        emitter.steps.steps.len(),
+    )
+}
+
+struct InitialState {
+    items: TokenStream,
+    value: TokenStream,
+    is_zero: bool,
+}
+
+fn initial_state(emitter: &Emitter<'_>) -> InitialState {
+    let mut bytes = vec![0u8; emitter.layout.state_bytes];
+    for (index, buffer) in emitter.steps.buffers.iter().enumerate() {
+        let Storage::State(i) = buffer.storage else { continue };
+        let Some(state) = emitter.graph.state.get(i) else { continue };
+        let data = &emitter.graph.constants[state.initial.0 as usize].data;
+        let start = emitter.layout.offsets[index];
+        if let Some(place) = bytes.get_mut(start..start + data.len()) {
+            place.copy_from_slice(data);
+        }
+    }
+    let size = literal(bytes.len());
+    if bytes.iter().all(|b| *b == 0) {
+        return InitialState { items: quote!(), value: quote!(rt::State::new([0; #size])), is_zero: true };
+    }
+    let (bytes, about) = (Literal::byte_string(&bytes), doc("The state the archive holds."));
+    InitialState {
+        items: quote!(#about static INITIAL_STATE: rt::Weights<#size> = rt::Weights::new(*#bytes);),
+        value: quote!(rt::State::new(*INITIAL_STATE.bytes())),
+        is_zero: false,
+    }
+}
+
+/// `*outputs.x = *results.x;` for every tensor.
+fn copies(emitter: &Emitter<'_>) -> TokenStream {
+    let interface = &emitter.interface;
+    let mut statements = TokenStream::new();
+    for (leaf, field) in interface.outputs.iter().zip(&interface.output_fields) {
+        let (Leaf::Tensor(tensor), Some(field)) = (leaf, field) else { continue };
+        statements.extend(match tensor.form {
+            Form::Nested => quote!(*outputs #field = *results #field;),
+            Form::Rows => quote!(rt::copy_into(results #field, outputs #field)?;),
+            Form::Shaped => quote!(rt::copy_into(results #field.data(), outputs #field)?;),
+        });
+    }
+    if statements.is_empty() { quote!(let _ = (results, outputs);) } else { statements }
+}
+
+/// `Run`: a call in progress.
+fn run(emitter: &Emitter<'_>, printed: &[Layer]) -> Result<TokenStream, Diagnostic> {
+    let interface = &emitter.interface;
+    let (inputs, outputs) = (interface.inputs_type(&quote!('r)), interface.outputs_type("Outputs", &quote!('w)));
+    let calls: Vec<&TokenStream> = printed.iter().map(|layer| &layer.call).collect();
+    let numbers = (0..printed.len()).map(literal);
+    let count = literal(printed.len());
+    let results = results(emitter)?;
+    let about = doc(
+        "A call in progress, one layer at a time: for schedulers that must not wait for a whole network, for profiling, for looking at values between layers.",
+    );
+    let about_step =
+        doc("Runs the next layer; false when there was none left.\n\n# Errors\nWhat a layer found while running.");
+    let about_next = doc("Position in [`LAYERS`] of the layer that [`Run::step`] runs next.");
+    let about_finish = doc("Runs what is left and gives the results.\n\n# Errors\nAs [`Run::step`].");
+    let result = quote!(::core::result::Result);
+    let ok = quote!(::core::result::Result::Ok);
+    Ok(quote! {
+        #about
+        #[derive(::core::fmt::Debug)]
+        #[allow(dead_code)]
+        pub struct Run<'r, 'w> {
+            state: &'r mut rt::State<STATE_BYTES>,
+            arena: rt::Arena<'w>,
+            inputs: #inputs,
+            frame: layers::Frame,
+            next: usize,
+        }
+
+        #[allow(dead_code, clippy::all, clippy::pedantic)]
+        impl<'r, 'w> Run<'r, 'w> {
+            #about_step
+            pub fn step(&mut self) -> #result<bool, rt::Error> {
+                match self.next {
+                    #(#numbers => #calls,)*
+                    _ => return #ok(false),
+                }
+                self.next = self.next.wrapping_add(1);
+                #ok(true)
+            }
+
+            #about_next
+            #[must_use]
+            pub fn next(&self) -> usize { self.next }
+
+            #about_finish
+            pub fn finish(mut self) -> #result<#outputs, rt::Error> {
+                while self.step()? {}
+                self.outputs()
+            }
+
+            #[inline]
+            fn all(&mut self) -> #result<(), rt::Error> {
+                #(#calls;)*
+                self.next = #count;
+                #ok(())
+            }
+
+            fn outputs(self) -> #result<#outputs, rt::Error> { #results }
+        }
+    })
+}
+
+/// `let ([y], []) = self.arena.into_regions(..); Ok(Outputs { .. })`.
+fn results(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
+    let interface = &emitter.interface;
+    let mut symbols = BTreeSet::new();
+    let mut ranges: Vec<TokenStream> = Vec::new();
+    let mut names: Vec<Ident> = Vec::new();
+    let mut values: Vec<TokenStream> = Vec::new();
+    for (i, leaf) in interface.outputs.iter().enumerate() {
+        values.push(match leaf {
+            Leaf::Int(e) => {
+                symbols.extend(e.symbols());
+                e.rust()
+            }
+            Leaf::Constant(c) => scalar(c).map_or(quote!(()), |(value, _)| value),
+            Leaf::Tensor(tensor) => {
+                let range = region(emitter, i)?;
+                symbols.extend(range.symbols);
+                let name = format_ident!("y{i}");
+                ranges.push(range.tokens);
+                names.push(name.clone());
+                symbols.extend(tensor.sizes.iter().flat_map(Expr::symbols));
+                typed(tensor, &name)
+            }
+        });
+    }
+    let locals: TokenStream = symbols
+        .iter()
+        .map(|symbol| {
+            let name = super::names::field(symbol);
+            quote!(let #name = self.frame.#name;)
+        })
+        .collect();
+    let take = if names.is_empty() {
+        quote!()
+    } else {
+        quote!(let ([#(#names),*], []) = self.arena.into_regions([#(#ranges),*], []);)
+    };
+    let value = construct(&interface.output_tree, "Outputs", &|i| Some(values[i].clone()));
+    Ok(quote!(#locals #take ::core::result::Result::Ok(#value)))
+}
+
+/// A range of the arena in bytes.
+pub(super) struct ByteRange {
+    pub(super) tokens: TokenStream,
+    pub(super) symbols: BTreeSet<crate::sym::Symbol>,
+}
+
+/// Where an output stands.
+pub(super) fn region(emitter: &Emitter<'_>, output: usize) -> Result<ByteRange, Diagnostic> {
+    let fault = || Diagnostic::bug(format!("output {output} has no place in the arena"));
+    let region: &Region = emitter.steps.outputs.get(output).and_then(Option::as_ref).ok_or_else(fault)?;
+    let buffer = &emitter.steps.buffers[region.buffer.0 as usize];
+    let base = match (emitter.plan.offsets.get(region.buffer.0 as usize).copied().flatten(), buffer.len.as_int()) {
+        (Some(base), _) => base,
+        // An empty tensor that no step writes.
+        (None, Some(0)) => 0,
+        _ => return Err(fault()),
+    };
+    let size = Expr::from(buffer.dtype.size());
+    let start = Expr::add(Expr::mul(region.offset.clone(), size.clone()), Expr::from(base));
+    let len = Expr::mul(region.len.clone(), size);
+    let symbols = start.symbols().into_iter().chain(len.symbols()).collect();
+    let (start, len) = (memory::size(&start), memory::size(&len));
+    Ok(ByteRange { tokens: quote!((#start, #len)), symbols })
+}
+
+/// The bytes `name` as the tensor's type.
+fn typed(tensor: &Tensor, name: &Ident) -> TokenStream {
+    let fault = quote!(.ok_or(rt::Error::Internal)?);
+    let items = if tensor.dtype == DType::Bool {
+        quote!(rt::bools(#name)#fault)
+    } else {
+        let ty = memory::element(tensor.dtype);
+        quote!(rt::cast::<#ty>(#name))
+    };
+    match tensor.form {
+        Form::Nested => quote!(rt::nested(#items)#fault),
+        Form::Rows => {
+            let len = memory::size(&tensor.sizes[0]);
+            quote!(rt::nested_slice(#items, #len)#fault)
+        }
+        Form::Shaped => {
+            let sizes = tensor.sizes.iter().map(memory::size);
+            quote!(rt::TensorRef::new(#items, [#(#sizes),*])#fault)
+        }
+    }
+}
