@@ -128,7 +128,7 @@ fn max_pool<P: Panel>(case: &Case, level: Level, panel: P, with_indices: bool) {
     let op = MaxPool::<F32, P> {
         x: &x,
         y: &mut y,
-        indices: &mut indices,
+        indices: with_indices.then_some(&mut indices[..]),
         batch,
         channels,
         size,
@@ -248,7 +248,7 @@ fn adaptive<K: Arith>(
     let op = AdaptivePool::<K, N16> {
         x,
         y,
-        indices,
+        indices: (!indices.is_empty()).then_some(indices),
         max,
         batch: 1,
         channels,

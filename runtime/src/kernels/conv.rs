@@ -20,28 +20,28 @@ use crate::simd::{Op, Panel, Simd};
 /// + residual))`, per group; `x` outside the image is 0.
 ///
 /// Weights lie as `[group][panel][kernel d][h][w][channel][WIDTH]`, zero-padded. Spatial parameters are `[d, h, w]`.
-/// Optional operands are empty slices. If a slice is too short for the geometry, nothing is written.
+/// If a slice is too short for the geometry, nothing is written.
 pub struct Conv<'a, K: Arith, P: Panel> {
     /// Input; strides in `x_strides`.
     pub x: &'a [K::X],
     /// Panels.
     pub weights: &'a [K::W],
-    /// Per output channel, or empty.
-    pub bias: &'a [K::A],
-    /// Scale of quantized weights per output channel; else empty.
-    pub scale: &'a [K::A],
-    /// Zero point of quantized weights per output channel; else empty.
-    pub zero_point: &'a [K::A],
-    /// Factor of negative results per output channel, or empty.
-    pub slope: &'a [K::A],
-    /// Added before the activation; lies as `y` does. Or empty.
-    pub residual: &'a [K::Y],
+    /// Per output channel, if there is one.
+    pub bias: Option<&'a [K::A]>,
+    /// Scale per output channel, of quantized weights only.
+    pub scale: Option<&'a [K::A]>,
+    /// Zero point per output channel, of quantized weights only.
+    pub zero_point: Option<&'a [K::A]>,
+    /// Factor of negative results per output channel, if there is one.
+    pub slope: Option<&'a [K::A]>,
+    /// Added before the activation; lies as `y` does.
+    pub residual: Option<&'a [K::Y]>,
     /// The residual is what `y` holds.
     pub in_place: bool,
     /// Output; channels contiguous.
     pub y: &'a mut [K::Y],
-    /// Empty, or [`scratch_len`] elements: gather patches.
-    pub scratch: &'a mut [K::X],
+    /// [`scratch_len`] elements: gather patches.
+    pub scratch: Option<&'a mut [K::X]>,
     /// Images.
     pub batch: usize,
     /// Groups.
@@ -87,12 +87,12 @@ pub struct ConvTranspose<'a, K: Arith, P: Panel> {
     pub x: &'a [K::X],
     /// Panels.
     pub weights: &'a [K::W],
-    /// Per output channel, or empty.
-    pub bias: &'a [K::A],
-    /// Factor of negative results per output channel, or empty.
-    pub slope: &'a [K::A],
-    /// Added before the activation; lies as `y` does. Or empty.
-    pub residual: &'a [K::Y],
+    /// Per output channel, if there is one.
+    pub bias: Option<&'a [K::A]>,
+    /// Factor of negative results per output channel, if there is one.
+    pub slope: Option<&'a [K::A]>,
+    /// Added before the activation; lies as `y` does.
+    pub residual: Option<&'a [K::Y]>,
     /// The residual is what `y` holds.
     pub in_place: bool,
     /// Output; channels contiguous.
@@ -148,11 +148,11 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
             };
         }
         let epilogue = Epilogue {
-            scale: self.scale,
-            zero_point: self.zero_point,
-            bias: self.bias,
-            slope: self.slope,
-            residual: self.residual,
+            scale: self.scale.unwrap_or(&[]),
+            zero_point: self.zero_point.unwrap_or(&[]),
+            bias: self.bias.unwrap_or(&[]),
+            slope: self.slope.unwrap_or(&[]),
+            residual: self.residual.unwrap_or(&[]),
             in_place: self.in_place,
             low: self.low,
             high: self.high,
@@ -163,7 +163,7 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
             weights: self.weights,
             epilogue,
             y: self.y,
-            scratch: self.scratch,
+            scratch: self.scratch.unwrap_or(&mut []),
             axes,
             images,
             groups,
@@ -202,9 +202,9 @@ impl<K: Arith, P: Panel> Op for ConvTranspose<'_, K, P> {
                     let epilogue = Epilogue {
                         scale: &[],
                         zero_point: &[],
-                        bias: self.bias,
-                        slope: self.slope,
-                        residual: self.residual,
+                        bias: self.bias.unwrap_or(&[]),
+                        slope: self.slope.unwrap_or(&[]),
+                        residual: self.residual.unwrap_or(&[]),
                         in_place: self.in_place,
                         low: self.low,
                         high: self.high,

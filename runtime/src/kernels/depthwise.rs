@@ -12,22 +12,22 @@ use crate::simd::{Op, Panel, Simd, Vector};
 /// residual))`; taps outside the image are skipped. The order of summation is kernel depth, height, width.
 ///
 /// Weights lie as `[kernel d][h][w][channels rounded up to WIDTH]`, zero-padded. Spatial parameters are `[d, h, w]`.
-/// Optional operands are empty slices. If a slice is too short for the geometry, nothing is written.
+/// If a slice is too short for the geometry, nothing is written.
 pub struct Depthwise<'a, K: Arith, P: Panel> {
     /// Input; channels contiguous.
     pub x: &'a [K::X],
     /// Weights.
     pub weights: &'a [K::W],
-    /// Per channel, or empty.
-    pub bias: &'a [K::A],
-    /// Scale of quantized weights per channel; else empty.
-    pub scale: &'a [K::A],
-    /// Zero point of quantized weights per channel; else empty.
-    pub zero_point: &'a [K::A],
-    /// Factor of negative results per channel, or empty.
-    pub slope: &'a [K::A],
-    /// Added before the activation; lies as `y` does. Or empty.
-    pub residual: &'a [K::Y],
+    /// Per channel, if there is one.
+    pub bias: Option<&'a [K::A]>,
+    /// Scale per channel, of quantized weights only.
+    pub scale: Option<&'a [K::A]>,
+    /// Zero point per channel, of quantized weights only.
+    pub zero_point: Option<&'a [K::A]>,
+    /// Factor of negative results per channel, if there is one.
+    pub slope: Option<&'a [K::A]>,
+    /// Added before the activation; lies as `y` does.
+    pub residual: Option<&'a [K::Y]>,
     /// The residual is what `y` holds.
     pub in_place: bool,
     /// Output; channels contiguous.
@@ -88,11 +88,11 @@ pub(crate) fn taps_inside(start: isize, size: usize, kernel: usize, dilation: us
 impl<'a, K: Arith, P: Panel> Depthwise<'a, K, P> {
     fn epilogue(&self) -> Epilogue<'a, K> {
         Epilogue {
-            scale: self.scale,
-            zero_point: self.zero_point,
-            bias: self.bias,
-            slope: self.slope,
-            residual: self.residual,
+            scale: self.scale.unwrap_or(&[]),
+            zero_point: self.zero_point.unwrap_or(&[]),
+            bias: self.bias.unwrap_or(&[]),
+            slope: self.slope.unwrap_or(&[]),
+            residual: self.residual.unwrap_or(&[]),
             in_place: self.in_place,
             low: self.low,
             high: self.high,

@@ -8,7 +8,7 @@ use crate::simd::{Op, Panel, Simd};
 
 /// `y[rows, columns] = clamp(leaky((x[rows, inner] · weights) * scale + bias + residual))`.
 ///
-/// Weights lie in panels `[ceil(columns / WIDTH)][inner][WIDTH]`, zero-padded. Optional operands are empty slices. Sums
+/// Weights lie in panels `[ceil(columns / WIDTH)][inner][WIDTH]`, zero-padded. Sums
 /// are as [`super::tile`] says; `inner = 0` gives the epilogue of 0. NaN and infinity follow IEEE arithmetic, a NaN
 /// passes the clamp. If a slice is too short for the geometry, nothing is written.
 pub struct Linear<'a, K: Arith, P: Panel> {
@@ -16,16 +16,16 @@ pub struct Linear<'a, K: Arith, P: Panel> {
     pub x: &'a [K::X],
     /// Panels.
     pub weights: &'a [K::W],
-    /// `[columns]`, or empty.
-    pub bias: &'a [K::A],
-    /// `[columns]`: scale of quantized weights; else empty.
-    pub scale: &'a [K::A],
-    /// `[columns]`: zero point of quantized weights; else empty.
-    pub zero_point: &'a [K::A],
-    /// `[columns]`: factor of negative results, or empty.
-    pub slope: &'a [K::A],
-    /// Added before the activation; lies as `y` does. Or empty.
-    pub residual: &'a [K::Y],
+    /// `[columns]`, if there is one.
+    pub bias: Option<&'a [K::A]>,
+    /// `[columns]`: scale, of quantized weights only.
+    pub scale: Option<&'a [K::A]>,
+    /// `[columns]`: zero point, of quantized weights only.
+    pub zero_point: Option<&'a [K::A]>,
+    /// `[columns]`: factor of negative results, if there is one.
+    pub slope: Option<&'a [K::A]>,
+    /// Added before the activation; lies as `y` does.
+    pub residual: Option<&'a [K::Y]>,
     /// The residual is what `y` holds.
     pub in_place: bool,
     /// `[rows][columns]`, rows `y_stride` apart.
@@ -70,11 +70,11 @@ impl<'a, K: Arith, P: Panel> Linear<'a, K, P> {
 
     fn epilogue(&self) -> Epilogue<'a, K> {
         Epilogue {
-            scale: self.scale,
-            zero_point: self.zero_point,
-            bias: self.bias,
-            slope: self.slope,
-            residual: self.residual,
+            scale: self.scale.unwrap_or(&[]),
+            zero_point: self.zero_point.unwrap_or(&[]),
+            bias: self.bias.unwrap_or(&[]),
+            slope: self.slope.unwrap_or(&[]),
+            residual: self.residual.unwrap_or(&[]),
             in_place: self.in_place,
             low: self.low,
             high: self.high,
@@ -164,10 +164,10 @@ pub struct MatMul<'a, K: Arith<W = <K as Arith>::X>, P: Panel> {
     pub a: &'a [K::X],
     /// Right operand.
     pub b: &'a [K::X],
-    /// `[columns]`, or empty.
-    pub bias: &'a [K::A],
-    /// Lies as `y` does, or empty.
-    pub residual: &'a [K::Y],
+    /// `[columns]`, if there is one.
+    pub bias: Option<&'a [K::A]>,
+    /// Lies as `y` does, if there is one.
+    pub residual: Option<&'a [K::Y]>,
     /// The residual is what `y` holds.
     pub in_place: bool,
     /// Result; columns contiguous.
@@ -214,8 +214,8 @@ impl<K: Arith<W = <K as Arith>::X>, P: Panel> MatMul<'_, K, P> {
             && self.b.len() >= outer([b0, b1])?.checked_add(b_matrix)?
             && self.scratch.len() >= panels.checked_mul(self.inner)?.checked_mul(P::WIDTH)?
             && self.y.len() >= y
-            && (self.bias.is_empty() || self.bias.len() >= self.columns)
-            && (self.residual.is_empty() || self.residual.len() >= y);
+            && self.bias.is_none_or(|b| b.len() >= self.columns)
+            && self.residual.is_none_or(|r| r.len() >= y);
         fits.then_some(())
     }
 
@@ -284,9 +284,9 @@ impl<K: Arith<W = <K as Arith>::X>, P: Panel> Op for Products<'_, K, P> {
                 epilogue: Epilogue {
                     scale: &[],
                     zero_point: &[],
-                    bias: m.bias,
+                    bias: m.bias.unwrap_or(&[]),
                     slope: &[],
-                    residual: super::tile::from(m.residual, y),
+                    residual: super::tile::from(m.residual.unwrap_or(&[]), y),
                     in_place: m.in_place,
                     low: m.low,
                     high: m.high,

@@ -19,9 +19,9 @@ pub struct MaxPool<'a, K: Arith, P: Panel> {
     pub x: &'a [K::X],
     /// Output.
     pub y: &'a mut [K::Y],
-    /// Position of the maximum in the flattened spatial input, lying as `y` does; empty: not wanted. Of several equal
+    /// Position of the maximum in the flattened spatial input, lying as `y` does, if wanted. Of several equal
     /// ones the first counts, of several NaN the last (as in PyTorch).
-    pub indices: &'a mut [i64],
+    pub indices: Option<&'a mut [i64]>,
     /// Images.
     pub batch: usize,
     /// Channels.
@@ -91,8 +91,8 @@ pub struct AdaptivePool<'a, K: Arith, P: Panel> {
     pub x: &'a [K::X],
     /// Output.
     pub y: &'a mut [K::Y],
-    /// As in [`MaxPool`]; empty for a mean.
-    pub indices: &'a mut [i64],
+    /// As in [`MaxPool`]; none for a mean.
+    pub indices: Option<&'a mut [i64]>,
     /// Maximum, not mean.
     pub max: bool,
     /// Images.
@@ -177,7 +177,7 @@ impl<K: Arith, P: Panel> Op for MaxPool<'_, K, P> {
         s.outline(Windows::<K, P, _> {
             x: self.x,
             y: self.y,
-            indices: self.indices,
+            indices: self.indices.unwrap_or(&mut []),
             batch: self.batch,
             channels: self.channels,
             size,
@@ -226,7 +226,7 @@ impl<K: Arith, P: Panel> Op for AdaptivePool<'_, K, P> {
         s.outline(Windows::<K, P, _> {
             x: self.x,
             y: self.y,
-            indices: self.indices,
+            indices: self.indices.unwrap_or(&mut []),
             batch: self.batch,
             channels: self.channels,
             size,
