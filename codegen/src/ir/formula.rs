@@ -80,6 +80,17 @@ pub enum Unary {
     Signbit,
 }
 
+impl Unary {
+    /// Whether it takes far longer than a load.
+    pub fn is_expensive(self) -> bool {
+        use Unary::*;
+        !matches!(
+            self,
+            Neg | Abs | Sign | Not | Square | Floor | Ceil | Trunc | Round | IsNan | IsInf | Signbit | Recip
+        )
+    }
+}
+
 /// Functions of two operands of one dtype; result dtype = operand dtype, bool for comparisons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)]
@@ -121,6 +132,14 @@ pub enum Binary {
     Le,
     Gt,
     Ge,
+}
+
+impl Binary {
+    /// Whether it takes far longer than a load.
+    pub fn is_expensive(self) -> bool {
+        use Binary::*;
+        matches!(self, FloorDiv | TruncDiv | Remainder | Fmod | Pow | Atan2 | Hypot | NextAfter)
+    }
 }
 
 /// One scalar operation.
@@ -205,6 +224,15 @@ impl Formula {
     /// Conversion; none when the dtype is right already.
     pub fn cast(&mut self, dtype: DType, a: ExprId) -> ExprId {
         if self.dtype(a) == dtype { a } else { self.push(ExprNode::Cast(dtype, a)) }
+    }
+
+    /// Whether it holds a function that takes far longer than a load.
+    pub fn is_expensive(&self) -> bool {
+        self.nodes.iter().any(|node| match node {
+            ExprNode::Unary(op, _) => op.is_expensive(),
+            ExprNode::Binary(op, ..) => op.is_expensive(),
+            _ => false,
+        })
     }
 
     /// The dtype of a node.

@@ -1,5 +1,8 @@
 //! Graph to graph. Each pass keeps the meaning; [`verify`] runs after every one of them, in every build.
 
+mod dce;
+mod fold;
+
 use crate::diag::{Diagnostic, Errors};
 use crate::ir::{Graph, verify};
 use crate::options::Options;
@@ -8,7 +11,7 @@ use crate::options::Options;
 pub type Pass = fn(&mut Graph, &Options) -> Result<bool, Diagnostic>;
 
 /// The passes in order.
-pub const PASSES: &[(&str, Pass)] = &[];
+pub const PASSES: &[(&str, Pass)] = &[("fold", fold::run), ("dce", dce::run)];
 
 /// Runs all of them.
 ///
