@@ -1,10 +1,15 @@
 //! The commands: from a command line to an exit status.
 
-use crate::args::{self, Choices, Command, USAGE};
+use crate::args::{self, Choices, Command, USAGE, Verify};
 use crate::check::Finding;
 use crate::report::Report;
-use exported_codegen::analyze;
+use crate::verify::Request;
+use crate::verify::compiler::Compiler;
+use crate::verify::crates::Platform;
+use crate::verify::project::Project;
 use exported_codegen::diag::{Diagnostic, Errors};
+use exported_codegen::options::{Target, WeightsForm};
+use exported_codegen::{analyze, archive, compile, inspect, schema};
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
@@ -48,7 +53,9 @@ fn execute(command: Command) -> u8 {
         Command::Version => print(concat!("cargo-exported ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Check { files, json, choices } => check(&files, json, &choices),
         Command::Report { file, json, choices } => report(&file, json, &choices),
-        _ => USAGE_FAULT,
+        Command::Inspect { file } => inspect(&file),
+        Command::Emit { file, output, choices } => emit(&file, output.as_deref(), &choices),
+        Command::Verify(request) => verify(&request),
     }
 }
 
@@ -79,6 +86,83 @@ fn report(file: &Path, json: bool, choices: &Choices) -> u8 {
         }
         Err(errors) => refuse(file, errors),
     }
+}
+
+fn emit(file: &Path, output: Option<&Path>, choices: &Choices) -> u8 {
+    let options = choices.options(file);
+    let weights = match output {
+        Some(path) => path.with_extension("weights"),
+        None => PathBuf::from(format!("{}.weights", options.name)),
+    };
+    let name = weights.file_name().unwrap_or_default().to_string_lossy();
+    let form = WeightsForm::Include(format!("{name:?}"));
+    let generated = read(file).and_then(|bytes| {
+        let output = compile(&bytes, &options)?;
+        Ok((output.file(&form)?, output.weights))
+    });
+    let (code, bytes) = match generated {
+        Ok(generated) => generated,
+        Err(errors) => return refuse(file, errors),
+    };
+    let Some(path) = output else {
+        if !bytes.is_empty() {
+            eprintln!("note: -o FILE also writes the {} bytes of weights that the code includes", bytes.len());
+        }
+        return print(&code);
+    };
+    let written = fs::write(path, code).and_then(|()| {
+        if bytes.is_empty() { Ok(()) } else { fs::write(&weights, bytes) }
+    });
+    match written {
+        Ok(()) => FINE,
+        Err(fault) => fail(&format!("{}: {fault}", path.display())),
+    }
+}
+
+fn inspect(file: &Path) -> u8 {
+    let text = read(file).and_then(|bytes| {
+        let archive = archive::read(&bytes, &archive::Limits::default())?;
+        schema::parse(&archive.program).map(|program| inspect::print(&program))
+    });
+    match text {
+        Ok(text) => print(&text),
+        Err(errors) => refuse(file, errors),
+    }
+}
+
+fn verify(request: &Verify) -> u8 {
+    let archives = match crate::verify::archives(&request.paths) {
+        Ok(archives) => archives,
+        Err(fault) => {
+            eprintln!("error: {fault}");
+            return USAGE_FAULT;
+        }
+    };
+    let triple = request.board.map_or(env!("HOST"), |board| board.target);
+    let compiler = Compiler { target: Target::new(triple), optimize: request.optimize };
+    let platform = Platform { board: request.board, release: request.release };
+    let what = Request { archives, platform, level: request.level };
+    let project = Project::find(request.manifest.as_deref());
+    let report = project.and_then(|project| {
+        crate::verify::verify(&what, &compiler, &project, &|progress| eprintln!("{progress}"))
+    });
+    let report = match report {
+        Ok(report) => report,
+        Err(fault) => return fail(&fault),
+    };
+    print(&format!("{report}\n"));
+    if let Some(path) = &request.json {
+        let json = report.json().map_err(|e| e.to_string());
+        if let Err(fault) = json.and_then(|json| fs::write(path, json).map_err(|e| e.to_string())) {
+            return fail(&format!("{}: {fault}", path.display()));
+        }
+    }
+    if report.passed(request.allow_unsupported) { FINE } else { REFUSED }
+}
+
+fn fail(fault: &str) -> u8 {
+    eprintln!("error: {fault}");
+    REFUSED
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Errors> {

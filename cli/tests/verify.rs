@@ -17,7 +17,7 @@ use rt::program::{CallError, Dim, Port, PortKind, Program, Signature, Value, Val
 
 const VECTOR: PortKind = PortKind::Tensor { dtype: DTYPE, dims: &[Dim { min: 1, max: 8 }] };
 const INPUT: PortKind = PortKind::Tensor { dtype: rt::DType::F32, dims: &[Dim { min: 1, max: 4 }] };
-pub const SIGNATURE: Signature = Signature {
+pub static SIGNATURE: Signature = Signature {
     name: "plus",
     inputs: &[Port { name: "x", kind: INPUT, mutates: None }],
     outputs: &[

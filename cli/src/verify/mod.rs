@@ -7,6 +7,7 @@
 
 pub mod build;
 pub mod caps;
+pub mod compiler;
 pub mod crates;
 mod find;
 pub mod project;

@@ -1,0 +1,48 @@
+//! The compiler under verification: the one of this workspace, asked for what the golden file says.
+
+use super::caps::caps;
+use super::{Compile, Generated, Source};
+use crate::golden::Golden;
+use exported_codegen::diag::Errors;
+use exported_codegen::options::{Optimize, Options, Target, WeightsForm};
+use exported_codegen::{archive, compile, import, schema};
+use std::collections::BTreeMap;
+
+/// `exported_codegen::compile` for one target.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    /// Where the programs will run.
+    pub target: Target,
+    /// What to favour.
+    pub optimize: Optimize,
+}
+
+impl Compile for Compiler {
+    fn compile(&self, source: Source<'_>) -> Result<Generated, Errors> {
+        let name = source.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let mut options = Options::new(name, self.target.clone());
+        options.optimize = self.optimize;
+        options.program = true;
+        options.runtime_path = "::exported_runtime".into();
+        if let Some(golden) = source.golden {
+            options.caps = caps_for(source.bytes, golden);
+        }
+        let notes = options.caps.iter().map(|(symbol, cap)| {
+            format!("`{symbol}` has no upper bound in the archive; capped at {cap}, the largest value that a case binds")
+        });
+        let notes = notes.collect();
+        let output = compile(source.bytes, &options)?;
+        let code = output.file(&WeightsForm::Include(source.weights.into()))?;
+        Ok(Generated { code, weights: output.weights, notes })
+    }
+}
+
+/// The caps that make the calls of a golden file possible. None for an archive that cannot be imported: compiling it says
+/// why.
+fn caps_for(bytes: &[u8], golden: &Golden) -> BTreeMap<String, i64> {
+    let graph = archive::read(bytes, &archive::Limits::default()).and_then(|archive| {
+        let program = schema::parse(&archive.program)?;
+        import::import(&program, &archive)
+    });
+    graph.map(|graph| caps(&graph, golden)).unwrap_or_default()
+}
