@@ -110,9 +110,8 @@ fn emit(file: &Path, output: Option<&Path>, choices: &Choices) -> u8 {
         }
         return print(&code);
     };
-    let written = fs::write(path, code).and_then(|()| {
-        if bytes.is_empty() { Ok(()) } else { fs::write(&weights, bytes) }
-    });
+    let written =
+        fs::write(path, code).and_then(|()| if bytes.is_empty() { Ok(()) } else { fs::write(&weights, bytes) });
     match written {
         Ok(()) => FINE,
         Err(fault) => fail(&format!("{}: {fault}", path.display())),
@@ -143,9 +142,8 @@ fn verify(request: &Verify) -> u8 {
     let platform = Platform { board: request.board, release: request.release };
     let what = Request { archives, platform, level: request.level };
     let project = Project::find(request.manifest.as_deref());
-    let report = project.and_then(|project| {
-        crate::verify::verify(&what, &compiler, &project, &|progress| eprintln!("{progress}"))
-    });
+    let report = project
+        .and_then(|project| crate::verify::verify(&what, &compiler, &project, &|progress| eprintln!("{progress}")));
     let report = match report {
         Ok(report) => report,
         Err(fault) => return fail(&fault),

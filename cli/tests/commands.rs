@@ -6,7 +6,10 @@ use std::process::{Command, Output};
 fn exported(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-exported"));
     // As cargo does it for a subcommand.
-    command.arg("exported").args(arguments).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures"));
+    command
+        .arg("exported")
+        .args(arguments)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures"));
     command.output().expect("the binary runs")
 }
 

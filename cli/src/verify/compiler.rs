@@ -28,7 +28,9 @@ impl Compile for Compiler {
             options.caps = caps_for(source.bytes, golden);
         }
         let notes = options.caps.iter().map(|(symbol, cap)| {
-            format!("`{symbol}` has no upper bound in the archive; capped at {cap}, the largest value that a case binds")
+            format!(
+                "`{symbol}` has no upper bound in the archive; capped at {cap}, the largest value that a case binds"
+            )
         });
         let notes = notes.collect();
         let output = compile(source.bytes, &options)?;
