@@ -100,7 +100,12 @@ impl<'a> Importer<'a> {
                 let value = self.graph.add_value(name, ty);
                 self.names.define(name, value);
             } else {
-                self.scalars.insert(name, Number::Int(Expr::symbol(name)));
+                let recorded = match self.program.graph_module.graph.sym_int_values.get(name) {
+                    Some(schema::Sym::Value(v)) => Ok(Expr::Int(*v)),
+                    Some(schema::Sym::Expr(e)) => sym::parse(&e.expr_str),
+                    None => Ok(Expr::symbol(name)),
+                };
+                self.scalars.insert(name, Number::Int(recorded.unwrap_or_else(|_| Expr::symbol(name))));
             }
         }
     }
@@ -360,19 +365,17 @@ fn tensor_type(meta: &TensorMeta) -> Result_<TensorType> {
     Ok(TensorType { dtype, shape })
 }
 
-/// Operators that are refused for what they mean, with the remedy.
+/// Operators that are refused for what they mean, with the remedy. Dropout and its kin carry torch's tag for randomness,
+/// but are the identity when not training: where there is a row, it decides.
 fn refusal(target: &str) -> Option<Diagnostic> {
-    if !target.starts_with("higher_order.") {
-        let schema = Schema::find(target)?;
-        return schema.has_tag("nondeterministic_seeded").then(|| ()).and_then(|()| {
-            // Dropout and its kin carry the tag, but are the identity when not training: their rows decide.
-            ops::find(target).is_none().then(|| {
-                Diagnostic::violated(format!("`{target}` draws random numbers"))
-                    .help("call `model.eval()` before `torch.export.export`, or pass the random tensor as an input")
-            })
-        });
+    if let Some(name) = target.strip_prefix("higher_order.") {
+        return Some(Diagnostic::unsupported(format!("higher-order operator `{name}`")));
     }
-    Some(Diagnostic::unsupported(format!("higher-order operator `{}`", target.trim_start_matches("higher_order."))))
+    let random = Schema::find(target)?.has_tag("nondeterministic_seeded") && ops::find(target).is_none();
+    random.then(|| {
+        Diagnostic::violated(format!("`{target}` draws random numbers"))
+            .help("call `model.eval()` before `torch.export.export`, or pass the random tensor as an input")
+    })
 }
 
 fn unsupported_operator(target: &str) -> Diagnostic {

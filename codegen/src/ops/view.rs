@@ -161,7 +161,7 @@ fn with_rest(call: &Call<'_>, sizes: &[Expr], total: &Expr) -> Result<Vec<Expr>>
         .iter()
         .map(|s| match *s == open {
             true if known == Expr::Int(0) => Expr::Int(0),
-            true => Expr::floordiv(total.clone(), known.clone()),
+            true => total.exact_div(&known).unwrap_or_else(|| Expr::floordiv(total.clone(), known.clone())),
             false => s.clone(),
         })
         .collect())

@@ -106,6 +106,21 @@ impl Poly {
         Some(Poly(divided.collect::<Option<_>>()?))
     }
 
+    /// The polynomial `q` with `q * divisor == self`, if there is one: long division in the order of terms.
+    pub(super) fn exact_div(&self, divisor: &Poly) -> Option<Poly> {
+        let (lead, lead_coefficient) = divisor.0.first_key_value()?;
+        let mut rest = self.clone();
+        let mut quotient = Poly::default();
+        for _ in 0..MAX_WORK {
+            let Some((monomial, coefficient)) = rest.0.first_key_value() else { return Some(quotient) };
+            let factor = coefficient.checked_div(*lead_coefficient).filter(|f| f.checked_mul(*lead_coefficient) == Some(*coefficient));
+            let term = Poly(BTreeMap::from([(monomial.div(lead)?, factor?)]));
+            rest = rest.add_scaled(&divisor.mul(&term)?, -1)?;
+            quotient = quotient.add_scaled(&term, 1)?;
+        }
+        None
+    }
+
     pub(super) fn into_expr(self) -> Expr {
         let mut terms: Vec<Expr> = self.0.into_iter().map(|(m, c)| m.into_expr(c)).collect();
         match terms.len() {
@@ -186,6 +201,17 @@ impl Monomial {
                 }
             });
         }
+    }
+
+    /// `self / other`, where every power of `other` is in `self`.
+    fn div(&self, other: &Monomial) -> Option<Monomial> {
+        let mut powers = self.0.clone();
+        for (e, n) in &other.0 {
+            let power = powers.iter_mut().find(|(have, _)| have == e)?;
+            power.1 = power.1.checked_sub(*n)?;
+        }
+        powers.retain(|(_, n)| *n > 0);
+        Some(Monomial(powers))
     }
 
     fn into_expr(self, coefficient: i64) -> Expr {

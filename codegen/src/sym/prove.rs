@@ -38,6 +38,12 @@ impl Expr {
         self.kind() == Kind::Int && n != 0 && self.divisor().is_multiple_of(n.unsigned_abs())
     }
 
+    /// The expression that, multiplied by `divisor`, is this one; `None` if there is no polynomial that is. Where the
+    /// divisor is 0, so is this expression, and the quotient is one of many.
+    pub fn exact_div(&self, divisor: &Expr) -> Option<Expr> {
+        Poly::of(self).exact_div(&Poly::of(divisor)).map(Poly::into_expr)
+    }
+
     /// A number that divides every value; 0 if the only value is 0.
     fn divisor(&self) -> u64 {
         match self {

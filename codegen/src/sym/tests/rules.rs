@@ -247,3 +247,18 @@ fn code_reads_like_arithmetic() {
     // Whatever the name, an identifier.
     assert_eq!(Expr::symbol("fn").rust().to_string(), "symbol_666e");
 }
+
+#[test]
+fn exact_quotients() {
+    let divide = |a: &str, b: &str| {
+        let (a, b) = (parse(a).expect("reads"), parse(b).expect("reads"));
+        a.exact_div(&b).map(|q| q.to_string())
+    };
+    assert_eq!(divide("16*s27", "s27").as_deref(), Some("16"));
+    assert_eq!(divide("24*s27*s77", "3*s77").as_deref(), Some("8*s27"));
+    assert_eq!(divide("s0**2 + 2*s0*s1 + s1**2", "s0 + s1").as_deref(), Some("s0 + s1"));
+    assert_eq!(divide("0", "s0").as_deref(), Some("0"));
+    assert_eq!(divide("s0 + 1", "s0"), None);
+    assert_eq!(divide("3*s0", "2"), None);
+    assert_eq!(divide("s0", "0"), None);
+}
