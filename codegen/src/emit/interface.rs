@@ -306,7 +306,7 @@ impl Structs<'_> {
         out.extend(quote! {
             #about
             #derives
-            #[allow(dead_code)]
+            #[allow(dead_code, non_snake_case, clippy::pedantic)]
             pub struct #name #lifetime { #(#printed),* }
             #inner
         });

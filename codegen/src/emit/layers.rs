@@ -82,7 +82,7 @@ fn parameters(emitter: &Emitter<'_>, slices: &Slices<'_, '_>, dispatched: bool) 
         add(quote!(inputs: &#ty), quote!(&self.inputs));
     }
     if slices.uses_state() {
-        add(quote!(state: &mut rt::State<STATE_BYTES>), quote!(self.state));
+        add(quote!(state: &mut rt::Arena<'_>), quote!(&mut self.state.arena()));
     }
     if dispatched || !slices.symbols.is_empty() {
         add(quote!(frame: &Frame), quote!(&self.frame));
@@ -128,10 +128,12 @@ fn generated_loop(
     items: &mut TokenStream,
 ) -> Result<TokenStream, Diagnostic> {
     let spans = spans(work);
+    // The fields of the loop are a scope of their own, so that they bear the names of the slices.
+    let mut scope = slices.scope();
     let (mut fields, mut values, mut variables) = (Vec::new(), Vec::new(), Vec::new());
     for span in &spans {
         let name = slices.buffer_name(span.region.buffer);
-        let variable = slices.fresh(name);
+        let variable = scope.fresh(name);
         let ty = element(span.dtype);
         if span.write {
             fields.push(quote!(#variable: &'a mut [#ty]));

@@ -85,10 +85,17 @@ pub(super) struct Slices<'e, 'a> {
 
 impl<'e, 'a> Slices<'e, 'a> {
     pub(super) fn new(emitter: &'e Emitter<'a>) -> Self {
-        let mut taken = vec!["arena", "state", "inputs", "frame", "s", "rt", "weights"];
-        taken.extend(emitter.graph.ranges.0.keys().map(|s| s.as_ref()));
-        let variables = Variables::without(&taken);
-        Slices { emitter, variables, arena: Vec::new(), state: Vec::new(), inputs: false, symbols: BTreeSet::new() }
+        let variables = Variables::default();
+        let mut slices = Slices {
+            emitter,
+            variables,
+            arena: Vec::new(),
+            state: Vec::new(),
+            inputs: false,
+            symbols: BTreeSet::new(),
+        };
+        slices.variables = slices.scope();
+        slices
     }
 
     pub(super) fn uses_arena(&self) -> bool {
@@ -99,9 +106,11 @@ impl<'e, 'a> Slices<'e, 'a> {
         !self.state.is_empty()
     }
 
-    /// A variable of the function that nothing else uses.
-    pub(super) fn fresh(&mut self, name: &str) -> Ident {
-        self.variables.fresh(name)
+    /// A scope in which the names of parameters and symbols are taken.
+    pub(super) fn scope(&self) -> Variables {
+        let mut taken = vec!["arena", "state", "inputs", "frame", "s", "rt", "weights"];
+        taken.extend(self.emitter.graph.ranges.0.keys().map(|s| s.as_ref()));
+        Variables::without(&taken)
     }
 
     /// Name of a buffer.

@@ -42,7 +42,7 @@ pub(super) fn items(emitter: &Emitter<'_>) -> Result<TokenStream, Errors> {
         #run
         #program
         #about
-        #[allow(clippy::all, clippy::pedantic, unused_imports, unused_variables, unused_mut, unused_parens)]
+        #[allow(clippy::all, clippy::pedantic, unused_imports, unused_variables, unused_mut, unused_parens, non_snake_case)]
         mod layers {
             #uses
             #entry
@@ -55,7 +55,7 @@ fn uses(emitter: &Emitter<'_>) -> TokenStream {
     let weights = if emitter.layout.weights.is_empty() { quote!() } else { quote!(, WEIGHTS) };
     quote! {
         use ::core::prelude::rust_2024::*;
-        use super::{Inputs, STATE_BYTES, rt #weights};
+        use super::{Inputs, rt #weights};
     }
 }
 
@@ -103,10 +103,12 @@ fn constants(emitter: &Emitter<'_>) -> TokenStream {
         "What the model demands of computed values, as `rt::Error::Assert` counts it.",
     );
     for (input, leaf) in emitter.graph.inputs.iter().zip(&emitter.interface.inputs) {
-        if let Leaf::Constant(value) = leaf
-            && let Some((value, ty)) = scalar(value)
+        if let Leaf::Constant(constant) = leaf
+            && let Some((value, ty)) = scalar(constant)
         {
             let path = path(&input.path);
+            // `'static` is understood in a constant.
+            let ty = if let crate::ir::Scalar::Str(_) = constant { quote!(&str) } else { ty };
             let about = format!("Argument `{path}`, frozen when the model was exported.");
             push(&names::constant(&path), ty, value, &about);
         }
@@ -243,7 +245,7 @@ fn flat(emitter: &Emitter<'_>) -> TokenStream {
     );
     let (result, ok) = (quote!(::core::result::Result), quote!(::core::result::Result::Ok));
     quote! {
-        #[allow(dead_code, clippy::all, clippy::pedantic)]
+        #[allow(dead_code, non_snake_case, clippy::all, clippy::pedantic)]
         impl<'a> Inputs<'a> {
             #about
             #[inline]

@@ -80,7 +80,11 @@ pub(super) struct Variables(BTreeMap<String, usize>);
 impl Variables {
     /// A variable for a value of this name.
     pub(super) fn fresh(&mut self, name: &str) -> Ident {
-        let clean = clean(name).to_ascii_lowercase();
+        // `relu_` (an operator in place) and the like would break the style rustc asks for.
+        let words: Vec<String> =
+            clean(name).to_ascii_lowercase().split('_').filter(|w| !w.is_empty()).map(String::from).collect();
+        let clean = clean(&words.join("_"));
+        let clean = if clean.is_empty() { "value".to_string() } else { clean };
         let count = self.0.entry(clean.clone()).or_insert(0);
         *count += 1;
         let numbered = format!("{clean}_{count}");
@@ -123,5 +127,9 @@ mod tests {
         let mut variables = Variables::without(&["s"]);
         let mut fresh = |name: &str| variables.fresh(name).to_string();
         assert_eq!([fresh("x"), fresh("x"), fresh("s"), fresh("x_2")], ["x", "x_2", "s_2", "x_2_2"]);
+        assert_eq!(
+            [variables.fresh("mul_"), variables.fresh("a__B"), variables.fresh("_")].map(|i| i.to_string()),
+            ["mul", "a_b", "value"]
+        );
     }
 }
