@@ -63,10 +63,38 @@ pub struct Conv {
     pub output_padding: [usize; 3],
 }
 
+/// What a matrix product or convolution does to a sum while it is in registers:
+/// `clamp(leaky(sum * scale + bias + residual))`. Operands follow the operation's own in the order of the fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epilogue {
+    /// Weights are integers; scale and zero point, one per output channel, are operands: `(w - zero_point) * scale`.
+    pub dequantize: bool,
+    /// Bias, one per output channel, is an operand.
+    pub bias: bool,
+    /// Slope of negative values, one per output channel, is an operand.
+    pub slope: bool,
+    /// A tensor of the result's type is an operand.
+    pub residual: bool,
+    /// Least and greatest result (f64 bits); NaN stays.
+    pub clamp: Option<(u64, u64)>,
+}
+
+impl Epilogue {
+    /// With a bias, or with nothing.
+    pub fn with_bias(bias: bool) -> Self {
+        Epilogue { bias, ..Epilogue::default() }
+    }
+
+    /// Number of operands.
+    pub fn operands(&self) -> usize {
+        2 * usize::from(self.dequantize) + usize::from(self.bias) + usize::from(self.slope) + usize::from(self.residual)
+    }
+}
+
 /// Pooling reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
-    /// Maximum; NaN wins. A second output, if present, holds i64 indices into the flattened spatial input.
+    /// Maximum; NaN wins. A second output holds i64 indices into the flattened spatial input.
     Max,
     /// Mean over the window.
     Avg { count_include_pad: bool, divisor_override: Option<i64> },
@@ -182,15 +210,15 @@ pub enum Op {
     Pad { pads: Vec<(i64, i64)>, mode: PadMode },
     /// x, src → x with the slice replaced.
     SliceScatter { dim: usize, start: Expr, len: Expr, step: i64 },
-    /// x[.., k], weight[n, k], (bias[n]) → y[.., n]. `aten.linear`.
-    Linear,
-    /// a[batch.., m, k], b[batch.., k, n] → [batch.., m, n]; batch dims equal (views expand them before).
-    MatMul,
-    /// x[N, C, spatial..], weight, (bias) → y. Weight as PyTorch stores it.
-    Conv(Conv),
-    /// x → y (, indices).
+    /// x[.., k], weight[n, k], (epilogue) → y[.., n]. `aten.linear`.
+    Linear(Epilogue),
+    /// a[batch.., m, k], b[batch.., k, n], (epilogue) → [batch.., m, n]; batch dims equal (views expand them before).
+    MatMul(Epilogue),
+    /// x[N, C, spatial..], weight, (epilogue) → y. Weight as PyTorch stores it.
+    Conv(Conv, Epilogue),
+    /// x → y, and i64 indices for max.
     Pool(Pool),
-    /// x → y (, indices for max); `out` = output spatial sizes.
+    /// x → y, and i64 indices for max; `out` = output spatial sizes.
     AdaptivePool { max: bool, spatial: usize, out: [usize; 3] },
     /// x → reduced.
     Reduce { kind: ReduceKind, dims: Vec<usize>, keepdim: bool },

@@ -5,9 +5,13 @@
 //! defaults and aliasing are torch's ([`Schema`]); in-place variants (`add_`) have no rows, `import` runs the functional
 //! row and writes the result back.
 
+mod conv;
 mod join;
+mod matmul;
 mod norm;
 pub mod pointwise;
+mod pool;
+mod quantized;
 mod reduce;
 mod schema;
 mod view;
@@ -70,7 +74,9 @@ fn map(
 
 /// All rows, by family.
 pub const TABLES: &[&[Row]] = &[
+    conv::ROWS,
     join::ROWS,
+    matmul::ROWS,
     norm::ROWS,
     pointwise::ACTIVATIONS,
     pointwise::ARITHMETIC,
@@ -79,6 +85,8 @@ pub const TABLES: &[&[Row]] = &[
     pointwise::CREATION,
     pointwise::FUNCTIONS,
     pointwise::MORE_FUNCTIONS,
+    pool::ROWS,
+    quantized::ROWS,
     reduce::ROWS,
     view::ROWS,
 ];

@@ -122,7 +122,7 @@ fn instance_norm(call: &mut Call<'_>) -> Result<Outs> {
 }
 
 /// A vector of one value.
-fn filled(call: &mut Call<'_>, dtype: DType, n: i64, value: f64) -> Result<ValueId> {
+pub(super) fn filled(call: &mut Call<'_>, dtype: DType, n: i64, value: f64) -> Result<ValueId> {
     let one_of = match dtype {
         DType::F64 => value.to_le_bytes().to_vec(),
         DType::F16 => half::f16::from_f64(value).to_le_bytes().to_vec(),

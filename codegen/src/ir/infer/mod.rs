@@ -2,7 +2,10 @@
 //!
 //! `import` compares the two and [`super::verify()`] runs these again after every pass. One function per family.
 
+mod conv;
 mod index;
+mod matmul;
+mod pool;
 mod recurrent;
 mod reduce;
 mod view;
@@ -36,6 +39,14 @@ pub fn infer(op: &Op, inputs: &[TensorType], graph: &Graph) -> Result<Vec<Tensor
             Ok(vec![inputs[0].clone()])
         }
         Op::Assert { .. } => Ok(Vec::new()),
+        Op::Linear(epilogue) => Ok(vec![matmul::linear(epilogue, inputs)?]),
+        Op::MatMul(epilogue) => Ok(vec![matmul::matmul(epilogue, inputs)?]),
+        Op::Conv(conv, epilogue) => Ok(vec![conv::conv(conv, epilogue, inputs)?]),
+        Op::BatchNorm { .. } => Ok(vec![conv::batch_norm(inputs)?]),
+        Op::Quantize { dtype, axis, .. } => Ok(vec![conv::quantize(*dtype, *axis, inputs)?]),
+        Op::Dequantize { axis, .. } => Ok(vec![conv::quantize(exported_runtime::DType::F32, *axis, inputs)?]),
+        Op::Pool(p) => pool::pool(p, operand(inputs, 0)?),
+        Op::AdaptivePool { max, spatial, out } => pool::adaptive(*max, *spatial, out, operand(inputs, 0)?),
         Op::Reduce { .. }
         | Op::Softmax { .. }
         | Op::LayerNorm { .. }
@@ -57,7 +68,6 @@ pub fn infer(op: &Op, inputs: &[TensorType], graph: &Graph) -> Result<Vec<Tensor
         &Op::Rnn { kind, layers, bidirectional, batch_first, bias } => {
             Rnn { kind, layers, bidirectional, batch_first, bias }.infer(inputs)
         }
-        other => Err(format!("{other:?} has no shape rule")),
     }
 }
 

@@ -1,0 +1,167 @@
+//! Convolutions and batch normalization with stored statistics.
+
+use super::{Out, Outs, Row, one};
+use crate::diag::Diagnostic;
+use crate::import::Call;
+use crate::ir::{Conv, Epilogue, Op, ValueId};
+use crate::sym::Expr;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+const fn row(target: &'static str, rule: super::Rule) -> Row {
+    Row { target, rule, note: "" }
+}
+
+/// The rows.
+pub const ROWS: &[Row] = &[
+    row("aten.conv1d.default", |c| convolution(c, 1)),
+    row("aten.conv2d.default", |c| convolution(c, 2)),
+    row("aten.conv3d.default", |c| convolution(c, 3)),
+    row("aten.conv1d.padding", |c| convolution(c, 1)),
+    row("aten.conv2d.padding", |c| convolution(c, 2)),
+    row("aten.conv3d.padding", |c| convolution(c, 3)),
+    row("aten.conv_transpose1d.default", |c| transposed(c, 1)),
+    row("aten.conv_transpose2d.input", |c| transposed(c, 2)),
+    row("aten.conv_transpose3d.input", |c| transposed(c, 3)),
+    row("aten.convolution.default", either),
+    row("aten.batch_norm.default", |c| batch_norm(c).map(|y| vec![Out::Tensor(y)])),
+    row("aten._native_batch_norm_legit_no_training.default", native_batch_norm),
+    row("aten.native_batch_norm.default", native_batch_norm),
+];
+
+fn convolution(call: &mut Call<'_>, spatial: usize) -> Result<Outs> {
+    one(conv(call, spatial, false, [0; 3])?)
+}
+
+fn transposed(call: &mut Call<'_>, spatial: usize) -> Result<Outs> {
+    let extra = spatial_list(call, "output_padding", spatial, 0)?;
+    one(conv(call, spatial, true, extra)?)
+}
+
+/// `aten.convolution`: either kind, of any rank.
+fn either(call: &mut Call<'_>) -> Result<Outs> {
+    let weight = call.tensor("weight")?;
+    let spatial = call.rank(weight).saturating_sub(2);
+    if !(1..=3).contains(&spatial) {
+        return Err(call.unsupported(format!("convolution over {spatial} dims")));
+    }
+    if call.bool("transposed")? { transposed(call, spatial) } else { convolution(call, spatial) }
+}
+
+/// A list argument over the spatial dims as `[d, h, w]`, missing dims in front; one number stands for all dims.
+pub(super) fn spatial_list(call: &Call<'_>, name: &str, spatial: usize, missing: usize) -> Result<[usize; 3]> {
+    let list = call.ints(name)?;
+    if list.len() != spatial && list.len() != 1 {
+        return Err(call.damaged(format!("`{name}` is {list:?}, expected {spatial} numbers")));
+    }
+    let mut all = [missing; 3];
+    for i in 0..spatial {
+        let value = if list.len() == 1 { list[0] } else { list[i] };
+        all[3 - spatial + i] = usize::try_from(value)
+            .map_err(|_| call.damaged(format!("`{name}` is {list:?}, expected no negative number")))?;
+    }
+    Ok(all)
+}
+
+/// A list of steps, none of which may be 0.
+pub(super) fn positive_list(call: &Call<'_>, name: &str, spatial: usize) -> Result<[usize; 3]> {
+    let list = spatial_list(call, name, spatial, 1)?;
+    if list.contains(&0) {
+        return Err(call.damaged(format!("`{name}` contains a 0")));
+    }
+    Ok(list)
+}
+
+fn conv(call: &mut Call<'_>, spatial: usize, transposed: bool, output_padding: [usize; 3]) -> Result<ValueId> {
+    let (x, weight) = (call.tensor("input")?, call.tensor("weight")?);
+    let bias = call.optional_tensor("bias")?;
+    if call.rank(weight) != spatial + 2 {
+        return Err(call.damaged(format!("a weight of {} for a convolution over {spatial} dims", call.ty(weight))));
+    }
+    let groups = usize::try_from(call.int("groups")?).map_err(|_| call.damaged("a negative number of groups"))?;
+    let stride = positive_list(call, "stride", spatial)?;
+    let dilation = positive_list(call, "dilation", spatial)?;
+    let padding = padding(call, weight, spatial, stride, dilation)?;
+    let op = Op::Conv(
+        Conv { spatial, stride, padding, dilation, groups, transposed, output_padding },
+        Epilogue::with_bias(bias.is_some()),
+    );
+    batched(call, x, spatial, |call, x| {
+        let inputs: Vec<ValueId> = [Some(x), Some(weight), bias].into_iter().flatten().collect();
+        call.push(op, &inputs)
+    })
+}
+
+/// Numbers, or torch's words for them: `same` puts the odd zero behind.
+fn padding(
+    call: &Call<'_>,
+    weight: ValueId,
+    spatial: usize,
+    stride: [usize; 3],
+    dilation: [usize; 3],
+) -> Result<[(usize, usize); 3]> {
+    let Ok(word) = call.str("padding") else {
+        return Ok(spatial_list(call, "padding", spatial, 0)?.map(|p| (p, p)));
+    };
+    let mut padding = [(0, 0); 3];
+    match word {
+        "valid" => return Ok(padding),
+        "same" if stride == [1; 3] => {}
+        _ => return Err(call.damaged(format!("padding `{word}` with stride {stride:?}"))),
+    }
+    for (i, size) in call.shape(weight)[2..].iter().enumerate() {
+        let d = 3 - spatial + i;
+        let kernel = size.as_int().and_then(|k| usize::try_from(k).ok()).unwrap_or(1);
+        let total = dilation[d] * kernel.saturating_sub(1);
+        padding[d] = (total / 2, total - total / 2);
+    }
+    Ok(padding)
+}
+
+/// Runs `f` with a batch dim: an input without one gets it for the time of the operation.
+pub(super) fn batched(
+    call: &mut Call<'_>,
+    x: ValueId,
+    spatial: usize,
+    f: impl FnOnce(&mut Call<'_>, ValueId) -> Result<ValueId>,
+) -> Result<ValueId> {
+    if call.rank(x) != spatial + 1 {
+        return f(call, x);
+    }
+    let with_batch = [vec![Expr::Int(1)], call.shape(x)].concat();
+    let x = call.reshape(x, &with_batch)?;
+    let y = f(call, x)?;
+    let shape = call.shape(y);
+    call.reshape(y, &shape[1..])
+}
+
+fn batch_norm(call: &mut Call<'_>) -> Result<ValueId> {
+    let x = call.tensor("input")?;
+    let training = call.arg("training").is_some() && call.bool("training")?;
+    let statistics = (call.optional_tensor("running_mean")?, call.optional_tensor("running_var")?);
+    let (false, (Some(mean), Some(var))) = (training, statistics) else {
+        return Err(call
+            .violated("batch normalization in training mode computes its statistics from the batch")
+            .help("call `model.eval()` before `torch.export.export`"));
+    };
+    let channels = call.shape(mean)[0].as_int().unwrap_or(0);
+    let dtype = call.dtype_of(mean);
+    let weight = match call.optional_tensor("weight")? {
+        Some(weight) => weight,
+        None => super::norm::filled(call, dtype, channels, 1.0)?,
+    };
+    let bias = match call.optional_tensor("bias")? {
+        Some(bias) => bias,
+        None => super::norm::filled(call, dtype, channels, 0.0)?,
+    };
+    let eps = call.float("eps")?.to_bits();
+    call.push(Op::BatchNorm { eps }, &[x, weight, bias, mean, var])
+}
+
+/// The saved statistics of an evaluation are empty.
+fn native_batch_norm(call: &mut Call<'_>) -> Result<Outs> {
+    let y = batch_norm(call)?;
+    let dtype = call.dtype_of(call.tensor("running_mean")?);
+    let (mean, rstd) = (call.constant(dtype, &[0], vec![])?, call.constant(dtype, &[0], vec![])?);
+    Ok(vec![Out::Tensor(y), Out::Tensor(mean), Out::Tensor(rstd)])
+}
