@@ -29,7 +29,6 @@ pub const ROWS: &[Row] = &[
     row("aten.addmm.default", |c| add_product(c, "mat1", "mat2")),
     row("aten.addmv.default", |c| add_product(c, "mat", "vec")),
     row("aten.baddbmm.default", |c| add_product(c, "batch1", "batch2")),
-    row("aten.outer.default", |c| of_two(c, "self", "vec2", outer)),
 ];
 
 fn of_two(
@@ -125,12 +124,6 @@ fn inner(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
     result.pop();
     result.extend(rows);
     call.reshape(y, &result)
-}
-
-fn outer(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
-    let column = [call.shape(a), vec![Expr::Int(1)]].concat();
-    let a = call.reshape(a, &column)?;
-    map(call, &[a, b], |f, p| f.binary(Binary::Mul, p[0], p[1]))
 }
 
 /// `beta * self + alpha * (a · b)`; `self` broadcasts, and does not count at all (NaN neither) if `beta` is 0.
