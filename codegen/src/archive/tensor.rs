@@ -1,11 +1,8 @@
 //! A stored tensor: a strided window onto a storage of the file.
 
 use crate::diag::Diagnostic;
-use crate::schema::ScalarType;
+use crate::schema::{MAX_RANK, ScalarType};
 use std::borrow::Cow;
-
-/// torch's own bound on dims.
-const MAX_RANK: usize = 64;
 
 /// A weight or constant. Its elements stand in the file as torch left them: [`Tensor::bytes`] gives them in logical order.
 #[derive(Clone, Debug, PartialEq)]

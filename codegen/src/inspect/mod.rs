@@ -7,7 +7,7 @@
 mod lines;
 mod python;
 
-use crate::schema::{Argument, GraphSignature, InputSpec, OutputSpec, Program, RangeConstraint};
+use crate::schema::{GraphSignature, InputSpec, OutputSpec, Program, RangeConstraint};
 use std::fmt::Write;
 
 /// The text of `print(exported_program)`.
@@ -44,8 +44,9 @@ fn signature(signature: &GraphSignature) -> String {
     }
     text.push_str("\n# outputs\n");
     for spec in &signature.output_specs {
-        let (name, kind, target) = output(spec);
-        line(&mut text, &name, kind, target);
+        let (kind, target) = output_kind(spec);
+        // Python prints nothing for the name of a constant.
+        line(&mut text, spec.value_name().unwrap_or_default(), kind, target);
         text.push('\n');
     }
     text
@@ -58,15 +59,11 @@ fn line(text: &mut String, name: &str, kind: &str, target: Option<&str>) {
     }
 }
 
+/// Constants have no name in the graph, but one in the signature.
 fn input_name(spec: &InputSpec) -> String {
     match spec {
-        InputSpec::UserInput { arg } => value_name(arg),
-        InputSpec::Parameter { arg, .. }
-        | InputSpec::Buffer { arg, .. }
-        | InputSpec::TensorConstant { arg, .. }
-        | InputSpec::Token { arg } => arg.clone(),
-        InputSpec::CustomObj { arg, .. } => arg.name.clone(),
         InputSpec::ConstantInput { name, .. } => name.clone(),
+        spec => spec.value_name().unwrap_or_default().to_owned(),
     }
 }
 
@@ -81,31 +78,15 @@ fn input_kind(spec: &InputSpec) -> (&'static str, Option<&str>) {
     }
 }
 
-fn output(spec: &OutputSpec) -> (String, &'static str, Option<&str>) {
+fn output_kind(spec: &OutputSpec) -> (&'static str, Option<&str>) {
     match spec {
-        OutputSpec::UserOutput { arg } => (value_name(arg), "USER_OUTPUT", None),
-        OutputSpec::LossOutput { arg } => (arg.clone(), "LOSS_OUTPUT", None),
-        OutputSpec::BufferMutation { arg, buffer_name } => (arg.clone(), "BUFFER_MUTATION", Some(buffer_name)),
-        OutputSpec::ParameterMutation { arg, parameter_name } => {
-            (arg.clone(), "PARAMETER_MUTATION", Some(parameter_name))
-        }
-        OutputSpec::GradientToParameter { arg, parameter_name } => {
-            (arg.clone(), "GRADIENT_TO_PARAMETER", Some(parameter_name))
-        }
-        OutputSpec::GradientToUserInput { arg, user_input_name } => {
-            (arg.clone(), "GRADIENT_TO_USER_INPUT", Some(user_input_name))
-        }
-        OutputSpec::UserInputMutation { arg, user_input_name } => {
-            (arg.clone(), "USER_INPUT_MUTATION", Some(user_input_name))
-        }
-        OutputSpec::Token { arg } => (arg.clone(), "TOKEN", None),
-    }
-}
-
-/// Constants have no name, and Python prints none.
-fn value_name(arg: &Argument) -> String {
-    match arg {
-        Argument::CustomObj(object) => object.name.clone(),
-        arg => arg.names().next().unwrap_or_default().to_owned(),
+        OutputSpec::UserOutput { .. } => ("USER_OUTPUT", None),
+        OutputSpec::LossOutput { .. } => ("LOSS_OUTPUT", None),
+        OutputSpec::BufferMutation { buffer_name, .. } => ("BUFFER_MUTATION", Some(buffer_name)),
+        OutputSpec::ParameterMutation { parameter_name, .. } => ("PARAMETER_MUTATION", Some(parameter_name)),
+        OutputSpec::GradientToParameter { parameter_name, .. } => ("GRADIENT_TO_PARAMETER", Some(parameter_name)),
+        OutputSpec::GradientToUserInput { user_input_name, .. } => ("GRADIENT_TO_USER_INPUT", Some(user_input_name)),
+        OutputSpec::UserInputMutation { user_input_name, .. } => ("USER_INPUT_MUTATION", Some(user_input_name)),
+        OutputSpec::Token { .. } => ("TOKEN", None),
     }
 }

@@ -15,6 +15,6 @@ mod unions;
 
 pub use enums::{Device, Layout, MemoryFormat, ScalarType};
 pub use parse::parse;
-pub(crate) use parse::{Payload, parse_payloads};
+pub(crate) use parse::{MAX_RANK, Payload, parse_payloads};
 pub use program::*;
 pub use tree::{Key, TreeSpec};

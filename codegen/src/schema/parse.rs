@@ -3,14 +3,17 @@
 use super::decode::{Decoder, Failed, Fields};
 use super::json::{self, Json};
 use super::{
-    ArgumentKind, CustomObjArgument, Device, Graph, GraphModule, GraphSignature, Layout, ModuleCallEntry,
-    ModuleCallSignature, NamedArgument, Node, Program, RangeConstraint, ScalarType, SchemaVersion, Sym, SymBool,
-    SymExpr, SymFloat, SymInt, TensorMeta, tree,
+    Argument, ArgumentKind, CustomObjArgument, Device, Graph, GraphModule, GraphSignature, InputSpec, Layout,
+    ModuleCallEntry, ModuleCallSignature, NamedArgument, Node, OutputSpec, Program, RangeConstraint, ScalarType,
+    SchemaVersion, Sym, SymBool, SymExpr, SymFloat, SymInt, TensorMeta, tree,
 };
 use crate::diag::{Diagnostic, Errors};
 use std::collections::BTreeMap;
 
 type Result<T> = std::result::Result<T, Failed>;
+
+/// torch's own bound on dims.
+pub(crate) const MAX_RANK: usize = 64;
 
 /// Reads the program of an archive.
 ///
@@ -111,10 +114,14 @@ impl Decoder {
         let fields = &mut self.object(json)?;
         let min = |d: &mut Self, j| d.bound(j, "-Infinity");
         let max = |d: &mut Self, j| d.bound(j, "Infinity");
-        Ok(RangeConstraint {
-            min_val: self.optional(fields, "min_val", min)?.flatten(),
-            max_val: self.optional(fields, "max_val", max)?.flatten(),
-        })
+        let min_val = self.optional(fields, "min_val", min)?.flatten();
+        let max_val = self.optional(fields, "max_val", max)?.flatten();
+        match (min_val, max_val) {
+            (Some(min), Some(max)) if min > max => {
+                Err(self.fault(Diagnostic::damaged(format!("the range from {min} to {max} is empty"))))
+            }
+            _ => Ok(RangeConstraint { min_val, max_val }),
+        }
     }
 
     fn bound(&mut self, json: Json<'_>, unbounded: &str) -> Result<Option<i64>> {
@@ -131,7 +138,7 @@ impl Decoder {
         let treespec_namedtuple_fields = named_tuples.unwrap_or_default();
         let graph = self.field(fields, "graph", Self::graph)?;
         let signature = self.field(fields, "signature", Self::graph_signature)?;
-        self.check_lengths(&graph, &signature)?;
+        self.check_signature(&graph, &signature)?;
         let named = &treespec_namedtuple_fields;
         let entry = |d: &mut Self, j: Json<'_>| d.module_call_entry(j, named);
         Ok(GraphModule {
@@ -143,15 +150,32 @@ impl Decoder {
         })
     }
 
-    fn check_lengths(&mut self, graph: &Graph, signature: &GraphSignature) -> Result<()> {
-        let inputs = (graph.inputs.len(), signature.input_specs.len(), "inputs");
-        let outputs = (graph.outputs.len(), signature.output_specs.len(), "outputs");
+    /// The signature describes the inputs and outputs of the graph one by one.
+    fn check_signature(&mut self, graph: &Graph, signature: &GraphSignature) -> Result<()> {
+        let inputs: Vec<_> = signature.input_specs.iter().map(InputSpec::value_name).collect();
+        let outputs: Vec<_> = signature.output_specs.iter().map(OutputSpec::value_name).collect();
         let mut result = Ok(());
-        for (values, specs, what) in [inputs, outputs] {
-            if values != specs {
-                let message = format!("the graph has {values} {what}, but the signature describes {specs}");
+        for (values, specs, what) in [(&graph.inputs, inputs, "input"), (&graph.outputs, outputs, "output")] {
+            if values.len() != specs.len() {
+                let (values, specs) = (values.len(), specs.len());
+                let message = format!("the graph has {values} {what}s, but the signature describes {specs}");
                 result = Err(self.fault(Diagnostic::damaged(message)));
+                continue;
             }
+            for (i, (value, spec)) in values.iter().zip(specs).enumerate() {
+                let value = value.names().next();
+                if let (Some(value), Some(spec)) = (value, spec)
+                    && value != spec
+                {
+                    let message = format!("{what} {i} of the graph is `{value}`, but the signature describes `{spec}`");
+                    result = Err(self.fault(Diagnostic::damaged(message)));
+                }
+            }
+        }
+        let mut names: Vec<_> = graph.inputs.iter().flat_map(Argument::names).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            result = Err(self.fault(Diagnostic::damaged(format!("two inputs of the graph are named `{}`", pair[0]))));
         }
         result
     }
@@ -233,9 +257,14 @@ impl Decoder {
 
     fn tensor_meta(&mut self, json: Json<'_>) -> Result<TensorMeta> {
         let fields = &mut self.object(json)?;
+        let sizes = self.field(fields, "sizes", |d, j| d.list(j, Self::sym_int))?;
+        if sizes.len() > MAX_RANK {
+            let message = format!("a tensor of {} dims, but torch has at most {MAX_RANK}", sizes.len());
+            return Err(self.fault(Diagnostic::damaged(message)));
+        }
         Ok(TensorMeta {
             dtype: self.field(fields, "dtype", Self::scalar_type)?,
-            sizes: self.field(fields, "sizes", |d, j| d.list(j, Self::sym_int))?,
+            sizes,
             requires_grad: self.field(fields, "requires_grad", Self::bool)?,
             device: self.field(fields, "device", Self::device)?,
             strides: self.field(fields, "strides", |d, j| d.list(j, Self::sym_int))?,

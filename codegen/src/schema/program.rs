@@ -293,6 +293,37 @@ impl Program {
     }
 }
 
+impl InputSpec {
+    /// Name of the placeholder; specialized values have none in the graph.
+    pub fn value_name(&self) -> Option<&str> {
+        match self {
+            InputSpec::UserInput { arg } => arg.names().next(),
+            InputSpec::Parameter { arg, .. }
+            | InputSpec::Buffer { arg, .. }
+            | InputSpec::TensorConstant { arg, .. }
+            | InputSpec::Token { arg } => Some(arg),
+            InputSpec::CustomObj { arg, .. } => Some(&arg.name),
+            InputSpec::ConstantInput { .. } => None,
+        }
+    }
+}
+
+impl OutputSpec {
+    /// Name of the value, if it is one of the graph.
+    pub fn value_name(&self) -> Option<&str> {
+        match self {
+            OutputSpec::UserOutput { arg } => arg.names().next(),
+            OutputSpec::LossOutput { arg }
+            | OutputSpec::BufferMutation { arg, .. }
+            | OutputSpec::ParameterMutation { arg, .. }
+            | OutputSpec::GradientToParameter { arg, .. }
+            | OutputSpec::GradientToUserInput { arg, .. }
+            | OutputSpec::UserInputMutation { arg, .. }
+            | OutputSpec::Token { arg } => Some(arg),
+        }
+    }
+}
+
 impl Node {
     /// Its name: the archive's, else that of its first result, else its target.
     pub fn label(&self) -> &str {

@@ -1,15 +1,17 @@
 //! Bad files: each gives an error in words, without a panic, within ten seconds and a quarter of a gigabyte.
 //!
 //! Every file is made here, by one change to a small archive that torch wrote (`fixtures/layouts`). The changes stand in
-//! `zips`, `pickles` and `programs`, each with words that the error must contain.
+//! `zips`, `pickles`, `programs` and `models`, each with words that the error must contain.
 
 mod memory;
+mod models;
 mod pickles;
 mod programs;
 mod zip;
 mod zips;
 
-use exported_codegen::{archive, diag::Errors, schema};
+use exported_codegen::diag::Errors;
+use exported_codegen::options::{Options, Target};
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 use zip::Zip;
@@ -34,8 +36,8 @@ const STATELESS: [&[u8]; 3] = [
 ];
 
 fn compile(file: &[u8]) -> Result<(), Errors> {
-    let archive = archive::read(file, &archive::Limits::default())?;
-    schema::parse(&archive.program).map(drop)
+    let target = Target::new("x86_64-unknown-linux-gnu");
+    exported_codegen::analyze(file, &Options::new("model", target)).map(drop)
 }
 
 #[test]
@@ -49,8 +51,8 @@ fn the_files_are_good_before_they_are_changed() {
 #[test]
 fn bad_files_are_refused_in_words() {
     let _alone = memory::alone();
-    let makers: [fn() -> Vec<Case>; 5] =
-        [zips::foreign, zips::truncated, zips::damaged, pickles::cases, programs::cases];
+    let makers: [fn() -> Vec<Case>; 6] =
+        [zips::foreign, zips::truncated, zips::damaged, pickles::cases, programs::cases, models::cases];
     let (mut count, mut wrong) = (0, Vec::new());
     for (name, file, words) in makers.into_iter().flat_map(|make| make()) {
         count += 1;
@@ -92,16 +94,30 @@ fn flipped_bytes_never_panic() {
     }
 }
 
-/// The same behind a correct checksum.
+/// The same behind correct checksums.
 #[test]
 fn flipped_bytes_of_a_program_never_panic() {
     let _alone = memory::alone();
     let zip = Zip::open(RAW);
-    let program = zip.clone().member("model.json").clone();
-    for at in (0..program.len()).step_by(3) {
-        let mut program = program.clone();
-        program[at] ^= 1 << (at % 7);
-        let file = zip.clone().set("model.json", program).bytes();
-        assert!(catch_unwind(|| compile(&file).is_ok()).is_ok(), "byte {at}: panicked");
+    flip("model.json", &zip, 3, Zip::bytes);
+    flip("model_weights_config.json", &zip, 1, Zip::bytes);
+}
+
+#[test]
+fn flipped_bytes_of_pickled_weights_never_panic() {
+    let _alone = memory::alone();
+    let zip = Zip::open(PICKLED);
+    let weights = Zip::open(zip.clone().member("weights/model.pt"));
+    flip("data.pkl", &weights, 1, |weights| zip.clone().set("weights/model.pt", weights.bytes()).bytes());
+}
+
+/// Compiles what `pack` makes of a zip, for every `stride`th byte of a member.
+fn flip(member: &str, zip: &Zip, stride: usize, pack: impl Fn(&Zip) -> Vec<u8>) {
+    let contents = zip.clone().member(member).clone();
+    for at in (0..contents.len()).step_by(stride) {
+        let mut contents = contents.clone();
+        contents[at] ^= 1 << (at % 7);
+        let file = pack(&zip.clone().set(member, contents));
+        assert!(catch_unwind(|| compile(&file).is_ok()).is_ok(), "{member}, byte {at}: panicked");
     }
 }
