@@ -1,17 +1,30 @@
 //! The body of a generated loop: one pass over the index space, a formula per element.
 //!
-//! Operands come as slices with an offset and one stride per dim. Where all of them run through memory in the order of
-//! the loop, the body is one flat loop; else a nest of `for` loops with one running offset per operand.
+//! Operands come as slices with an offset and one stride per dim; `lower` has put the dims into memory order and merged
+//! what can be merged. The inner loop runs over zipped slices, so it needs no index and no bounds check and vectorizes:
+//! contiguous operands as they are, strided ones by `step_by`, repeated ones as variables read before it. Outer dims are
+//! plain loops that cut the slices. Three refinements:
+//!
+//! * An inner dim of a few entries (the channels of an image) is unrolled, and the loop runs along the dim before it.
+//! * A long inner dim that an operand strides through (a transposition) is cut into blocks, so that the cache lines of
+//!   one block serve the next rows.
+//! * Operands that share memory in any other way than element by element go through indices, one element at a time.
 
-use super::kernel::integer;
-use super::{float, memory, names};
+use super::formula::{self, Printed, Variables};
+use super::memory;
 use crate::diag::Diagnostic;
-use crate::ir::{ExprId, ExprNode, Formula, Literal};
+use crate::ir::ExprNode;
 use crate::lower::{Loop, Place};
 use crate::sym::Expr;
 use exported_runtime::DType;
-use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote;
+use std::collections::BTreeSet;
+
+/// Longest inner dim that is unrolled.
+const UNROLL: i64 = 4;
+/// Entries of a block of a strided inner dim: as many cache lines stay in a first-level cache of 16 KB.
+const BLOCK: i64 = 128;
 
 /// An operand of a loop, as its body finds it.
 pub(super) struct Operand {
@@ -29,175 +42,450 @@ pub(super) struct Operand {
 /// # Errors
 /// A formula that contradicts itself: our fault.
 pub(super) fn body(work: &Loop, inputs: &[Operand], outputs: &[Operand]) -> Result<TokenStream, Diagnostic> {
-    let operands: Vec<&Operand> = inputs.iter().chain(outputs).collect();
-    let rank = work.shape.len();
-    let index: Vec<Ident> = (0..rank).map(|d| format_ident!("i{d}")).collect();
-    let offset: Vec<Ident> = (0..operands.len()).map(|k| format_ident!("o{k}")).collect();
-    let mut inner = element(work, inputs, outputs, &index, &offset)?;
-    for d in (0..rank).rev() {
-        let (i, size) = (&index[d], memory::size(&work.shape[d]));
-        let steps = operands.iter().zip(&offset).map(|(operand, o)| step(o, &operand.place.strides[d]));
-        // Each level keeps its own running offsets.
-        let keep = offset.iter().map(|o| quote!(let mut #o = #o;));
-        inner = quote! {
-            #(#keep)*
-            for #i in 0..#size {
-                { #inner }
-                #(#steps)*
+    if work.shape.contains(&Expr::Int(0)) {
+        return Ok(quote!(let _ = s;));
+    }
+    let nest = Nest::new(work, inputs, outputs);
+    let sizes = work.formula.sizes.iter().enumerate().map(|(k, e)| {
+        let (name, value) = (nest.name(&format!("size{k}")), e.rust());
+        quote!(let #name = #value;)
+    });
+    let run = match nest.shared() {
+        Sharing::Mixed => nest.indexed()?,
+        Sharing::InPlace(partners) => match nest.unrolled(&partners) {
+            Some(width) => nest.unroll(width, &partners)?,
+            None => nest.zipped(&partners)?,
+        },
+    };
+    Ok(quote!(let _ = s; #(#sizes)* #run))
+}
+
+/// For each input the output that stands exactly where it does, or that inputs and outputs meet otherwise.
+enum Sharing {
+    InPlace(Vec<Option<usize>>),
+    Mixed,
+}
+
+struct Nest<'a> {
+    work: &'a Loop,
+    inputs: &'a [Operand],
+    outputs: &'a [Operand],
+    /// Names in scope that must stay visible.
+    taken: BTreeSet<String>,
+}
+
+impl<'a> Nest<'a> {
+    fn new(work: &'a Loop, inputs: &'a [Operand], outputs: &'a [Operand]) -> Self {
+        let operands = || inputs.iter().chain(outputs);
+        let mut taken: BTreeSet<String> = operands().map(|o| o.slice.to_string()).collect();
+        let exprs = operands().flat_map(|o| o.place.strides.iter().chain([&o.first]));
+        let exprs = exprs.chain(&work.shape).chain(&work.formula.sizes);
+        taken.extend(exprs.flat_map(Expr::symbols).map(|s| s.to_string()));
+        taken.insert("s".into());
+        Nest { work, inputs, outputs, taken }
+    }
+
+    /// An identifier that hides none of the names in scope.
+    fn name(&self, base: &str) -> Ident {
+        let mut name = base.to_string();
+        while self.taken.contains(&name) {
+            name.push('_');
+        }
+        Ident::new(&name, Span::call_site())
+    }
+
+    fn rank(&self) -> usize {
+        self.work.shape.len()
+    }
+
+    fn shared(&self) -> Sharing {
+        let twice = |j: usize| self.outputs[..j].iter().any(|o| o.slice == self.outputs[j].slice);
+        if (0..self.outputs.len()).any(twice) {
+            return Sharing::Mixed;
+        }
+        let mut partners = Vec::new();
+        for input in self.inputs {
+            let partner = self.outputs.iter().position(|o| o.slice == input.slice);
+            let same = |o: &Operand| o.first == input.first && o.place.strides == input.place.strides;
+            if partner.is_some_and(|j| !same(&self.outputs[j])) {
+                return Sharing::Mixed;
+            }
+            partners.push(partner);
+        }
+        Sharing::InPlace(partners)
+    }
+
+    fn uses_coordinate(&self, dim: usize) -> bool {
+        self.work.formula.nodes.contains(&ExprNode::Coord(dim as u32))
+    }
+
+    fn index(&self, dim: usize) -> Ident {
+        self.name(&format!("i{dim}"))
+    }
+
+    fn variables(&self, params: Vec<Ident>) -> Variables {
+        Variables {
+            params,
+            coordinates: (0..self.rank()).map(|d| self.name(&format!("c{d}"))).collect(),
+            sizes: (0..self.work.formula.sizes.len()).map(|k| self.name(&format!("size{k}"))).collect(),
+            prefix: if self.taken.iter().any(|t| t.starts_with('v')) { "value".into() } else { "v".into() },
+        }
+    }
+
+    /// `let c0 = i0 as i64;` for the coordinates of these dims that the formula asks for.
+    fn coordinates(&self, dims: std::ops::Range<usize>) -> TokenStream {
+        dims.filter(|&d| self.uses_coordinate(d))
+            .map(|d| {
+                let (c, i) = (self.name(&format!("c{d}")), self.index(d));
+                quote!(let #c = #i as i64;)
+            })
+            .collect()
+    }
+
+    /// Loops over the first `depth` dims around `inner`.
+    fn outer(&self, depth: usize, inner: TokenStream) -> TokenStream {
+        (0..depth).rev().fold(inner, |inner, d| {
+            let (i, size, coordinate) = (self.index(d), memory::size(&self.work.shape[d]), self.coordinates(d..d + 1));
+            quote!(for #i in 0..#size { #coordinate #inner })
+        })
+    }
+
+    /// Offset of an operand inside the loops over the first `depth` dims.
+    fn offset(&self, operand: &Operand, depth: usize) -> TokenStream {
+        self.partial_offset(operand, &operand.first, depth).finish(None)
+    }
+
+    fn partial_offset(&self, operand: &Operand, first: &Expr, depth: usize) -> Offset {
+        let mut sum = Offset::new(first);
+        for d in 0..depth {
+            let i = self.index(d);
+            sum.add(&operand.place.strides[d], quote!(#i));
+        }
+        sum
+    }
+
+    /// The inner loop over zipped slices, blocks and outer dims around it.
+    fn zipped(&self, partners: &[Option<usize>]) -> Result<TokenStream, Diagnostic> {
+        let Some(depth) = self.rank().checked_sub(1) else {
+            return self.row(partners, 0, None);
+        };
+        if !self.is_transposing(depth) {
+            return Ok(self.outer(depth, self.row(partners, depth, None)?));
+        }
+        let (block, n) = (self.name("block"), self.name("n"));
+        let row = self.row(partners, depth, Some((&block, &n)))?;
+        let last = depth - 1;
+        let (i, rows, coordinate) =
+            (self.index(last), memory::size(&self.work.shape[last]), self.coordinates(last..depth));
+        let (total, step) = (memory::size(&self.work.shape[depth]), memory::size(&Expr::Int(BLOCK)));
+        let blocks = quote! {
+            for #block in (0..#total).step_by(#step) {
+                let #n = Ord::min(#step, #total - #block);
+                for #i in 0..#rows { #coordinate #row }
             }
         };
+        Ok(self.outer(last, blocks))
     }
-    let starts = operands.iter().zip(&offset).map(|(operand, o)| {
-        let first = memory::size(&operand.first);
-        quote!(let #o: usize = #first;)
-    });
-    Ok(quote!(let _ = s; #(#starts)* #inner))
-}
 
-/// Moves a running offset along a dim.
-fn step(offset: &Ident, stride: &Expr) -> TokenStream {
-    match stride.as_int() {
-        Some(0) => quote!(),
-        Some(v) if v > 0 => {
-            let v = super::literal(v.unsigned_abs() as usize);
-            quote!(#offset = #offset.wrapping_add(#v);)
-        }
-        Some(v) => {
-            let v = super::literal(v.unsigned_abs() as usize);
-            quote!(#offset = #offset.wrapping_sub(#v);)
-        }
-        None => {
-            let v = stride.rust();
-            quote!(#offset = #offset.wrapping_add((#v) as usize);)
-        }
+    /// Whether an operand strides through the long inner dim and runs along the dim before it.
+    fn is_transposing(&self, depth: usize) -> bool {
+        let long = self.work.shape[depth].as_int().is_none_or(|n| n > BLOCK);
+        let crosses = |o: &Operand| {
+            let strides = &o.place.strides;
+            strides[depth].as_int().is_none_or(|s| s.abs() >= 8) && strides[depth - 1] == Expr::Int(1)
+        };
+        long && depth > 0 && self.inputs.iter().chain(self.outputs).any(crosses)
     }
-}
 
-/// Loads, formula, stores of one element.
-fn element(
-    work: &Loop,
-    inputs: &[Operand],
-    outputs: &[Operand],
-    index: &[Ident],
-    offset: &[Ident],
-) -> Result<TokenStream, Diagnostic> {
-    let formula = &work.formula;
-    let loads = inputs.iter().enumerate().map(|(k, operand)| {
-        let (x, slice, o) = (format_ident!("x{k}"), &operand.slice, &offset[k]);
-        let value = quote!(#slice.get(#o).copied().unwrap_or_default());
-        if operand.place.dtype == DType::Bool { quote!(let #x = #value != 0;) } else { quote!(let #x = #value;) }
-    });
-    let mut lets = Vec::new();
-    for (i, node) in formula.nodes.iter().enumerate() {
-        if let Some(value) = value(formula, node, i, index)? {
-            let name = format_ident!("v{i}");
-            lets.push(quote!(let #name = #value;));
+    /// One pass over the inner dim, which follows `depth` outer ones; of a block of it, if one is given as start and
+    /// length.
+    fn row(
+        &self,
+        partners: &[Option<usize>],
+        depth: usize,
+        block: Option<(&Ident, &Ident)>,
+    ) -> Result<TokenStream, Diagnostic> {
+        let one = Expr::Int(1);
+        let size = self.work.shape.get(depth).unwrap_or(&one);
+        let row = Row { nest: self, depth, size, block };
+        let (mut streams, mut before, mut inside) = (Streams::default(), TokenStream::new(), TokenStream::new());
+        let outputs: Vec<Ident> = (0..self.outputs.len()).map(|j| self.name(&format!("y{j}"))).collect();
+        for (y, operand) in outputs.iter().zip(self.outputs) {
+            streams.push(quote!(#y), row.stream(operand, true));
         }
-    }
-    let stores = outputs.iter().zip(&formula.results).enumerate().map(|(j, (operand, &result))| {
-        let (slice, o, y) = (&operand.slice, &offset[inputs.len() + j], name(formula, result));
-        let y = if operand.place.dtype == DType::Bool { quote!(u8::from(#y)) } else { quote!(#y) };
-        quote!(if let Some(y) = #slice.get_mut(#o) { *y = #y; })
-    });
-    Ok(quote!(#(#loads)* #(#lets)* #(#stores)*))
-}
-
-/// The variable of a node.
-fn name(formula: &Formula, id: ExprId) -> Ident {
-    match formula.nodes[id.0 as usize] {
-        ExprNode::Param(k) => format_ident!("x{k}"),
-        _ => format_ident!("v{}", id.0),
-    }
-}
-
-/// The value of a node; `None` for a parameter.
-fn value(formula: &Formula, node: &ExprNode, at: usize, index: &[Ident]) -> Result<Option<TokenStream>, Diagnostic> {
-    let of = |id: ExprId| name(formula, id);
-    Ok(Some(match *node {
-        ExprNode::Param(_) => return Ok(None),
-        ExprNode::Const(dtype, value) => constant(dtype, value),
-        ExprNode::Coord(d) => {
-            let i = index.get(d as usize).ok_or_else(|| Diagnostic::bug(format!("node {at} asks for dim {d}")))?;
-            quote!(#i as i64)
-        }
-        ExprNode::Size(k) => {
-            let size = formula.sizes.get(k as usize);
-            let size = size.ok_or_else(|| Diagnostic::bug(format!("node {at} asks for size {k}")))?.rust();
-            quote!(#size)
-        }
-        ExprNode::Unary(op, a) => {
-            let (f, a) = (function(&format!("{op:?}")), of(a));
-            quote!(rt::scalar::#f(s, #a))
-        }
-        ExprNode::Binary(op, a, b) => {
-            let (f, a, b) = (function(&format!("{op:?}")), of(a), of(b));
-            quote!(rt::scalar::#f(s, #a, #b))
-        }
-        ExprNode::Select(c, a, b) => {
-            let (c, a, b) = (of(c), of(a), of(b));
-            quote!(rt::scalar::select(s, #c, #a, #b))
-        }
-        ExprNode::Cast(dtype, a) => {
-            let (from, to, a) = (scalar(formula.dtype(a)), scalar(dtype), of(a));
-            quote!(rt::scalar::cast::<#from, #to>(#a))
-        }
-    }))
-}
-
-/// The function of `rt::scalar` for a node: its name in snake case, `maximum` and `minimum` for the NaN-propagating pair.
-fn function(node: &str) -> Ident {
-    let name = match node {
-        "Max" => "maximum".to_string(),
-        "Min" => "minimum".to_string(),
-        _ => {
-            let mut snake = String::new();
-            for (i, c) in node.chars().enumerate() {
-                if c.is_ascii_uppercase() && i > 0 {
-                    snake.push('_');
-                }
-                snake.push(c.to_ascii_lowercase());
+        let params: Vec<Ident> = (0..self.inputs.len()).map(|k| self.name(&format!("x{k}"))).collect();
+        for ((x, operand), partner) in params.iter().zip(self.inputs).zip(partners) {
+            if let Some(y) = partner.and_then(|j| outputs.get(j)) {
+                inside.extend(quote!(let #x = *#y;));
+            } else if row.stride(operand) == Expr::Int(0) {
+                before.extend(load(x, &operand.slice, self.offset(operand, depth)));
+            } else {
+                streams.push(quote!(&#x), row.stream(operand, false));
             }
-            snake
+            inside.extend(truth(x, operand));
         }
-    };
-    names::ident(&name)
-}
+        if self.uses_coordinate(depth) && depth < self.rank() {
+            let i = self.index(depth);
+            streams.push(quote!(#i), row.indices());
+            inside.extend(self.coordinates(depth..depth + 1));
+        }
+        let Printed { statements, results } = formula::print(&self.work.formula, &self.variables(params))?;
+        let (pattern, source) = streams.zipped();
+        Ok(quote! {
+            #before
+            for #pattern in #source { #inside #statements #(*#outputs = #results;)* }
+        })
+    }
 
-/// The type a dtype is computed in.
-fn scalar(dtype: DType) -> TokenStream {
-    if dtype == DType::Bool { quote!(bool) } else { memory::element(dtype) }
-}
+    /// Width of the inner dim if it can be unrolled: short, dense in every output, and each input dense, repeated, or
+    /// running along the dim before.
+    fn unrolled(&self, partners: &[Option<usize>]) -> Option<usize> {
+        let depth = self.rank().checked_sub(2)?;
+        let width = self.work.shape[depth + 1].as_int().filter(|w| (2..=UNROLL).contains(w))?;
+        let (one, wide) = (Expr::Int(1), Expr::Int(width));
+        let pair = |o: &Operand| (o.place.strides[depth].clone(), o.place.strides[depth + 1].clone());
+        let dense = |o: &Operand| pair(o) == (wide.clone(), one.clone());
+        let fits = |o: &Operand| {
+            let (along, across) = pair(o);
+            dense(o) || across.as_int().is_some_and(|s| s >= 0) && (along == one || along == Expr::Int(0))
+        };
+        let inputs = self.inputs.iter().zip(partners).all(|(o, partner)| partner.is_some() || fits(o));
+        let coordinates = self.uses_coordinate(depth) || self.uses_coordinate(depth + 1);
+        (self.outputs.iter().all(dense) && inputs && !coordinates).then(|| usize::try_from(width).unwrap_or(1))
+    }
 
-fn constant(dtype: DType, value: Literal) -> TokenStream {
-    let number = match value {
-        Literal::Float(bits) => f64::from_bits(bits),
-        Literal::Int(v) => v as f64,
-        Literal::Bool(v) => f64::from(u8::from(v)),
-    };
-    let ty = scalar(dtype);
-    match (dtype, value) {
-        (DType::F64, _) => float::f64(number).typed(&ty),
-        (DType::F32, _) => float::f32(number as f32).typed(&ty),
-        (DType::F16 | DType::Bf16, _) => {
-            let number = float::f32(number as f32);
-            quote!(#ty::from_f32(#number))
+    /// A loop along the dim before the inner one; the inner one is written out.
+    fn unroll(&self, width: usize, partners: &[Option<usize>]) -> Result<TokenStream, Diagnostic> {
+        let depth = self.rank().saturating_sub(2);
+        let n = &self.work.shape[depth];
+        let lanes = super::literal(width);
+        let len = memory::size(&Expr::mul(n.clone(), Expr::from(width)));
+        let (mut streams, mut before) = (Streams::default(), TokenStream::new());
+        let outputs: Vec<Ident> = (0..self.outputs.len()).map(|j| self.name(&format!("y{j}"))).collect();
+        for (y, operand) in outputs.iter().zip(self.outputs) {
+            let (slice, offset) = (&operand.slice, self.offset(operand, depth));
+            let part = quote!(rt::part_mut(#slice, #offset, #len));
+            streams.push(quote!(#y), quote!(#part.as_chunks_mut::<#lanes>().0.iter_mut()));
         }
-        (DType::Bool, _) => {
-            let truth = number != 0.0;
-            quote!(#truth)
+        // Where each input's value of each lane is found.
+        let mut values: Vec<Vec<TokenStream>> = vec![Vec::new(); width];
+        for (k, (operand, partner)) in self.inputs.iter().zip(partners).enumerate() {
+            let x = self.name(&format!("x{k}"));
+            let (slice, dense) = (&operand.slice, operand.place.strides[depth] == Expr::from(width));
+            if let Some(y) = partner.and_then(|j| outputs.get(j)) {
+                values.iter_mut().enumerate().for_each(|(lane, v)| v.push(lane_of(y, lane)));
+            } else if dense && operand.place.strides[depth + 1] == Expr::Int(1) {
+                let offset = self.offset(operand, depth);
+                let part = quote!(rt::part(#slice, #offset, #len).as_chunks::<#lanes>().0);
+                streams.push(quote!(#x), quote!(#part.iter()));
+                values.iter_mut().enumerate().for_each(|(lane, v)| v.push(lane_of(&x, lane)));
+            } else {
+                self.lanes(operand, depth, &x, &mut values, &mut streams, &mut before);
+            }
         }
-        (_, Literal::Int(v)) => integer(v).typed(&ty),
-        (_, _) => integer(number as i64).typed(&ty),
+        let mut inside = TokenStream::new();
+        for (lane, values) in values.iter().enumerate() {
+            let params: Vec<Ident> = (0..self.inputs.len()).map(|k| self.name(&format!("a{k}"))).collect();
+            let loads = params.iter().zip(values).zip(self.inputs).map(|((a, value), operand)| {
+                let truth = truth(a, operand);
+                quote!(let #a = #value; #truth)
+            });
+            let Printed { statements, results } = formula::print(&self.work.formula, &self.variables(params.clone()))?;
+            let stores = outputs.iter().zip(&results).map(|(y, result)| {
+                let place = lane_of(y, lane);
+                quote!(#place = #result;)
+            });
+            inside.extend(quote!({ #(#loads)* #statements #(#stores)* }));
+        }
+        let (pattern, source) = streams.zipped();
+        Ok(self.outer(depth, quote!(#before for #pattern in #source { #inside })))
+    }
+
+    /// Lanes of an input that runs along the dim before the inner one, or repeats there.
+    fn lanes(
+        &self,
+        operand: &Operand,
+        depth: usize,
+        x: &Ident,
+        values: &mut [Vec<TokenStream>],
+        streams: &mut Streams,
+        before: &mut TokenStream,
+    ) {
+        let (slice, n) = (&operand.slice, memory::size(&self.work.shape[depth]));
+        let across = operand.place.strides[depth + 1].as_int().unwrap_or(0);
+        for (lane, values) in values.iter_mut().enumerate() {
+            let name = if across == 0 { x.clone() } else { self.name(&format!("{x}_{lane}")) };
+            values.push(quote!(#name));
+            if across == 0 && lane > 0 {
+                continue;
+            }
+            let more = Expr::Int(across * lane as i64);
+            let first = Expr::add(operand.first.clone(), more);
+            let offset = self.partial_offset(operand, &first, depth).finish(None);
+            if operand.place.strides[depth] == Expr::Int(0) {
+                before.extend(load(&name, slice, offset));
+            } else {
+                streams.push(quote!(&#name), quote!(rt::part(#slice, #offset, #n).iter()));
+            }
+        }
+    }
+
+    /// One element at a time through indices, where operands share memory in a way that slices cannot.
+    fn indexed(&self) -> Result<TokenStream, Diagnostic> {
+        let rank = self.rank();
+        let params: Vec<Ident> = (0..self.inputs.len()).map(|k| self.name(&format!("x{k}"))).collect();
+        let loads = params.iter().zip(self.inputs).map(|(x, operand)| {
+            let (load, truth) = (load(x, &operand.slice, self.offset(operand, rank)), truth(x, operand));
+            quote!(#load #truth)
+        });
+        let Printed { statements, results } = formula::print(&self.work.formula, &self.variables(params.clone()))?;
+        let stores = self.outputs.iter().zip(&results).map(|(operand, result)| {
+            let (slice, offset) = (&operand.slice, self.offset(operand, rank));
+            quote!(if let Some(y) = #slice.get_mut(#offset) { *y = #result; })
+        });
+        Ok(self.outer(rank, quote!(#(#loads)* #statements #(#stores)*)))
     }
 }
 
-trait Typed {
-    /// With the type spelled out, so that the functions' type parameters are known.
-    fn typed(self, ty: &TokenStream) -> TokenStream;
+/// `let x = slice.get(offset)..`: 0 where the offset is outside.
+fn load(x: &Ident, slice: &Ident, offset: TokenStream) -> TokenStream {
+    quote!(let #x = #slice.get(#offset).copied().unwrap_or_default();)
 }
 
-impl Typed for TokenStream {
-    fn typed(self, ty: &TokenStream) -> TokenStream {
-        quote!({ let c: #ty = #self; c })
+/// Bytes of bool tensors become truth values.
+fn truth(x: &Ident, operand: &Operand) -> TokenStream {
+    if operand.place.dtype == DType::Bool { quote!(let #x = #x != 0;) } else { quote!() }
+}
+
+fn lane_of(chunk: &Ident, lane: usize) -> TokenStream {
+    let lane = super::literal(lane);
+    quote!(#chunk[#lane])
+}
+
+/// Iterators that run together.
+#[derive(Default)]
+struct Streams {
+    patterns: Vec<TokenStream>,
+    sources: Vec<TokenStream>,
+}
+
+impl Streams {
+    fn push(&mut self, pattern: TokenStream, source: TokenStream) {
+        self.patterns.push(pattern);
+        self.sources.push(source);
+    }
+
+    /// `((a, b), c)` and `a.zip(b).zip(c)`.
+    fn zipped(self) -> (TokenStream, TokenStream) {
+        let pattern = self.patterns.into_iter().reduce(|a, b| quote!((#a, #b)));
+        let source = self.sources.into_iter().reduce(|a, b| quote!(#a.zip(#b)));
+        (pattern.unwrap_or_default(), source.unwrap_or_default())
+    }
+}
+
+/// The inner dim of a nest, or a block of it.
+struct Row<'a> {
+    nest: &'a Nest<'a>,
+    depth: usize,
+    size: &'a Expr,
+    block: Option<(&'a Ident, &'a Ident)>,
+}
+
+impl Row<'_> {
+    /// Distance of neighbours; a nest without dims is one element.
+    fn stride(&self, operand: &Operand) -> Expr {
+        operand.place.strides.get(self.depth).cloned().unwrap_or(Expr::Int(1))
+    }
+
+    fn indices(&self) -> TokenStream {
+        let size = memory::size(self.size);
+        match self.block {
+            Some((block, n)) => quote!((#block..#block + #n)),
+            None => quote!((0..#size)),
+        }
+    }
+
+    /// The operand's elements along the row.
+    fn stream(&self, operand: &Operand, write: bool) -> TokenStream {
+        let stride = self.stride(operand);
+        let backwards = is_negative(&stride);
+        let distance = if backwards { Expr::neg(stride.clone()) } else { stride.clone() };
+        let step = memory::size(&distance);
+        // Elements from the first to the last one.
+        let span = match self.block {
+            _ if distance == Expr::Int(1) => self.len(),
+            Some((_, n)) => quote!((#n - 1) * #step + 1),
+            None => {
+                let last = Expr::mul(Expr::sub(self.size.clone(), Expr::Int(1)), distance.clone());
+                memory::size(&Expr::add(last, Expr::Int(1)))
+            }
+        };
+        let mut sum = self.nest.partial_offset(operand, &operand.first, self.depth);
+        if let Some((block, _)) = self.block {
+            sum.add(&stride, quote!(#block));
+        }
+        // A stream that runs backwards begins at the lowest address.
+        let offset = sum.finish(backwards.then(|| quote!(#span - 1)));
+        let (slice, part, iter) = match write {
+            true => (&operand.slice, quote!(rt::part_mut), quote!(iter_mut())),
+            false => (&operand.slice, quote!(rt::part), quote!(iter())),
+        };
+        let reversed = if backwards { quote!(.rev()) } else { quote!() };
+        let stepped = match distance.as_int() {
+            Some(1) => quote!(),
+            Some(_) => quote!(.step_by(#step)),
+            None => quote!(.step_by(Ord::max(1, #step))),
+        };
+        quote!(#part(#slice, #offset, #span).#iter #reversed #stepped)
+    }
+
+    fn len(&self) -> TokenStream {
+        match self.block {
+            Some((_, n)) => quote!(#n),
+            None => memory::size(self.size),
+        }
+    }
+}
+
+/// Whether a stride runs backwards. A symbolic one is a product of sizes with a sign.
+fn is_negative(stride: &Expr) -> bool {
+    let value = stride.eval(&|_| Some(1));
+    value.and_then(|v| v.as_int()).is_some_and(|v| v < 0)
+}
+
+/// A sum of constants and `index * stride`, positive terms first, so that it stays in `usize`.
+struct Offset {
+    first: Expr,
+    up: Vec<TokenStream>,
+    down: Vec<TokenStream>,
+}
+
+impl Offset {
+    fn new(first: &Expr) -> Self {
+        Offset { first: first.clone(), up: Vec::new(), down: Vec::new() }
+    }
+
+    fn add(&mut self, stride: &Expr, index: TokenStream) {
+        let backwards = is_negative(stride);
+        let distance = if backwards { Expr::neg(stride.clone()) } else { stride.clone() };
+        let step = memory::size(&distance);
+        let term = match distance.as_int() {
+            Some(0) => return,
+            Some(1) => index,
+            _ => quote!(#index * #step),
+        };
+        if backwards { self.down.push(term) } else { self.up.push(term) }
+    }
+
+    fn finish(self, subtract: Option<TokenStream>) -> TokenStream {
+        let mut terms = self.up;
+        if self.first != Expr::Int(0) || terms.is_empty() {
+            terms.insert(0, memory::size(&self.first));
+        }
+        // Wrapping, since a dim of size 0 has no last element to begin at.
+        self.down
+            .into_iter()
+            .chain(subtract)
+            .fold(quote!(#(#terms)+*), |sum, term| quote!(usize::wrapping_sub(#sum, #term)))
     }
 }

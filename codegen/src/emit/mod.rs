@@ -10,6 +10,7 @@
 
 mod entry;
 mod float;
+mod formula;
 mod interface;
 mod kernel;
 mod layers;

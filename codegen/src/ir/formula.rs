@@ -163,6 +163,37 @@ pub enum ExprNode {
     Cast(DType, ExprId),
 }
 
+impl ExprNode {
+    /// The nodes it is computed from.
+    pub fn operands(&self) -> impl Iterator<Item = ExprId> + use<> {
+        let list = match *self {
+            ExprNode::Param(_) | ExprNode::Const(..) | ExprNode::Coord(_) | ExprNode::Size(_) => [None; 3],
+            ExprNode::Unary(_, a) | ExprNode::Cast(_, a) => [Some(a), None, None],
+            ExprNode::Binary(_, a, b) => [Some(a), Some(b), None],
+            ExprNode::Select(c, a, b) => [Some(c), Some(a), Some(b)],
+        };
+        list.into_iter().flatten()
+    }
+
+    /// The same with other operands.
+    #[must_use]
+    pub fn with_operands(&self, mut f: impl FnMut(ExprId) -> ExprId) -> ExprNode {
+        match *self {
+            ExprNode::Param(_) | ExprNode::Const(..) | ExprNode::Coord(_) | ExprNode::Size(_) => *self,
+            ExprNode::Unary(op, a) => ExprNode::Unary(op, f(a)),
+            ExprNode::Cast(dtype, a) => ExprNode::Cast(dtype, f(a)),
+            ExprNode::Binary(op, a, b) => {
+                let a = f(a);
+                ExprNode::Binary(op, a, f(b))
+            }
+            ExprNode::Select(c, a, b) => {
+                let (c, a) = (f(c), f(a));
+                ExprNode::Select(c, a, f(b))
+            }
+        }
+    }
+}
+
 /// What a pointwise node computes: `params` tensors in, one value per entry of `results` out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Formula {

@@ -293,7 +293,7 @@ impl<'g> Lowering<'g> {
         let buffer = &self.steps.buffers[place.buffer.0 as usize];
         let ty = self.graph.ty(v);
         let fits = buffer.storage == Storage::Arena
-            && place.dtype.size() == ty.dtype.size()
+            && held_as(place.dtype) == held_as(ty.dtype)
             && place.shape == ty.shape
             && place.dense_order().is_some()
             && self.presets[v.0 as usize].as_ref().is_none_or(|p| *p == Place { dtype: ty.dtype, ..place.clone() });
@@ -423,6 +423,11 @@ fn may_overlap(a: &Place, b: &Place) -> bool {
         (Some((a_start, a_end)), Some((b_start, b_end))) => a_start < b_end && b_start < a_end,
         _ => true,
     }
+}
+
+/// The dtype whose element type holds this one: bool is `u8` in memory.
+fn held_as(dtype: DType) -> DType {
+    if dtype == DType::Bool { DType::U8 } else { dtype }
 }
 
 /// Number of elements.
