@@ -6,8 +6,12 @@
 //! consumer is a concatenation are computed where it wants them ([`wishes`]), and a pointwise result takes the place of
 //! an operand that nobody reads later.
 
+mod conv;
+pub(crate) mod layer;
 mod loops;
+mod matmul;
 mod place;
+mod pool;
 mod step;
 mod view;
 mod wishes;
@@ -117,6 +121,11 @@ impl<'g> Lowering<'g> {
             Op::Concat { dim } => view::concat(self, node, *dim),
             Op::Pad { pads, mode } => view::pad(self, node, pads, mode),
             Op::SliceScatter { dim, start, len, step } => view::slice_scatter(self, node, *dim, start, len, *step),
+            Op::Linear(epilogue) => matmul::linear(self, node, epilogue),
+            Op::MatMul(epilogue) => matmul::matmul(self, node, epilogue),
+            Op::Conv(c, epilogue) => conv::conv(self, node, c, epilogue),
+            Op::Pool(p) => pool::pool(self, node, p),
+            Op::AdaptivePool { max, spatial, .. } => pool::adaptive(self, node, *max, *spatial),
             Op::Assert { condition, message } => {
                 let work = Work::Check { condition: condition.clone(), message: message.clone() };
                 self.step(node, work, Expr::Int(0));

@@ -113,7 +113,9 @@ impl Poly {
         let mut quotient = Poly::default();
         for _ in 0..MAX_WORK {
             let Some((monomial, coefficient)) = rest.0.first_key_value() else { return Some(quotient) };
-            let factor = coefficient.checked_div(*lead_coefficient).filter(|f| f.checked_mul(*lead_coefficient) == Some(*coefficient));
+            let factor = coefficient
+                .checked_div(*lead_coefficient)
+                .filter(|f| f.checked_mul(*lead_coefficient) == Some(*coefficient));
             let term = Poly(BTreeMap::from([(monomial.div(lead)?, factor?)]));
             rest = rest.add_scaled(&divisor.mul(&term)?, -1)?;
             quotient = quotient.add_scaled(&term, 1)?;

@@ -1,0 +1,182 @@
+//! Convolutions: channels-last, weights packed; depthwise and 1x1 ones by their own kernels.
+
+use super::layer::{arithmetic, macs, size, sizes};
+use super::{Access, Field, Kernel, Lowering, Place, Region, Work, channels_last, numel};
+use crate::diag::Diagnostic;
+use crate::ir::{Constant, Conv, Epilogue, Node};
+use crate::sym::Expr;
+use exported_runtime::kernels::conv::scratch_len;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+/// Sizes of a convolution, from its weight.
+struct Shape {
+    /// Input channels of a group.
+    channels: usize,
+    /// Output channels of a group.
+    columns: usize,
+    /// `[d, h, w]`.
+    kernel: [usize; 3],
+    taps: usize,
+}
+
+impl Shape {
+    fn of(conv: &Conv, weight: &[usize]) -> Shape {
+        let mut kernel = [1; 3];
+        kernel[3 - conv.spatial..].copy_from_slice(&weight[2..]);
+        let (channels, columns) = match conv.transposed {
+            true => (weight[0] / conv.groups, weight[1]),
+            false => (weight[1], weight[0] / conv.groups),
+        };
+        Shape { channels, columns, kernel, taps: kernel.iter().product() }
+    }
+
+    fn inner(&self) -> usize {
+        self.channels * self.taps
+    }
+}
+
+/// Lowers a convolution.
+pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &Epilogue) -> Result<()> {
+    let Some(weight) = cx.constant_of(node.inputs[1]) else {
+        return Err(Diagnostic::unsupported("a convolution whose weight is computed").at(&node.origin));
+    };
+    let shape = Shape::of(conv, &weight.shape);
+    let (arith, accumulator) = arithmetic(node, cx.dtype(node.inputs[0]), epilogue.dequantize)?;
+    if conv.transposed && epilogue.dequantize {
+        return Err(Diagnostic::bug("a transposed convolution with integer weights").at(&node.origin));
+    }
+    let (x, gathers) = input(cx, node, conv, &shape);
+    let rank = conv.spatial + 2;
+    let order = channels_last(rank);
+    let (mut fields, y) = cx.epilogue(node, epilogue, accumulator, &order, |cx, y| cx.output_channels_last(y))?;
+    let weights;
+    let work = if !gathers && is_pointwise(conv, &shape) && uniform(&x) && uniform(&y) {
+        weights = pack(cx, weight, conv, &shape);
+        let pixels = numel(&[&x.shape[..1], &x.shape[2..]].concat());
+        let strides = [pixels, x.strides[rank - 1].clone(), y.strides[rank - 1].clone()];
+        let x = x.region(Access::Whole);
+        super::matmul::linear_kernel(cx, arith, x, weights, fields, strides, shape.channels, shape.columns)
+    } else {
+        let depthwise = !conv.transposed && conv.groups > 1 && shape.channels == 1 && shape.columns == 1;
+        weights = if depthwise { pack_depthwise(cx, weight, conv, &shape) } else { pack(cx, weight, conv, &shape) };
+        if !epilogue.dequantize && !conv.transposed {
+            fields.extend([("scale", Field::Option(None)), ("zero_point", Field::Option(None))]);
+        }
+        let mut all = vec![("x", Field::Read(x.region(Access::Whole))), ("weights", Field::Read(weights))];
+        all.extend(fields);
+        all.extend(geometry(conv, &shape, &x, &y, depthwise));
+        if !depthwise && !conv.transposed {
+            let scratch = gathers.then(|| {
+                let len = scratch_len(cx.options.target.panel(), shape.inner());
+                let region = cx.scratch("patches", x.dtype, Expr::from(len));
+                Box::new(Field::Write { region, update: false })
+            });
+            all.push(("scratch", Field::Option(scratch)));
+        }
+        all.push(("panel", Field::Path(cx.panel())));
+        let path = match (conv.transposed, depthwise) {
+            (true, _) => "conv::ConvTranspose",
+            (false, true) => "depthwise::Depthwise",
+            (false, false) => "conv::Conv",
+        };
+        let generics = vec![arith.to_string(), cx.panel().to_string()];
+        Work::Kernel(Kernel { path, generics, fields: all, fallible: false })
+    };
+    let cost = macs(cx.shape(if conv.transposed { node.inputs[0] } else { node.outputs[0] }), shape.inner());
+    let cost =
+        if conv.transposed { Expr::floordiv(cost * Expr::from(shape.columns), shape.channels as i64) } else { cost };
+    cx.step(node, work, cost);
+    Ok(())
+}
+
+/// Where the input is read from, and whether the kernel gathers patches. On targets with narrow panels the few channels
+/// of a first layer are gathered from wherever they stand, which saves a copy of the whole image; elsewhere that copy
+/// costs nothing beside the layer.
+fn input(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape) -> (Place, bool) {
+    let place = cx.place(node.inputs[0]);
+    let one = Expr::Int(1);
+    let adjacent = place.strides[1] == one || place.shape[1] == one;
+    let forward = place.strides.iter().all(|s| s.as_int().is_some_and(|s| s >= 0));
+    let few = shape.channels <= 4 && conv.groups == 1 && !conv.transposed && cx.options.target.panel() == 4;
+    if !adjacent && forward && few {
+        return (place, true);
+    }
+    (cx.read_channels_last(node.inputs[0]), false)
+}
+
+/// One tap, step 1, no padding, one group: a matrix product over the pixels.
+fn is_pointwise(conv: &Conv, shape: &Shape) -> bool {
+    !conv.transposed && shape.taps == 1 && conv.groups == 1 && conv.stride == [1; 3] && conv.padding == [(0, 0); 3]
+}
+
+/// Whether neighbouring pixels are equally far apart everywhere, across rows and images.
+fn uniform(place: &Place) -> bool {
+    let one = Expr::Int(1);
+    let rank = place.shape.len();
+    let mut next = place.strides[rank - 1].clone();
+    for d in (2..rank).rev().chain([0]) {
+        if place.shape[d] != one && place.strides[d] != next {
+            return false;
+        }
+        next = next * place.shape[d].clone();
+    }
+    // With a single column its stride says nothing.
+    place.shape[rank - 1] != one
+}
+
+fn geometry(conv: &Conv, shape: &Shape, x: &Place, y: &Place, depthwise: bool) -> Vec<(&'static str, Field)> {
+    let lead = 3 - conv.spatial;
+    let spatial = |list: &[Expr], missing: i64| -> Vec<Expr> {
+        (0..3).map(|d| if d < lead { Expr::Int(missing) } else { list[d - lead + 2].clone() }).collect()
+    };
+    let strides = |p: &Place| [vec![p.strides[0].clone()], spatial(&p.strides, 0)].concat();
+    let mut fields = vec![("batch", size(x.shape[0].clone()))];
+    let mut x_strides = strides(x);
+    if depthwise {
+        fields.push(("channels", size(conv.groups)));
+    } else {
+        let adjacent = if x.shape[1] == Expr::Int(1) { Expr::Int(1) } else { x.strides[1].clone() };
+        x_strides.push(adjacent);
+        fields.extend([
+            ("groups", size(conv.groups)),
+            ("channels", size(shape.channels)),
+            ("columns", size(shape.columns)),
+        ]);
+    }
+    fields.extend([
+        ("size", sizes(spatial(&x.shape, 1))),
+        ("out", sizes(spatial(&y.shape, 1))),
+        ("kernel", sizes(shape.kernel)),
+        ("stride", sizes(conv.stride)),
+        ("dilation", sizes(conv.dilation)),
+        ("padding", sizes(conv.padding.map(|p| p.0))),
+        ("x_strides", sizes(x_strides)),
+        ("y_strides", sizes(strides(y))),
+    ]);
+    fields
+}
+
+/// `[group][panel][tap][channel][WIDTH]`.
+fn pack(cx: &mut Lowering<'_>, weight: &Constant, conv: &Conv, shape: &Shape) -> Region {
+    let &Shape { channels, columns, taps, .. } = shape;
+    cx.packed(weight, [conv.groups, channels * taps, columns], |group, k, column| {
+        let (tap, channel) = (k / channels, k % channels);
+        match conv.transposed {
+            true => ((group * channels + channel) * columns + column) * taps + tap,
+            false => ((group * columns + column) * channels + channel) * taps + tap,
+        }
+    })
+}
+
+/// `[tap][channels rounded up]`.
+fn pack_depthwise(cx: &mut Lowering<'_>, weight: &Constant, conv: &Conv, shape: &Shape) -> Region {
+    let size = weight.dtype.size();
+    let padded = conv.groups.next_multiple_of(cx.options.target.panel());
+    let mut data = vec![0; padded * shape.taps * size];
+    for (i, element) in weight.data.chunks_exact(size).enumerate() {
+        let at = (i % shape.taps * padded + i / shape.taps) * size;
+        data[at..at + size].copy_from_slice(element);
+    }
+    cx.weights(&weight.name, weight.dtype, data.into())
+}

@@ -1,0 +1,96 @@
+//! Pooling: channels-last where the input can be.
+
+use super::layer::{arithmetic, size, sizes, some};
+use super::{Access, Field, Kernel, Lowering, Place, Work, channels_last};
+use crate::diag::Diagnostic;
+use crate::ir::{Node, Pool, PoolKind, ValueId};
+use crate::sym::Expr;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+/// Lowers windows of fixed size.
+pub(super) fn pool(cx: &mut Lowering<'_>, node: &Node, pool: &Pool) -> Result<()> {
+    let mut fields = vec![];
+    let path = match pool.kind {
+        PoolKind::Max => {
+            fields.push(("dilation", sizes(pool.dilation)));
+            "pool::MaxPool"
+        }
+        PoolKind::Avg { count_include_pad, divisor_override } => {
+            let divisor = match divisor_override {
+                None => 0,
+                Some(d) => usize::try_from(d)
+                    .map_err(|_| Diagnostic::unsupported(format!("`divisor_override` is {d}")).at(&node.origin))?,
+            };
+            fields.extend([("count_include_pad", Field::Bool(count_include_pad)), ("divisor", size(divisor))]);
+            "pool::AvgPool"
+        }
+    };
+    fields.extend([("kernel", sizes(pool.kernel)), ("stride", sizes(pool.stride)), ("padding", sizes(pool.padding))]);
+    let work = pool.kernel.iter().product();
+    kernel(cx, node, path, pool.spatial, pool.kind == PoolKind::Max, fields, work)
+}
+
+/// Lowers a division into a given number of windows.
+pub(super) fn adaptive(cx: &mut Lowering<'_>, node: &Node, max: bool, spatial: usize) -> Result<()> {
+    kernel(cx, node, "pool::AdaptivePool", spatial, true, vec![("max", Field::Bool(max))], 1)
+}
+
+/// The fields all kinds have; `indices` if the kernel has that field, `work` reads per output.
+fn kernel(
+    cx: &mut Lowering<'_>,
+    node: &Node,
+    path: &'static str,
+    spatial: usize,
+    indices: bool,
+    extra: Vec<(&'static str, Field)>,
+    work: usize,
+) -> Result<()> {
+    let (arith, _) = arithmetic(node, cx.dtype(node.inputs[0]), false)?;
+    let x = cx.read_channels_last(node.inputs[0]);
+    let wanted = node.outputs.get(1).copied().filter(|&v| cx.is_used(v));
+    let order = channels_last(spatial + 2);
+    let y = match wanted {
+        // Both results lie alike.
+        Some(_) => cx.new_output(node.outputs[0], &order),
+        None => cx.output_channels_last(node.outputs[0]),
+    };
+    let mut fields = vec![("x", Field::Read(x.region(Access::Whole)))];
+    fields.push(("y", Field::Write { region: y.region(Access::Whole), update: false }));
+    if indices {
+        let region = wanted.map(|v| cx.new_output(v, &order).region(Access::Whole));
+        let write = region.map(|region| Field::Write { region, update: false });
+        fields.push(("indices", write.map_or(Field::Option(None), some)));
+    }
+    let lead = 3 - spatial;
+    let spatial_of = |list: &[Expr], missing: i64| -> Vec<Expr> {
+        (0..3).map(|d| if d < lead { Expr::Int(missing) } else { list[d - lead + 2].clone() }).collect()
+    };
+    let strides = |p: &Place| {
+        let adjacent = if p.shape[1] == Expr::Int(1) { Expr::Int(1) } else { p.strides[1].clone() };
+        [vec![p.strides[0].clone(), adjacent], spatial_of(&p.strides, 0)].concat()
+    };
+    fields.extend([
+        ("batch", size(x.shape[0].clone())),
+        ("channels", size(x.shape[1].clone())),
+        ("size", sizes(spatial_of(&x.shape, 1))),
+        ("out", sizes(spatial_of(&y.shape, 1))),
+    ]);
+    fields.extend(extra);
+    fields.extend([
+        ("x_strides", sizes(strides(&x))),
+        ("y_strides", sizes(strides(&y))),
+        ("panel", Field::Path(cx.panel())),
+    ]);
+    let generics = vec![arith.to_string(), cx.panel().to_string()];
+    let cost = super::numel(&y.shape) * Expr::from(work);
+    cx.step(node, Work::Kernel(Kernel { path, generics, fields, fallible: false }), cost);
+    Ok(())
+}
+
+impl Lowering<'_> {
+    /// Whether anything reads the value.
+    fn is_used(&self, v: ValueId) -> bool {
+        self.last_use[v.0 as usize] > 0
+    }
+}
