@@ -87,7 +87,7 @@ impl fmt::Display for Worst {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Worst { case, output, abs, rel, ulp, ratio } = self;
         if *ratio == 0.0 {
-            return write!(f, "none");
+            return write!(f, "exact");
         }
         write!(f, "abs {abs:.1e}, rel {rel:.1e}, {ulp} ulp")?;
         if ratio.is_finite() {
