@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// Folders that are workspaces of their own.
 pub const OUTSIDE: &[(&str, &str)] =
-    &[("firmware/board", "thumbv7em-none-eabihf"), ("examples/digits-firmware", "thumbv7em-none-eabihf")];
+    &[("firmware/board", "thumbv7em-none-eabihf"), ("firmware/image", "thumbv7em-none-eabihf"), ("examples/digits-firmware", "thumbv7em-none-eabihf")];
 
 /// What the runtime must build for; the emulated ones are among them.
 const BARE_METAL: &[&str] = &[
