@@ -37,7 +37,7 @@ const STATELESS: [&[u8]; 3] = [
 
 fn compile(file: &[u8]) -> Result<(), Errors> {
     let target = Target::new("x86_64-unknown-linux-gnu");
-    exported_codegen::analyze(file, &Options::new("model", target)).map(drop)
+    exported_codegen::compile(file, &Options::new("model", target)).map(drop)
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn refuse(file: &[u8], words: &str) -> Result<(), String> {
 fn flipped_bytes_never_panic() {
     let _alone = memory::alone();
     for file in STATELESS.into_iter().chain([LEGACY, PICKLED, RAW]) {
-        for at in (0..file.len()).step_by(7) {
+        for at in (0..file.len()).step_by(13) {
             let mut file = file.to_vec();
             file[at] ^= 1 << (at % 8);
             let (result, heap) = memory::peak_of(|| catch_unwind(|| compile(&file).is_ok()));
@@ -99,7 +99,7 @@ fn flipped_bytes_never_panic() {
 fn flipped_bytes_of_a_program_never_panic() {
     let _alone = memory::alone();
     let zip = Zip::open(RAW);
-    flip("model.json", &zip, 3, Zip::bytes);
+    flip("model.json", &zip, 7, Zip::bytes);
     flip("model_weights_config.json", &zip, 1, Zip::bytes);
 }
 
