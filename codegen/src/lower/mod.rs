@@ -7,11 +7,15 @@
 //! an operand that nobody reads later.
 
 mod conv;
+mod index;
 pub(crate) mod layer;
 mod loops;
 mod matmul;
 mod place;
 mod pool;
+mod reduce;
+mod resample;
+mod rnn;
 mod step;
 mod view;
 mod wishes;
@@ -20,6 +24,7 @@ pub use place::channels_last;
 pub use step::*;
 
 use crate::diag::{Diagnostic, Errors};
+use crate::ir::infer::Rnn;
 use crate::ir::{Constant, Graph, InputKind, Node, Op, OutputKind, ValueId};
 use crate::options::Options;
 use crate::sym::Expr;
@@ -130,6 +135,27 @@ impl<'g> Lowering<'g> {
                 let work = Work::Check { condition: condition.clone(), message: message.clone() };
                 self.step(node, work, Expr::Int(0));
                 Ok(())
+            }
+            Op::Reduce { .. }
+            | Op::Softmax { .. }
+            | Op::LayerNorm { .. }
+            | Op::GroupNorm { .. }
+            | Op::Cumulative { .. }
+            | Op::Sort { .. }
+            | Op::TopK { .. } => reduce::lower(self, node),
+            Op::Embedding
+            | Op::IndexSelect { .. }
+            | Op::Gather { .. }
+            | Op::Scatter { .. }
+            | Op::Index { .. }
+            | Op::IndexPut { .. }
+            | Op::EmbeddingBag { .. } => index::lower(self, node),
+            Op::Resample { mode, spatial, out, scales } => {
+                resample::resample(self, node, *mode, *spatial, out, scales);
+                Ok(())
+            }
+            &Op::Rnn { kind, layers, bidirectional, batch_first, bias } => {
+                rnn::rnn(self, node, Rnn { kind, layers, bidirectional, batch_first, bias })
             }
             other => Err(Diagnostic::unsupported(format!("no kernel for {other:?}")).at(&node.origin)),
         }

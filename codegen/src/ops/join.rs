@@ -25,7 +25,6 @@ pub const ROWS: &[Row] = &[
     row("aten.dstack.default", |call| stack_at_least(call, 3, 2)),
     row("aten.column_stack.default", column_stack),
     row("aten.roll.default", roll),
-    row("aten.copy.default", copy),
     row("aten.slice_scatter.default", slice_scatter),
     row("aten.select_scatter.default", select_scatter),
     row("aten.constant_pad_nd.default", constant_pad),
@@ -40,40 +39,15 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// The dtype all of these are brought to: that of a sum of them.
-fn common_dtype(call: &Call<'_>, tensors: &[ValueId]) -> DType {
-    tensors.iter().map(|&t| call.dtype_of(t)).reduce(promote).unwrap_or(DType::F32)
-}
-
-/// torch's promotion of two tensors: the higher category (bool, integer, float), in it a type that holds both.
-fn promote(a: DType, b: DType) -> DType {
-    let category = |d: DType| (u8::from(d.is_float()), u8::from(d.is_int()));
-    let unsigned = |d: DType| matches!(d, DType::U8 | DType::U16 | DType::U32 | DType::U64);
-    match category(a).cmp(&category(b)) {
-        _ if a == b => a,
-        std::cmp::Ordering::Less => b,
-        std::cmp::Ordering::Greater => a,
-        _ if matches!((a, b), (DType::F16, DType::Bf16) | (DType::Bf16, DType::F16)) => DType::F32,
-        _ if (a, b) == (DType::U8, DType::I8) || (a, b) == (DType::I8, DType::U8) => DType::I16,
-        _ if a.size() == b.size() => {
-            if unsigned(a) {
-                b
-            } else {
-                a
-            }
-        }
-        _ => {
-            if a.size() > b.size() {
-                a
-            } else {
-                b
-            }
-        }
-    }
+fn common_dtype(call: &Call<'_>, tensors: &[ValueId]) -> Result<DType> {
+    let mut dtypes = tensors.iter().map(|&t| call.dtype_of(t));
+    let first = dtypes.next().unwrap_or(DType::F32);
+    dtypes.try_fold(first, super::pointwise::promote::promote).map_err(|m| call.unsupported(m))
 }
 
 /// Concatenation along `dim`; one-dimensional empty tensors are left out, as torch does for historical reasons.
 pub(super) fn concat(call: &mut Call<'_>, tensors: &[ValueId], dim: i64) -> Result<ValueId> {
-    let dtype = common_dtype(call, tensors);
+    let dtype = common_dtype(call, tensors)?;
     let empty = [Expr::Int(0)];
     let mut parts: Vec<ValueId> = tensors.iter().copied().filter(|&t| call.shape(t) != empty).collect();
     if parts.is_empty() {
@@ -161,13 +135,6 @@ fn roll_dim(call: &mut Call<'_>, x: ValueId, dim: usize, shift: i64) -> Result<V
     let head = call.slice(x, dim, size.clone() - first.clone(), first.clone(), 1)?;
     let tail = call.slice(x, dim, Expr::Int(0), size - first, 1)?;
     call.push(Op::Concat { dim }, &[head, tail])
-}
-
-fn copy(call: &mut Call<'_>) -> Result<Outs> {
-    let (x, source) = (call.tensor("self")?, call.tensor("src")?);
-    let source = call.cast(source, call.dtype_of(x))?;
-    let shape = call.shape(x);
-    one(call.expand(source, &shape)?)
 }
 
 fn slice_scatter(call: &mut Call<'_>) -> Result<Outs> {

@@ -5,14 +5,19 @@
 //! defaults and aliasing are torch's ([`Schema`]); in-place variants (`add_`) have no rows, `import` runs the functional
 //! row and writes the result back.
 
+mod attention;
 mod conv;
+mod index;
 mod join;
 mod matmul;
 mod norm;
+mod order;
 pub mod pointwise;
 mod pool;
 mod quantized;
+mod recurrent;
 mod reduce;
+mod resample;
 mod schema;
 mod view;
 
@@ -75,9 +80,12 @@ fn map(
 /// All rows, by family.
 pub const TABLES: &[&[Row]] = &[
     conv::ROWS,
+    attention::ROWS,
+    index::ROWS,
     join::ROWS,
     matmul::ROWS,
     norm::ROWS,
+    order::ROWS,
     pointwise::ACTIVATIONS,
     pointwise::ARITHMETIC,
     pointwise::COMPARISONS,
@@ -87,7 +95,9 @@ pub const TABLES: &[&[Row]] = &[
     pointwise::MORE_FUNCTIONS,
     pool::ROWS,
     quantized::ROWS,
+    recurrent::ROWS,
     reduce::ROWS,
+    resample::ROWS,
     view::ROWS,
 ];
 

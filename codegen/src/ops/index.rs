@@ -1,0 +1,366 @@
+//! Selection and writing by index tensors.
+
+use super::view::{numel, unsqueeze};
+use super::{Out, Outs, Row, map, one};
+use crate::diag::Diagnostic;
+use crate::import::{Call, Number};
+use crate::ir::{Binary, ExprId, ExprNode, Formula, Literal, Op, ScatterKind, ValueId, infer};
+use crate::sym::Expr;
+use exported_runtime::DType;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+const fn row(target: &'static str, rule: super::Rule) -> Row {
+    Row { target, rule, note: "" }
+}
+
+const MASKS: &str = "masks only where they select values for a scalar or a broadcast row (`where`)";
+
+/// The rows.
+pub const ROWS: &[Row] = &[
+    row("aten.embedding.default", embedding),
+    row("aten.embedding_bag.default", embedding_bag),
+    row("aten.embedding_bag.padding_idx", embedding_bag),
+    row("aten._embedding_bag.default", embedding_bag),
+    row("aten._embedding_bag_forward_only.default", embedding_bag),
+    row("aten.index_select.default", index_select),
+    row("aten.gather.default", gather),
+    row("aten.take_along_dim.default", take_along_dim),
+    row("aten.take.default", take),
+    row("aten.scatter.src", |call| scatter_row(call, "src", ScatterKind::Set)),
+    row("aten.scatter.value", |call| scatter_row(call, "value", ScatterKind::Set)),
+    row("aten.scatter.reduce", |call| scatter_named(call, "src")),
+    row("aten.scatter.value_reduce", |call| scatter_named(call, "value")),
+    row("aten.scatter_add.default", |call| scatter_row(call, "src", ScatterKind::Add)),
+    Row { target: "aten.scatter_reduce.two", rule: scatter_reduce, note: "`include_self`, not `mean`" },
+    row("aten.index.Tensor", index),
+    row("aten._unsafe_index.Tensor", index),
+    Row { target: "aten.index_put.default", rule: index_put, note: MASKS },
+    Row { target: "aten._unsafe_index_put.default", rule: index_put, note: MASKS },
+    row("aten.index_add.default", index_add),
+    row("aten.index_copy.default", index_copy),
+    row("aten.index_fill.int_Scalar", index_fill),
+    row("aten.index_fill.int_Tensor", index_fill),
+];
+
+/// An index tensor as the kernels take it: i32 and i64 as they are, other integers as i64.
+fn indices(call: &mut Call<'_>, ids: ValueId) -> Result<ValueId> {
+    match call.dtype_of(ids) {
+        DType::I32 | DType::I64 => Ok(ids),
+        d if d.is_int() => call.cast(ids, DType::I64),
+        d => Err(call.damaged(format!("indices of dtype `{}`", d.name()))),
+    }
+}
+
+fn embedding(call: &mut Call<'_>) -> Result<Outs> {
+    let (table, ids) = (call.tensor("weight")?, call.tensor("indices")?);
+    let ids = indices(call, ids)?;
+    one(call.push(Op::Embedding, &[table, ids])?)
+}
+
+fn embedding_bag(call: &mut Call<'_>) -> Result<Outs> {
+    let (table, ids, offsets) = (call.tensor("weight")?, call.tensor("indices")?, call.tensor("offsets")?);
+    let ids = indices(call, ids)?;
+    let offsets = call.cast(offsets, call.dtype_of(ids))?;
+    let mode = call.int("mode")?;
+    let mode = u8::try_from(mode).ok().filter(|m| *m < 3).ok_or_else(|| call.damaged(format!("mode {mode}")))?;
+    let rows = call.shape(table).first().and_then(Expr::as_int).unwrap_or(0);
+    // `_embedding_bag` says -1 for none, `embedding_bag` says None and counts negative ones from the end.
+    let padding_idx = match call.optional_int("padding_idx")? {
+        Some(-1) if call.target().starts_with("aten._") => None,
+        Some(id) if id < 0 => Some(id + rows),
+        other => other,
+    };
+    let mut inputs = vec![table, ids, offsets];
+    if let Some(weights) = call.optional_tensor("per_sample_weights")? {
+        if mode != 0 {
+            return Err(call.damaged("weights of samples need the sum mode"));
+        }
+        inputs.push(weights);
+    }
+    let include_last_offset = call.bool("include_last_offset")?;
+    let y = call.push(Op::EmbeddingBag { mode, padding_idx, include_last_offset }, &inputs)?;
+    // The other results serve the backward pass only.
+    Ok(vec![Out::Tensor(y), Out::None, Out::None, Out::None])
+}
+
+fn index_select(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, ids) = (call.tensor("self")?, call.tensor("index")?);
+    let dim = call.dim("dim", call.rank(x))?;
+    let mut ids = indices(call, ids)?;
+    if call.rank(ids) == 0 {
+        ids = call.reshape(ids, &[Expr::Int(1)])?;
+    }
+    if call.rank(x) == 0 {
+        let line = call.reshape(x, &[Expr::Int(1)])?;
+        let y = call.push(Op::IndexSelect { dim: 0 }, &[line, ids])?;
+        return one(call.reshape(y, &[])?);
+    }
+    one(call.push(Op::IndexSelect { dim }, &[x, ids])?)
+}
+
+/// `torch.gather`; 0-d tensors count as one element.
+fn gather_of(call: &mut Call<'_>, x: ValueId, dim: usize, ids: ValueId) -> Result<ValueId> {
+    let ids = indices(call, ids)?;
+    if call.rank(x) > 0 && call.rank(ids) > 0 {
+        return call.push(Op::Gather { dim }, &[x, ids]);
+    }
+    let (x, shape) = (line(call, x)?, call.shape(ids));
+    let ids = line(call, ids)?;
+    let y = call.push(Op::Gather { dim: 0 }, &[x, ids])?;
+    call.reshape(y, &shape)
+}
+
+/// A 0-d tensor as one of one dim.
+fn line(call: &mut Call<'_>, x: ValueId) -> Result<ValueId> {
+    if call.rank(x) == 0 { call.reshape(x, &[Expr::Int(1)]) } else { Ok(x) }
+}
+
+fn gather(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, ids) = (call.tensor("self")?, call.tensor("index")?);
+    let dim = call.dim("dim", call.rank(x))?;
+    one(gather_of(call, x, dim, ids)?)
+}
+
+fn take(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, ids) = (call.tensor("self")?, call.tensor("index")?);
+    let flat = call.reshape(x, &[numel(&call.shape(x))])?;
+    let ids = indices(call, ids)?;
+    one(call.push(Op::Index { dims: vec![0] }, &[flat, ids])?)
+}
+
+fn take_along_dim(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, ids) = (call.tensor("self")?, call.tensor("indices")?);
+    if call.arg("dim").is_none() {
+        let flat = call.reshape(x, &[numel(&call.shape(x))])?;
+        let line = call.reshape(ids, &[numel(&call.shape(ids))])?;
+        return one(gather_of(call, flat, 0, line)?);
+    }
+    let dim = call.dim("dim", call.rank(x))?;
+    // All dims but `dim` broadcast.
+    let (mut left, mut right) = (call.shape(x), call.shape(ids));
+    if left.len() != right.len() || left.is_empty() {
+        return Err(call.damaged("`take_along_dim` needs tensors of equal rank"));
+    }
+    let (n, k) = (left[dim].clone(), right[dim].clone());
+    left[dim] = Expr::Int(1);
+    right[dim] = Expr::Int(1);
+    let mut shape = infer::broadcast(&[left, right]).map_err(|m| call.damaged(m))?;
+    shape[dim] = n;
+    let x = call.expand(x, &shape)?;
+    shape[dim] = k;
+    let ids = call.expand(ids, &shape)?;
+    one(gather_of(call, x, dim, ids)?)
+}
+
+/// A number as a literal of this dtype.
+fn literal(call: &Call<'_>, f: &mut Formula, dtype: DType, value: &Number) -> Result<ExprId> {
+    let value = match value {
+        Number::Float(v) => Literal::float(*v),
+        Number::Int(Expr::Int(v)) => Literal::Int(*v),
+        Number::Bool(Expr::Bool(v)) => Literal::Bool(*v),
+        _ => return Err(call.unsupported("a value that depends on the input sizes")),
+    };
+    let from = match value {
+        Literal::Float(_) => DType::F64,
+        Literal::Int(_) => DType::I64,
+        Literal::Bool(_) => DType::Bool,
+    };
+    let constant = f.push(ExprNode::Const(from, value));
+    Ok(f.cast(dtype, constant))
+}
+
+/// A tensor filled with a number.
+fn filled(call: &mut Call<'_>, dtype: DType, shape: &[Expr], value: &Number) -> Result<ValueId> {
+    let mut formula = Formula::new(&[]);
+    let value = literal(call, &mut formula, dtype, value)?;
+    formula.results.push(value);
+    call.push(Op::Pointwise { formula, shape: shape.to_vec() }, &[])
+}
+
+/// Argument `name`, a tensor or a number, as a tensor of this dtype; numbers get this shape.
+fn source(call: &mut Call<'_>, name: &str, dtype: DType, shape: &[Expr]) -> Result<ValueId> {
+    match call.operand(name)? {
+        crate::import::Operand::Tensor(v) => call.cast(v, dtype),
+        crate::import::Operand::Number(n) => filled(call, dtype, shape, &n),
+    }
+}
+
+fn scatter_row(call: &mut Call<'_>, name: &str, kind: ScatterKind) -> Result<Outs> {
+    let (x, ids) = (call.tensor("self")?, call.tensor("index")?);
+    let dim = call.dim("dim", call.rank(x))?;
+    let ids = indices(call, ids)?;
+    let (dtype, shape) = (call.dtype_of(x), call.shape(ids));
+    let mut values = source(call, name, dtype, &shape)?;
+    // Only the part of the source that the index covers counts.
+    if call.rank(values) == shape.len() {
+        for (d, size) in shape.iter().enumerate() {
+            values = call.slice(values, d, Expr::Int(0), size.clone(), 1)?;
+        }
+    }
+    let target = call.shape(x);
+    let parts = [line(call, x)?, line(call, ids)?, line(call, values)?];
+    let y = call.push(Op::Scatter { dim, kind }, &parts)?;
+    one(call.reshape(y, &target)?)
+}
+
+fn scatter_named(call: &mut Call<'_>, name: &str) -> Result<Outs> {
+    let kind = match call.str("reduce")? {
+        "add" => ScatterKind::Add,
+        "multiply" => ScatterKind::Mul,
+        other => return Err(call.damaged(format!("reduction `{other}`"))),
+    };
+    scatter_row(call, name, kind)
+}
+
+fn scatter_reduce(call: &mut Call<'_>) -> Result<Outs> {
+    if !call.bool("include_self")? {
+        return Err(call.unsupported("`scatter_reduce` without `include_self`"));
+    }
+    let kind = match call.str("reduce")? {
+        "sum" => ScatterKind::Add,
+        "prod" => ScatterKind::Mul,
+        "amax" => ScatterKind::Max,
+        "amin" => ScatterKind::Min,
+        other => return Err(call.unsupported(format!("`scatter_reduce` with `{other}`"))),
+    };
+    scatter_row(call, "src", kind)
+}
+
+/// The dims that index tensors are given for, and the tensors, broadcast against each other.
+struct Indexed {
+    dims: Vec<usize>,
+    ids: Vec<ValueId>,
+}
+
+fn indexed(call: &mut Call<'_>, given: Vec<Option<ValueId>>) -> Result<Indexed> {
+    let mut found = Indexed { dims: Vec::new(), ids: Vec::new() };
+    for (dim, id) in given.into_iter().enumerate() {
+        let Some(id) = id else { continue };
+        if matches!(call.dtype_of(id), DType::Bool | DType::U8) {
+            return Err(call
+                .unsupported("selection by a mask: the size of the result depends on the data")
+                .help("use `torch.where`, or multiply by the mask"));
+        }
+        found.dims.push(dim);
+        found.ids.push(indices(call, id)?);
+    }
+    let shapes: Vec<Vec<Expr>> = found.ids.iter().map(|&v| call.shape(v)).collect();
+    let shape = infer::broadcast(&shapes).map_err(|m| call.damaged(m))?;
+    let mixed = found.ids.iter().any(|&v| call.dtype_of(v) == DType::I64);
+    for id in &mut found.ids {
+        if mixed {
+            *id = call.cast(*id, DType::I64)?;
+        }
+        *id = call.expand(*id, &shape)?;
+    }
+    Ok(found)
+}
+
+fn index(call: &mut Call<'_>) -> Result<Outs> {
+    let x = call.tensor("self")?;
+    let given = call.optional_tensors("indices")?;
+    let Indexed { dims, ids } = indexed(call, given)?;
+    if dims.is_empty() {
+        return one(x);
+    }
+    one(call.push(Op::Index { dims }, &[&[x], ids.as_slice()].concat())?)
+}
+
+/// `x` with `values` (expanded) written where the index tensors say.
+fn put(call: &mut Call<'_>, x: ValueId, at: Indexed, values: ValueId, accumulate: bool) -> Result<ValueId> {
+    let values = call.cast(values, call.dtype_of(x))?;
+    let index = at.ids.first().map(|&v| call.shape(v)).unwrap_or_default();
+    let shape = infer::indexed_shape(&call.shape(x), &at.dims, &index);
+    // Leading dims of size 1 are allowed in excess.
+    let mut have = call.shape(values);
+    while have.len() > shape.len() && have[0] == Expr::Int(1) {
+        have.remove(0);
+    }
+    let values = call.reshape(values, &have)?;
+    let values = call.expand(values, &shape)?;
+    call.push(Op::IndexPut { dims: at.dims, accumulate }, &[&[x, values], at.ids.as_slice()].concat())
+}
+
+fn index_put(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, values) = (call.tensor("self")?, call.tensor("values")?);
+    let given = call.optional_tensors("indices")?;
+    let accumulate = call.bool("accumulate")?;
+    if let [Some(mask)] = given[..]
+        && call.dtype_of(mask) == DType::Bool
+    {
+        return one(masked_put(call, x, mask, values, accumulate)?);
+    }
+    let at = indexed(call, given)?;
+    if at.dims.is_empty() {
+        let shape = call.shape(x);
+        let values = call.cast(values, call.dtype_of(x))?;
+        return one(call.expand(values, &shape)?);
+    }
+    one(put(call, x, at, values, accumulate)?)
+}
+
+/// `x[mask] = values` for a value that is the same at every selected place.
+fn masked_put(call: &mut Call<'_>, x: ValueId, mask: ValueId, values: ValueId, accumulate: bool) -> Result<ValueId> {
+    let (mut lined, rank, covered) = (mask, call.rank(x), call.rank(mask));
+    let row = call.shape(values);
+    if covered > rank || row.len() > rank - covered && row != [Expr::Int(1)] {
+        return Err(call.unsupported("as many values as a mask selects: their number depends on the data"));
+    }
+    for _ in covered..rank {
+        lined = unsqueeze(call, lined, call.rank(lined))?;
+    }
+    let values = call.cast(values, call.dtype_of(x))?;
+    map(call, &[x, lined, values], |f, p| {
+        let new = if accumulate { f.binary(Binary::Add, p[0], p[2]) } else { p[2] };
+        f.select(p[1], new, p[0])
+    })
+}
+
+/// The operand as a tensor with dims, `dim`, and the index tensor with one dim.
+fn along(call: &mut Call<'_>) -> Result<(ValueId, usize, Indexed)> {
+    let (x, ids) = (call.tensor("self")?, call.tensor("index")?);
+    let dim = call.dim("dim", call.rank(x))?;
+    let ids = indices(call, ids)?;
+    let ids = line(call, ids)?;
+    Ok((line(call, x)?, dim, Indexed { dims: vec![dim], ids: vec![ids] }))
+}
+
+fn index_add(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, _, at) = along(call)?;
+    let shape = call.shape(call.tensor("self")?);
+    let source = call.tensor("source")?;
+    let mut source = line(call, source)?;
+    let alpha = call.number("alpha")?;
+    if !matches!(alpha, Number::Int(Expr::Int(1))) && alpha != Number::Float(1.0) {
+        let dtype = call.dtype_of(source);
+        let mut formula = Formula::new(&[dtype]);
+        let p = formula.param(0);
+        let factor = literal(call, &mut formula, dtype, &alpha)?;
+        let scaled = formula.binary(Binary::Mul, p, factor);
+        formula.results.push(scaled);
+        source = call.pointwise(formula, &[source])?;
+    }
+    let y = put(call, x, at, source, true)?;
+    one(call.reshape(y, &shape)?)
+}
+
+fn index_copy(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, dim, at) = along(call)?;
+    let shape = call.shape(call.tensor("self")?);
+    let mut source = call.tensor("source")?;
+    if call.rank(source) < call.rank(x) {
+        source = unsqueeze(call, source, dim)?;
+    }
+    let y = put(call, x, at, source, false)?;
+    one(call.reshape(y, &shape)?)
+}
+
+fn index_fill(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, _, at) = along(call)?;
+    let shape = call.shape(call.tensor("self")?);
+    let dtype = call.dtype_of(x);
+    let value = source(call, "value", dtype, &[])?;
+    let y = put(call, x, at, value, false)?;
+    one(call.reshape(y, &shape)?)
+}

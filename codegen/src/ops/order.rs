@@ -1,0 +1,171 @@
+//! Scans, sorting and search.
+
+use super::join::concat;
+use super::reduce::reduce;
+use super::view::{take, unsqueeze};
+use super::{Out, Outs, Row, map, one};
+use crate::diag::Diagnostic;
+use crate::import::Call;
+use crate::ir::{Binary, CumKind, Op, ReduceKind, Unary, ValueId};
+use crate::sym::Expr;
+use exported_runtime::DType;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+const fn row(target: &'static str, rule: super::Rule) -> Row {
+    Row { target, rule, note: "" }
+}
+
+const TIES: &str = "equal elements keep their order";
+
+/// The rows.
+pub const ROWS: &[Row] = &[
+    row("aten.cumsum.default", |call| cumulative(call, CumKind::Sum)),
+    row("aten.cumprod.default", |call| cumulative(call, CumKind::Prod)),
+    row("aten.logcumsumexp.default", |call| cumulative(call, CumKind::LogSumExp)),
+    row("aten.cummax.default", |call| extremes(call, CumKind::Max)),
+    row("aten.cummin.default", |call| extremes(call, CumKind::Min)),
+    row("aten.diff.default", diff),
+    Row { target: "aten.sort.default", rule: sort, note: TIES },
+    row("aten.sort.stable", sort),
+    Row { target: "aten.argsort.default", rule: argsort, note: TIES },
+    row("aten.argsort.stable", argsort),
+    Row { target: "aten.msort.default", rule: msort, note: TIES },
+    Row { target: "aten.topk.default", rule: topk, note: TIES },
+    Row { target: "aten.kthvalue.default", rule: kthvalue, note: TIES },
+    row("aten.bucketize.Tensor", |call| search(call, "boundaries", "self")),
+    row("aten.searchsorted.Tensor", |call| search(call, "sorted_sequence", "self")),
+];
+
+/// Argument `self` and `dim`; a 0-d tensor as one of one element, with the shape to give results.
+fn along(call: &mut Call<'_>) -> Result<(ValueId, usize, Vec<Expr>)> {
+    let x = call.tensor("self")?;
+    let shape = call.shape(x);
+    let dim = call.dim("dim", shape.len())?;
+    let line = if shape.is_empty() { call.reshape(x, &[Expr::Int(1)])? } else { x };
+    Ok((line, dim, shape))
+}
+
+fn cumulative(call: &mut Call<'_>, kind: CumKind) -> Result<Outs> {
+    let (mut x, dim, shape) = along(call)?;
+    let dtype = call.dtype("dtype")?;
+    if let Some(dtype) = dtype {
+        x = call.cast(x, dtype)?;
+    }
+    // Integers are summed in i64, whatever dtype was asked for.
+    if !call.dtype_of(x).is_float() {
+        x = call.cast(x, DType::I64)?;
+    }
+    let y = call.push(Op::Cumulative { kind, dim }, &[x])?;
+    let y = call.cast(y, dtype.unwrap_or(call.dtype_of(y)))?;
+    one(call.reshape(y, &shape)?)
+}
+
+/// Values and positions, reshaped.
+fn pair(call: &mut Call<'_>, op: Op, x: ValueId, shape: Option<&[Expr]>) -> Result<[ValueId; 2]> {
+    let outs = call.push_all(op, &[x])?;
+    let [values, positions] = outs[..] else { return Err(call.damaged("values and positions are expected")) };
+    match shape {
+        Some(shape) => Ok([call.reshape(values, shape)?, call.reshape(positions, shape)?]),
+        None => Ok([values, positions]),
+    }
+}
+
+fn both(outs: [ValueId; 2]) -> Result<Outs> {
+    Ok(outs.map(Out::Tensor).to_vec())
+}
+
+fn extremes(call: &mut Call<'_>, kind: CumKind) -> Result<Outs> {
+    let (x, dim, shape) = along(call)?;
+    both(pair(call, Op::Cumulative { kind, dim }, x, Some(&shape))?)
+}
+
+fn diff(call: &mut Call<'_>) -> Result<Outs> {
+    let x = call.tensor("self")?;
+    let dim = call.dim("dim", call.rank(x))?;
+    let parts = [call.optional_tensor("prepend")?, Some(x), call.optional_tensor("append")?];
+    let parts: Vec<ValueId> = parts.into_iter().flatten().collect();
+    let mut x = if parts.len() > 1 { concat(call, &parts, dim as i64)? } else { x };
+    for _ in 0..call.int("n")? {
+        let size = call.shape(x).get(dim).cloned().ok_or_else(|| call.damaged("differences of a 0-d tensor"))?;
+        let len = size - Expr::Int(1);
+        let before = call.slice(x, dim, Expr::Int(0), len.clone(), 1)?;
+        let after = call.slice(x, dim, Expr::Int(1), len, 1)?;
+        let op = if call.dtype_of(x) == DType::Bool { Binary::Ne } else { Binary::Sub };
+        x = map(call, &[after, before], |f, p| f.binary(op, p[0], p[1]))?;
+    }
+    one(x)
+}
+
+fn sorted(call: &mut Call<'_>) -> Result<[ValueId; 2]> {
+    let (x, dim, shape) = along(call)?;
+    let op = Op::Sort { dim, descending: call.bool("descending")?, stable: true };
+    pair(call, op, x, Some(&shape))
+}
+
+fn sort(call: &mut Call<'_>) -> Result<Outs> {
+    both(sorted(call)?)
+}
+
+fn argsort(call: &mut Call<'_>) -> Result<Outs> {
+    one(sorted(call)?[1])
+}
+
+fn msort(call: &mut Call<'_>) -> Result<Outs> {
+    let x = call.tensor("self")?;
+    if call.rank(x) == 0 {
+        return one(x);
+    }
+    one(pair(call, Op::Sort { dim: 0, descending: false, stable: true }, x, None)?[0])
+}
+
+fn topk(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, dim, shape) = along(call)?;
+    let (k, largest, sorted) = (call.sym_int("k")?, call.bool("largest")?, call.bool("sorted")?);
+    let scalar = shape.is_empty().then_some(&shape[..]);
+    both(pair(call, Op::TopK { k, dim, largest, sorted }, x, scalar)?)
+}
+
+fn kthvalue(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, dim, shape) = along(call)?;
+    let (k, keepdim) = (call.int("k")?, call.bool("keepdim")?);
+    let size = call.shape(x)[dim].as_int();
+    if k < 1 || size.is_some_and(|n| k > n) {
+        return Err(call.damaged(format!("the {k}th value of a dim of {}", call.shape(x)[dim])));
+    }
+    let outs = pair(call, Op::Sort { dim, descending: false, stable: true }, x, None)?;
+    let mut found = [take(call, outs[0], dim, Expr::Int(k - 1))?, take(call, outs[1], dim, Expr::Int(k - 1))?];
+    if keepdim && !shape.is_empty() {
+        for out in &mut found {
+            *out = unsqueeze(call, *out, dim)?;
+        }
+    }
+    both(found)
+}
+
+/// How many boundaries come before each value: a comparison with all of them, counted. A NaN comes after every boundary.
+fn search(call: &mut Call<'_>, boundaries: &str, values: &str) -> Result<Outs> {
+    let (sorted, x) = (call.tensor(boundaries)?, call.tensor(values)?);
+    if call.arg("sorter").is_some() {
+        return Err(call.unsupported("`searchsorted` with a sorter"));
+    }
+    let right = call.bool("right")? || call.arg("side").is_some() && call.str("side")? == "right";
+    let dtype =
+        super::pointwise::promote::promote(call.dtype_of(sorted), call.dtype_of(x)).map_err(|m| call.unsupported(m))?;
+    let (sorted, x) = (call.cast(sorted, dtype)?, call.cast(x, dtype)?);
+    // Boundaries per row: [rows.., 1, boundaries] against [rows.., values, 1].
+    let sorted = match call.rank(sorted) {
+        0 => return Err(call.damaged("boundaries need a dim")),
+        1 => sorted,
+        rank => unsqueeze(call, sorted, rank - 1)?,
+    };
+    let x = unsqueeze(call, x, call.rank(x))?;
+    let before = if right { Binary::Gt } else { Binary::Ge };
+    let passed = map(call, &[sorted, x], |f, p| {
+        let not_passed = f.binary(before, p[0], p[1]);
+        f.unary(Unary::Not, not_passed)
+    })?;
+    let last = call.rank(passed) - 1;
+    let count = reduce(call, passed, ReduceKind::Sum, vec![last], false)?;
+    one(if call.bool("out_int32")? { call.cast(count, DType::I32)? } else { count })
+}
