@@ -38,6 +38,7 @@ Options of verify:
   --target BOARD            run in an emulator: m3, m4f, m7, m33, m0, riscv32
   --optimize speed|size     what to favour
   --level LEVEL             instruction set: portable, avx2 (default: the best this machine has)
+  --timeout SECONDS         for all calls of one model (default: 120; in an emulator 600)
   --manifest-path FILE      Cargo.toml of the project whose runtime and target folder to use
 
   -h, --help  -V, --version
@@ -86,6 +87,7 @@ pub struct Verify {
     pub optimize: Optimize,
     pub level: u32,
     pub manifest: Option<PathBuf>,
+    pub timeout: u64,
 }
 
 impl Choices {
@@ -190,7 +192,8 @@ fn choice(choices: &mut Choices, name: &str, parser: &mut Parser) -> Result<(), 
 }
 
 fn verify(parser: &mut Parser) -> Result<Command, String> {
-    let mut verify = Verify::default();
+    let mut verify = Verify { timeout: 120, ..Verify::default() };
+    let mut timeout = None;
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Arg::Value(file) => verify.paths.push(PathBuf::from(file)),
@@ -201,9 +204,15 @@ fn verify(parser: &mut Parser) -> Result<Command, String> {
             Arg::Long("target") => verify.board = board(&word(parser)?)?,
             Arg::Long("optimize") => verify.optimize = optimize(&word(parser)?)?,
             Arg::Long("level") => verify.level = level(&word(parser)?)?,
+            Arg::Long("timeout") => timeout = Some(word(parser)?),
             Arg::Long("manifest-path") => verify.manifest = Some(path(parser)?),
             other => return Err(text(other.unexpected())),
         }
+    }
+    if let Some(timeout) = timeout {
+        verify.timeout = timeout.parse().map_err(|_| format!("--timeout: `{timeout}` is no number of seconds"))?;
+    } else if verify.board.is_some() {
+        verify.timeout = 600;
     }
     if verify.paths.is_empty() {
         return Err("verify: which files or folders?".into());
@@ -273,6 +282,7 @@ mod tests {
         assert_eq!(verify.paths, [Path::new("a"), Path::new("b.pt2")]);
         assert_eq!(verify.board.map(|board| board.name), Some("m4f"));
         assert_eq!((verify.level, verify.release, verify.allow_unsupported), (1, true, false));
+        assert_eq!(verify.timeout, 600);
         let Ok(Command::Check { files, json: true, choices }) =
             parsed("check m.pt2 --json --cap x.0=8 --layout x=nhwc --output-name 0=scores --optimize size")
         else {
@@ -301,6 +311,7 @@ mod tests {
             ("check a --nonsense", "--nonsense"),
             ("check a --optimize fast", "`fast` is neither"),
             ("verify a --target m5", "`m5` is no emulated board; there are m3"),
+            ("verify a --timeout soon", "`soon` is no number"),
             ("verify a --level mmx", "`mmx` is none of"),
             ("emit a --layout x=chw", "`chw` is neither"),
             ("emit a --json", "--json"),

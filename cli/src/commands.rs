@@ -15,6 +15,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 /// All well.
 const FINE: u8 = 0;
@@ -140,7 +141,7 @@ fn verify(request: &Verify) -> u8 {
     let triple = request.board.map_or(env!("HOST"), |board| board.target);
     let compiler = Compiler { target: Target::new(triple), optimize: request.optimize };
     let platform = Platform { board: request.board, release: request.release };
-    let what = Request { archives, platform, level: request.level };
+    let what = Request { archives, platform, level: request.level, limit: Duration::from_secs(request.timeout) };
     let project = Project::find(request.manifest.as_deref());
     let report = project
         .and_then(|project| crate::verify::verify(&what, &compiler, &project, &|progress| eprintln!("{progress}")));

@@ -9,6 +9,7 @@ use exported_codegen::options::{Optimize, Target};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A golden file, open for falsification.
 struct Golden {
@@ -99,7 +100,8 @@ fn falsified_golden_files_are_caught() {
         archive
     };
     let archives = expected.iter().map(prepare).collect();
-    let request = Request { archives, platform: Platform { board: None, release: false }, level: 0 };
+    let limit = Duration::from_secs(60);
+    let request = Request { archives, platform: Platform { board: None, release: false }, level: 0, limit };
     let compiler = Compiler { target: Target::new(env!("HOST")), optimize: Optimize::Speed };
     let project = Project { folder: scratch, ..project };
     let report = verify(&request, &compiler, &project, &|_| {}).expect("verification works");

@@ -23,6 +23,7 @@ use crate::golden::{self, Golden};
 use crates::{Platform, Unit};
 use exported_codegen::diag::{Diagnostic, Errors, Kind};
 use project::Project;
+use run::Outcome;
 use std::any::Any;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 use verdict::{Reason, Status, Verdict};
 
 /// What to verify, and how.
@@ -41,6 +43,8 @@ pub struct Request {
     pub platform: Platform,
     /// Code of the instruction set level (see `harness/job.rs`): 0 is the best that the machine has.
     pub level: u32,
+    /// Time that all calls of one model may take.
+    pub limit: Duration,
 }
 
 /// An archive on its way into the compiler.
@@ -110,10 +114,10 @@ pub fn verify(
         .collect();
     progress(&format!("running {} models", jobs.len()));
     let folder = request.platform.folder(project);
-    let verdicts = in_parallel(&jobs, |(subject, program)| (subject.number, subject.run(request, program, &folder)));
-    for (number, verdict) in verdicts {
+    let outcomes = in_parallel(&jobs, |(subject, program)| (subject.number, subject.run(request, program, &folder)));
+    for (number, outcome) in outcomes {
         if let Some(subject) = subjects.get_mut(number) {
-            subject.settle(verdict?);
+            subject.judge(&outcome?, request.platform);
         }
     }
     Ok(Report { archives: subjects.into_iter().map(Subject::entry).collect() })
@@ -165,11 +169,20 @@ impl Subject {
         subject
     }
 
-    fn run(&self, request: &Request, program: &Path, folder: &Path) -> Result<Verdict, String> {
-        let Some(golden) = &self.golden else { return Ok(verdict(Status::NoGolden, "no golden file")) };
-        let job = wire::job(request.level, &verdict::calls(golden));
-        let outcome = run::run(request.platform, program, self.number, &job, folder)?;
-        Ok(verdict::judge(golden, &outcome))
+    fn run(&self, request: &Request, program: &Path, folder: &Path) -> Result<Outcome, String> {
+        let calls = self.golden.as_ref().map(verdict::calls).unwrap_or_default();
+        let job = wire::job(request.level, &calls);
+        run::run(request.platform, program, self.number, &job, folder, request.limit)
+    }
+
+    fn judge(&mut self, outcome: &Outcome, platform: Platform) {
+        let Some(golden) = &self.golden else { return };
+        let ticks = outcome.answers.ticks.iter().take(golden.cases.len()).max();
+        if let (Some(ticks), Some(board)) = (ticks, platform.board) {
+            let instructions = ticks * board.instructions_per_tick;
+            self.notes.push(format!("at most {instructions} instructions in a call"));
+        }
+        self.verdict = Some(verdict::judge(golden, outcome));
     }
 
     fn settle(&mut self, verdict: Verdict) {

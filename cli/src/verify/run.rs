@@ -17,11 +17,18 @@ pub struct Outcome {
     pub failure: Option<String>,
 }
 
-/// Runs `program` on a job for the model with this number, in an own folder below `folder`.
+/// Runs `program` on a job for the model with this number, in an own folder below `folder`, for at most `limit`.
 ///
 /// # Errors
 /// When files cannot be written or the program, or the emulator, cannot be started.
-pub fn run(platform: Platform, program: &Path, number: usize, job: &[u8], folder: &Path) -> Result<Outcome, String> {
+pub fn run(
+    platform: Platform,
+    program: &Path,
+    number: usize,
+    job: &[u8],
+    folder: &Path,
+    limit: Duration,
+) -> Result<Outcome, String> {
     let folder = folder.join(format!("run_{number}"));
     let io = |e: std::io::Error| format!("{}: {e}", folder.display());
     fs::create_dir_all(&folder).map_err(io)?;
@@ -45,21 +52,16 @@ pub fn run(platform: Platform, program: &Path, number: usize, job: &[u8], folder
     command.env("RUST_BACKTRACE", "0");
     let child = command.stdin(Stdio::null()).stdout(also).stderr(log).spawn();
     let child = child.map_err(|e| format!("{} cannot be started: {e}", command.get_program().display()))?;
-    let status = wait(child, limit(platform)).map_err(io)?;
+    let status = wait(child, limit).map_err(io)?;
     let answers = wire::answers(&fs::read(&result_path).unwrap_or_default());
     let log = fs::read(&log_path).unwrap_or_default();
     let failure = match status {
         Some(status) if status.success() => None,
         Some(status) => Some(format!("the program ended with {status}: {}", tail(&log))),
-        None => Some(format!("the program did not end within {} s", limit(platform).as_secs())),
+        None => Some(format!("the program did not end within {} s", limit.as_secs())),
     };
     let _ = fs::remove_dir_all(&folder);
     Ok(Outcome { answers, failure })
-}
-
-/// Time that all calls of one model may take.
-fn limit(platform: Platform) -> Duration {
-    Duration::from_secs(if platform.board.is_some() { 600 } else { 120 })
 }
 
 fn wait(mut child: Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
