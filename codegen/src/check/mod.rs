@@ -146,8 +146,10 @@ fn entry(graph: &Graph, errors: &mut Errors) -> Entry {
         }
     }
     for guard in &graph.guards {
-        if guard.condition.prove(&relaxed(graph)) == Some(true) {
-            continue;
+        match guard.condition.prove(&relaxed(graph)) {
+            Some(true) => continue,
+            Some(false) => errors.push(never(guard)),
+            None => {}
         }
         if let Some(unknown) = guard.condition.symbols().into_iter().find(|s| !known.contains(s)) {
             let fault = Diagnostic::unsupported(format!("assertion on `{unknown}`, which depends on data"));
@@ -156,6 +158,11 @@ fn entry(graph: &Graph, errors: &mut Errors) -> Entry {
         entry.guards.push(guard.clone());
     }
     entry
+}
+
+fn never(guard: &Guard) -> Diagnostic {
+    let fault = Diagnostic::violated(format!("no call can satisfy `{}` ({})", guard.condition, guard.message));
+    guard.origin.as_ref().map_or(fault.clone(), |o| fault.at(o))
 }
 
 /// The steps for one number the caller determines, in PyTorch's order: equality or solution, then range.

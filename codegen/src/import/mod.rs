@@ -75,7 +75,7 @@ impl<'a> Importer<'a> {
                     let interval = Interval { min: bounds.min_val, max: bounds.max_val };
                     self.graph.derived_ranges.push((expr, interval));
                 }
-                Err(fault) => self.errors.push(Diagnostic::damaged(format!("range of `{text}`: {fault}"))),
+                Err(fault) => self.errors.push(Diagnostic::damaged(format!("range of `{}`: {fault}", excerpt(text)))),
             }
         }
     }
@@ -89,13 +89,13 @@ impl<'a> Importer<'a> {
         };
         if let Err(fault) = done {
             self.errors.push(if fault.origin.is_some() { fault } else { fault.at(&origin) });
-            self.bind_recorded(node);
+            self.bind_recorded(node.outputs.iter().flat_map(Argument::names));
         }
     }
 
-    /// After a fault: gives the node's results the types the archive recorded, so that later faults are found, too.
-    fn bind_recorded(&mut self, node: &'a schema::Node) {
-        for name in node.outputs.iter().flat_map(Argument::names) {
+    /// After a fault: gives these names the types the archive recorded, so that later faults are found, too.
+    fn bind_recorded(&mut self, names: impl Iterator<Item = &'a str>) {
+        for name in names {
             if let Some(ty) = self.recorded(name) {
                 let value = self.graph.add_value(name, ty);
                 self.names.define(name, value);
@@ -314,11 +314,20 @@ impl<'a> Importer<'a> {
                     self.graph.guards.push(Guard { condition, message: format!("Guard failed: {text}"), origin: None });
                 }
                 Err(fault) => {
-                    self.errors.push(Diagnostic::unsupported(format!("guard `{text}`: {fault}")));
+                    self.errors.push(Diagnostic::unsupported(format!("guard `{}`: {fault}", excerpt(text))));
                 }
             }
         }
     }
+}
+
+/// The beginning of a text of the file, short enough for a message.
+fn excerpt(text: &str) -> String {
+    let mut short: String = text.chars().take(80).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
 }
 
 /// Names of the results an output entry lists; `None` for one that is not produced.
@@ -354,7 +363,7 @@ fn tensor_type(meta: &TensorMeta) -> Result_<TensorType> {
         schema::Sym::Value(v) if *v >= 0 => Ok(Expr::Int(*v)),
         schema::Sym::Value(v) => Err(Diagnostic::damaged(format!("size {v} is negative"))),
         schema::Sym::Expr(e) => {
-            sym::parse(&e.expr_str).map_err(|m| Diagnostic::damaged(format!("size `{}`: {m}", e.expr_str)))
+            sym::parse(&e.expr_str).map_err(|m| Diagnostic::damaged(format!("size `{}`: {m}", excerpt(&e.expr_str))))
         }
     };
     let shape: Vec<Expr> = meta.sizes.iter().map(size).collect::<Result_<_>>()?;

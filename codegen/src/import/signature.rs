@@ -25,6 +25,7 @@ impl<'a> Importer<'a> {
         for spec in specs {
             if let Err(fault) = self.input(spec, &mut paths, &mut known) {
                 self.errors.push(fault);
+                self.bind_recorded(spec.value_name().into_iter());
             }
         }
     }

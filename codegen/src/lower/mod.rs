@@ -225,7 +225,7 @@ impl<'g> Lowering<'g> {
         let rank = place.shape.len();
         let one = Expr::Int(1);
         let adjacent = rank < 2 || place.strides[1] == one || place.shape[1] == one;
-        let forward = place.strides.iter().all(|s| !s.as_int().is_some_and(|s| s < 0));
+        let forward = place.strides.iter().all(|s| s.as_int().is_none_or(|s| s >= 0));
         if adjacent && forward {
             return place;
         }

@@ -53,17 +53,17 @@ impl Place {
         }
         let mut order = row_major;
         // A dim of size 1 takes the stride of the dim before it, so that sorting leaves it where it stands.
-        let mut keys = vec![i64::MAX; rank];
         let mut previous = i64::MAX;
-        for d in 0..rank {
-            if self.shape[d] != Expr::Int(1) {
-                previous = match self.strides[d].as_int() {
+        let mut key = |(size, stride): (&Expr, &Expr)| {
+            if *size != Expr::Int(1) {
+                previous = match stride.as_int() {
                     Some(0) | None => previous,
                     Some(stride) => stride.abs(),
                 };
             }
-            keys[d] = previous;
-        }
+            previous
+        };
+        let keys: Vec<i64> = self.shape.iter().zip(&self.strides).map(&mut key).collect();
         order.sort_by_key(|&d| std::cmp::Reverse(keys[d]));
         order
     }
