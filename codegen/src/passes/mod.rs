@@ -1,7 +1,12 @@
 //! Graph to graph. Each pass keeps the meaning; [`verify`] runs after every one of them, in every build.
 
+mod batch_norm;
 mod dce;
+mod edit;
+mod epilogue;
 mod fold;
+mod pad;
+mod quantized;
 
 use crate::diag::{Diagnostic, Errors};
 use crate::ir::{Graph, verify};
@@ -11,7 +16,16 @@ use crate::options::Options;
 pub type Pass = fn(&mut Graph, &Options) -> Result<bool, Diagnostic>;
 
 /// The passes in order.
-pub const PASSES: &[(&str, Pass)] = &[("fold", fold::run), ("dce", dce::run)];
+pub const PASSES: &[(&str, Pass)] = &[
+    // Before folding, which would turn integer weights into floats.
+    ("quantized", quantized::run),
+    ("fold", fold::run),
+    ("batch_norm", batch_norm::run),
+    ("pad", pad::run),
+    ("dce", dce::run),
+    ("epilogue", epilogue::run),
+    ("dce", dce::run),
+];
 
 /// Runs all of them.
 ///
