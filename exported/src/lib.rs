@@ -20,7 +20,7 @@
 #[doc(hidden)]
 pub use exported_macros as __macros;
 pub use exported_runtime as rt;
-pub use exported_runtime::{Error, Workspace};
+pub use exported_runtime::{Error, StaticWorkspace, Workspace};
 
 #[cfg(feature = "macro")]
 include!(concat!(env!("OUT_DIR"), "/include_exported.rs"));

@@ -8,7 +8,7 @@ use crate::sym::{Expr, Symbol};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
-/// The struct `Frame` and the function `enter` that makes one.
+/// The struct `Frame` and the function `check_inputs` that makes one.
 ///
 /// # Errors
 /// An entry protocol that contradicts the interface: our fault.
@@ -39,7 +39,7 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
         pub(super) struct Frame { pub(super) level: rt::Level, #(pub(super) #names: i64),* }
 
         #checks
-        pub(super) fn enter(level: rt::Level, #inputs: &#ty) -> Result<Frame, rt::Error> {
+        pub(super) fn check_inputs(level: rt::Level, #inputs: &#ty) -> Result<Frame, rt::Error> {
             #(#statements)*
             Ok(Frame { level, #(#names),* })
         }

@@ -223,9 +223,12 @@ fn output_path(path: &[PathPart], index: usize, options: &Options) -> Vec<PathPa
     path
 }
 
+/// A leaf's path and its index.
+type Located = (Vec<PathPart>, usize);
+
 /// Groups leaves by the first part of their paths, in order.
-fn tree(leaves: Vec<(Vec<PathPart>, usize)>, what: &str, errors: &mut Errors) -> Tree {
-    let mut groups: Vec<(PathPart, Vec<(Vec<PathPart>, usize)>)> = Vec::new();
+fn tree(leaves: Vec<Located>, what: &str, errors: &mut Errors) -> Tree {
+    let mut groups: Vec<(PathPart, Vec<Located>)> = Vec::new();
     for (path, leaf) in leaves {
         let Some((first, rest)) = path.split_first() else { return Tree::Leaf(leaf) };
         let entry = (rest.to_vec(), leaf);

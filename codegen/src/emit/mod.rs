@@ -106,8 +106,27 @@ impl Output {
         }
         let parsed = syn::parse_file(&text)
             .map_err(|e| Errors::from(Diagnostic::bug(format!("generated code does not parse: {e}"))))?;
-        Ok(format!("{}\n{}", self.head, prettyplease::unparse(&parsed)))
+        Ok(format!("{}\n{}", self.head, spaced(&prettyplease::unparse(&parsed))))
     }
+}
+
+/// The text with an empty line between items, which the printer leaves out.
+fn spaced(text: &str) -> String {
+    let mut spaced = String::with_capacity(text.len() + text.len() / 16);
+    // Indentation of the last line if an item may have ended there.
+    let mut ended: Option<usize> = None;
+    for line in text.lines() {
+        let body = line.trim_start();
+        let depth = line.len() - body.len();
+        let item = ["///", "#[", "pub ", "impl", "fn ", "mod ", "struct ", "static ", "const "];
+        if ended == Some(depth) && depth <= 4 && item.iter().any(|start| body.starts_with(start)) {
+            spaced.push('\n');
+        }
+        ended = (body == "}" || body.ends_with(';')).then_some(depth);
+        spaced += line;
+        spaced.push('\n');
+    }
+    spaced
 }
 
 /// What the parts of this stage share.

@@ -342,7 +342,7 @@ fn model(emitter: &Emitter<'_>) -> TokenStream {
             #[inline]
             pub fn start_at<'r, 'w>(&'r mut self, level: rt::Level, workspace: &'w mut rt::Workspace<'_>, inputs: #run_inputs) -> #result<Run<'r, 'w>, rt::Error> {
                 let level = ::core::cmp::Ord::min(level, rt::Level::detect());
-                let frame = layers::enter(level, &inputs)?;
+                let frame = layers::check_inputs(level, &inputs)?;
                 let arena = workspace.arena(WORKSPACE_BYTES)?;
                 ::core::result::Result::Ok(Run { state: &mut self.state, arena, inputs, frame, next: 0 })
             }

@@ -1,0 +1,151 @@
+//! What generated code promises to its caller: same results by every route and in every form of a call.
+
+use hostile::{by_build, by_macro};
+use renamed::rt;
+use renamed::rt::program::{CallError, Program, Value, ValueMut};
+
+const X: [[f32; 3]; 2] = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]];
+const Y: [[f32; 3]; 2] = [[0.5, 0.25, -1.0], [10.0, -20.0, 0.0]];
+
+/// `type + match`, `match * 2`, `type - loop`, by hand.
+const SUM: [[f32; 3]; 2] = [[1.5, 2.25, 2.0], [14.0, -15.0, 6.0]];
+const TWICE: [[f32; 3]; 2] = [[1.0, 0.5, -2.0], [20.0, -40.0, 0.0]];
+const LESS: [[f32; 3]; 2] = [[0.0, 0.0, 0.0], [3.0, 3.0, 3.0]];
+
+fn workspace<const N: usize>(memory: &mut [core::mem::MaybeUninit<u8>; N]) -> rt::Workspace<'_> {
+    rt::Workspace::new(memory)
+}
+
+macro_rules! keywords {
+    ($name:ident, $module:path) => {
+        #[test]
+        fn $name() {
+            use $module as model;
+            let mut memory = [const { core::mem::MaybeUninit::uninit() }; model::WORKSPACE_BYTES + 15];
+            let mut workspace = workspace(&mut memory);
+            let mut it = model::Model::new();
+            let inputs = model::Inputs { r#type: &X, r#match: &Y, r#loop: &[1.0, 2.0, 3.0] };
+
+            let out = it.forward(&mut workspace, inputs).expect("all static");
+            assert_eq!((out.r#fn, out.self_, out._2nd_best), (&SUM, &TWICE, &LESS));
+
+            let (mut sum, mut twice, mut less) = ([[0.0; 3]; 2], [[0.0; 3]; 2], [[0.0; 3]; 2]);
+            let buffers = model::OutputsMut { r#fn: &mut sum, self_: &mut twice, _2nd_best: &mut less };
+            it.forward_into(&mut workspace, inputs, buffers).expect("all static");
+            assert_eq!((sum, twice, less), (SUM, TWICE, LESS));
+
+            let mut run = it.start(&mut workspace, inputs).expect("all static");
+            let mut steps = 0;
+            while run.step().expect("nothing can fail") {
+                steps += 1;
+                assert_eq!(run.next(), steps);
+            }
+            assert_eq!(steps, model::LAYERS.len());
+            let out = run.finish().expect("nothing can fail");
+            assert_eq!((out.r#fn, out.self_, out._2nd_best), (&SUM, &TWICE, &LESS));
+
+            let flat = model::Inputs::flat(rt::flat(&X), rt::flat(&Y), &[1.0, 2.0, 3.0]).expect("right lengths");
+            assert_eq!(flat.r#type, &X);
+            let short = model::Inputs::flat(rt::flat(&X), &[0.0; 5], &[1.0, 2.0, 3.0]);
+            assert_eq!(short.err(), Some(rt::Error::Shape { input: 1, dim: 0 }));
+        }
+    };
+}
+keywords!(keywords_by_macro, by_macro::keywords);
+keywords!(keywords_by_build, by_build::keywords);
+
+#[test]
+fn both_routes_give_the_same_model() {
+    // The name and the options are part of the fingerprint; these two have the same.
+    assert_eq!(by_macro::keywords::FINGERPRINT, by_build::keywords::FINGERPRINT);
+    assert_eq!(by_macro::stateful::WEIGHT_BYTES, by_build::stateful::WEIGHT_BYTES);
+    assert_ne!(by_macro::nested::FINGERPRINT, by_build::nested::FINGERPRINT);
+}
+
+#[test]
+fn a_small_workspace_is_refused() {
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; 8];
+    let inputs = by_macro::keywords::Inputs { r#type: &X, r#match: &Y, r#loop: &[0.0; 3] };
+    let refused = by_macro::keywords::Model::new().forward(&mut workspace(&mut memory), inputs).err();
+    assert_eq!(refused, Some(rt::Error::Workspace));
+}
+
+#[test]
+fn nested_arguments_are_nested_structs() {
+    use by_macro::nested as model;
+    static WORKSPACE: model::StaticWorkspace = model::StaticWorkspace::new();
+    let mut workspace = WORKSPACE.take().expect("first");
+    let pair = model::InputsPair { _0: &[1.0, 2.0, 3.0], _1: &[4.0, 5.0, 6.0] };
+    let inputs = model::Inputs { pair, options: model::InputsOptions { scale: &[2.0] } };
+    let out = model::Model::new().forward(&mut workspace, inputs).expect("all static");
+    assert_eq!((out.sum, out.parts._0, out.n), (&[5.0, 7.0, 9.0], &[2.0, 4.0, 6.0], 3));
+    assert_eq!((out.parts._1._0, out.parts._1._1), (&[4.0, 5.0, 6.0], ()));
+}
+
+#[test]
+fn state_is_kept_saved_restored_and_reset() {
+    use by_macro::stateful as model;
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; model::WORKSPACE_BYTES + 15];
+    let mut workspace = workspace(&mut memory);
+    let mut it = model::Model::new();
+    let mut call = |it: &mut model::Model, x1: f32, x2: f32| {
+        *it.forward(&mut workspace, model::Inputs { x1: &x1, x2: &x2 }).expect("all static").sum
+    };
+    // PyTorch's numbers: the fixture's golden file.
+    assert_eq!((call(&mut it, 1.0, 2.0), call(&mut it, 2.0, 1.5)), (17.0, 19.5));
+    let saved = it.state().to_vec();
+    assert_eq!(call(&mut it, 3.0, 1.0), 21.0);
+    let mut other = it.clone();
+    assert_eq!((call(&mut it, 4.0, 0.5), call(&mut other, 4.0, 0.5)), (21.5, 21.5));
+    it.restore(&saved).expect("same length");
+    assert_eq!(call(&mut it, 3.0, 1.0), 21.0);
+    assert_eq!(it.restore(&saved[1..]), Err(rt::Error::State));
+    it.reset();
+    assert_eq!(call(&mut it, 1.0, 2.0), 17.0);
+}
+
+#[test]
+fn the_flat_door_checks_and_computes() {
+    use by_macro::keywords as model;
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; model::WORKSPACE_BYTES + 15];
+    let mut workspace = workspace(&mut memory);
+    let it: &mut dyn Program = &mut model::Model::new();
+    assert_eq!((it.signature().name, it.signature().inputs.len()), ("keyword_names", 3));
+    let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let (x, y, z) = (aligned(&bytes(rt::flat(&X))), aligned(&bytes(rt::flat(&Y))), aligned(&bytes(&[1.0, 2.0, 3.0])));
+    let tensor = |shape, data| Value::Tensor { dtype: rt::DType::F32, shape, data };
+    let mut call = |inputs: &[Value<'_>]| {
+        let mut results = [(); 3].map(|()| ([0usize; 2], [0u8; 24]));
+        let mut outputs = results.each_mut().map(|(shape, data)| ValueMut::Tensor { shape, data });
+        it.forward_flat(rt::Level::Portable, &mut workspace, inputs, &mut outputs)?;
+        Ok(results)
+    };
+    let good = [tensor(&[2, 3], &x.0), tensor(&[2, 3], &y.0), tensor(&[3], &z.0[..12])];
+    let results = call(&good).expect("a legal call");
+    assert_eq!((results[0].0, &results[0].1[..]), ([2, 3], &bytes(rt::flat(&SUM))[..]));
+    assert_eq!(&results[2].1[..], &bytes(rt::flat(&LESS))[..]);
+    assert_eq!(call(&good[..2]), Err(CallError::InputCount { expected: 3, found: 2 }));
+    assert_eq!(call(&[good[0], good[1], good[0]]), Err(CallError::InputRank { input: 2 }));
+    assert_eq!(call(&[good[0], tensor(&[3, 2], &y.0), good[2]]), Err(CallError::InputSize { input: 1, dim: 0 }));
+}
+
+/// Bytes aligned for every element type.
+#[repr(align(16))]
+struct Aligned([u8; 24]);
+
+fn aligned(bytes: &[u8]) -> Aligned {
+    let mut aligned = Aligned([0; 24]);
+    aligned.0[..bytes.len()].copy_from_slice(bytes);
+    aligned
+}
+
+#[test]
+fn models_may_move_between_threads() {
+    fn is_send<T: Send>() {}
+    fn is_sync<T: Sync>() {}
+    is_send::<by_macro::stateful::Model>();
+    is_send::<by_macro::stateful::Run<'static, 'static>>();
+    is_sync::<by_macro::stateful::StaticWorkspace>();
+    is_send::<rt::Workspace<'static>>();
+    assert_eq!(size_of::<by_macro::keywords::Model>(), 0);
+}
