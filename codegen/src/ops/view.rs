@@ -6,7 +6,7 @@
 use super::{Out, Outs, Row, one};
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::{Op, ValueId, View};
+use crate::ir::{Op, PadMode, ValueId, View};
 use crate::sym::Expr;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
@@ -80,6 +80,7 @@ pub const ROWS: &[Row] = &[
     row("aten.meshgrid.indexing", meshgrid),
     row("aten.unfold.default", unfold),
     row("aten.unfold_copy.default", unfold),
+    row("aten.im2col.default", im2col),
     row("aten.diagonal.default", diagonal_row),
     row("aten.diagonal_copy.default", diagonal_row),
     Row {
@@ -616,6 +617,41 @@ fn unfold(call: &mut Call<'_>) -> Result<Outs> {
     let dim = call.dim("dimension", call.rank(x))?;
     let (size, step) = (call.int("size")?, call.int("step")?);
     one(call.push(Op::View(View::Unfold { dim, size, step }), &[x])?)
+}
+
+/// Windows of an image as columns: padded, windows along both dims, their dilated entries moved before the positions.
+fn im2col(call: &mut Call<'_>) -> Result<Outs> {
+    let mut x = x(call)?;
+    let batched = call.rank(x) == 4;
+    if !batched {
+        x = unsqueeze(call, x, 0)?;
+    }
+    if call.rank(x) != 4 {
+        return Err(call.damaged("columns of a tensor that is no image"));
+    }
+    let pair = |name: &str| -> Result<[i64; 2]> {
+        let list = call.ints(name)?;
+        <[i64; 2]>::try_from(list).map_err(|_| call.damaged(format!("argument `{name}` needs two entries")))
+    };
+    let (kernel, dilation) = (pair("kernel_size")?, pair("dilation")?);
+    let (padding, stride) = (pair("padding")?, pair("stride")?);
+    if padding != [0, 0] {
+        let pads = vec![(0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1])];
+        x = call.push(Op::Pad { pads, mode: PadMode::Constant(0f64.to_bits()) }, &[x])?;
+    }
+    for (i, dim) in [2, 3].into_iter().enumerate() {
+        let size = (kernel[i] - 1) * dilation[i] + 1;
+        x = call.push(Op::View(View::Unfold { dim, size, step: stride[i] }), &[x])?;
+        let last = call.rank(x) - 1;
+        x = call.slice(x, last, Expr::Int(0), Expr::Int(kernel[i]), dilation[i])?;
+    }
+    let x = call.permute(x, &[0, 1, 4, 5, 2, 3])?;
+    let shape = call.shape(x);
+    let mut columns = vec![shape[0].clone(), numel(&shape[1..4]), numel(&shape[4..])];
+    if !batched {
+        columns.remove(0);
+    }
+    one(call.reshape(x, &columns)?)
 }
 
 fn diagonal_row(call: &mut Call<'_>) -> Result<Outs> {
