@@ -27,6 +27,7 @@ pub const ROWS: &[Row] = &[
     row("aten.new_empty.default", |c| new(c, &int(0))),
     row("aten.fill.Scalar", |c| like(c, &c.number("value")?)),
     row("aten.fill.Tensor", |c| copy(c, "value")),
+    row("aten.copy.default", |c| copy(c, "src")),
     row("aten.scalar_tensor.default", |c| {
         let dtype = c.dtype("dtype")?.unwrap_or(DType::F32);
         fill(c, &c.number("s")?, dtype, Vec::new())
