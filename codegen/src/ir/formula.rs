@@ -257,6 +257,31 @@ impl Formula {
         if self.dtype(a) == dtype { a } else { self.push(ExprNode::Cast(dtype, a)) }
     }
 
+    /// Drops what the results do not need; gives the old numbers of the parameters that remain.
+    pub fn prune(&mut self) -> Vec<usize> {
+        let mut needed = vec![false; self.nodes.len()];
+        self.results.iter().for_each(|r| needed[r.0 as usize] = true);
+        for i in (0..self.nodes.len()).rev() {
+            if needed[i] {
+                self.nodes[i].operands().for_each(|id| needed[id.0 as usize] = true);
+            }
+        }
+        let old = std::mem::take(self);
+        let (mut ids, mut params, mut sizes) = (vec![ExprId(0); old.nodes.len()], Vec::new(), Vec::new());
+        for (i, node) in old.nodes.iter().enumerate().filter(|(i, _)| needed[*i]) {
+            let node = match *node {
+                ExprNode::Param(k) => ExprNode::Param(renumber(&mut params, k as usize)),
+                ExprNode::Size(k) => ExprNode::Size(renumber(&mut sizes, k as usize)),
+                other => other.with_operands(|id| ids[id.0 as usize]),
+            };
+            ids[i] = self.push(node);
+        }
+        self.params = params.iter().map(|&k| old.params[k]).collect();
+        self.sizes = sizes.iter().map(|&k| old.sizes[k].clone()).collect();
+        self.results = old.results.iter().map(|r| ids[r.0 as usize]).collect();
+        params
+    }
+
     /// Whether it holds a function that takes far longer than a load.
     pub fn is_expensive(&self) -> bool {
         self.nodes.iter().any(|node| match node {
@@ -284,4 +309,13 @@ impl Formula {
             ExprNode::Binary(_, a, _) | ExprNode::Select(_, a, _) => self.dtype(a),
         }
     }
+}
+
+/// The new number of an old one, in order of first use.
+fn renumber(known: &mut Vec<usize>, old: usize) -> u32 {
+    let found = known.iter().position(|k| *k == old);
+    found.unwrap_or_else(|| {
+        known.push(old);
+        known.len() - 1
+    }) as u32
 }

@@ -5,6 +5,7 @@ mod dce;
 mod edit;
 mod epilogue;
 mod fold;
+mod fuse;
 mod pad;
 mod quantized;
 
@@ -23,7 +24,9 @@ pub const PASSES: &[(&str, Pass)] = &[
     ("batch_norm", batch_norm::run),
     ("pad", pad::run),
     ("dce", dce::run),
+    // Kernels take what they can into their epilogues; what is left becomes loops.
     ("epilogue", epilogue::run),
+    ("fuse", fuse::run),
     ("dce", dce::run),
 ];
 
