@@ -19,6 +19,7 @@ pub const ROWS: &[Row] = &[
     row("aten.empty.memory_format", |c| sized(c, 0)),
     row("aten.full_like.default", |c| like(c, &c.number("fill_value")?)),
     row("aten.zeros_like.default", |c| like(c, &int(0))),
+    row("aten.zero.default", |c| like(c, &int(0))),
     row("aten.ones_like.default", |c| like(c, &int(1))),
     row("aten.empty_like.default", |c| like(c, &int(0))),
     row("aten.new_full.default", |c| new(c, &c.number("fill_value")?)),
