@@ -6,8 +6,11 @@ use crate::tools::{Toolchain, cargo, ensure_qemu, ensure_toolchain, output, root
 use std::process::Command;
 
 /// Folders that are workspaces of their own.
-pub const OUTSIDE: &[(&str, &str)] =
-    &[("firmware/board", "thumbv7em-none-eabihf"), ("firmware/image", "thumbv7em-none-eabihf"), ("examples/digits-firmware", "thumbv7em-none-eabihf")];
+pub const OUTSIDE: &[(&str, &str)] = &[
+    ("firmware/board", "thumbv7em-none-eabihf"),
+    ("firmware/image", "thumbv7em-none-eabihf"),
+    ("examples/digits-firmware", "thumbv7em-none-eabihf"),
+];
 
 /// What the runtime must build for; the emulated ones are among them.
 const BARE_METAL: &[&str] = &[
@@ -32,10 +35,10 @@ pub fn clippy() -> Result<(), String> {
     run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))?;
     each_outside(|folder, target| {
         let toolchain = Toolchain::of(target)?;
-        run(toolchain
-            .cargo(target, &["clippy", "--release"])
-            .args(["--", "-D", "warnings"])
-            .current_dir(root().join(folder)))
+        let mut command = toolchain.cargo(target, &["clippy", "--release"]);
+        // What `firmware/image` compiles; the others do not look at it.
+        command.env("EXPORTED_MODEL", root().join("examples/digits/digits.pt2"));
+        run(command.args(["--", "-D", "warnings"]).current_dir(root().join(folder)))
     })
 }
 

@@ -21,7 +21,7 @@ mod host;
 mod measure;
 
 #[cfg(feature = "rt")]
-mod panic;
+mod fatal;
 #[cfg(all(feature = "rt", target_arch = "arm"))]
 #[path = "start_arm.rs"]
 mod start;

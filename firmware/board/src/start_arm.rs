@@ -1,5 +1,5 @@
 //! Vector table and reset code of the Cortex-M boards. Reset is assembly: no Rust may run before memory is set up.
-use crate::panic::faulted;
+use crate::fatal::faulted;
 
 unsafe extern "C" {
     fn Reset() -> !;

@@ -1,5 +1,5 @@
 //! Reset code of the riscv32 board: machine mode, one hart, traps end the program.
-use crate::panic::faulted;
+use crate::fatal::faulted;
 
 core::arch::global_asm!(
     ".section .vector_table, \"ax\"",
