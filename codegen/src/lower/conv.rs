@@ -84,8 +84,11 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
         Work::Kernel(Kernel { path, generics, fields: all, fallible: false })
     };
     let cost = macs(cx.shape(if conv.transposed { node.inputs[0] } else { node.outputs[0] }), shape.inner());
-    let cost =
-        if conv.transposed { Expr::floordiv(cost * Expr::from(shape.columns), shape.channels as i64) } else { cost };
+    let cost = if conv.transposed {
+        Expr::floordiv(cost * Expr::from(shape.columns), shape.channels.max(1) as i64)
+    } else {
+        cost
+    };
     cx.step(node, work, cost);
     Ok(())
 }

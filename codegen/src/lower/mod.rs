@@ -449,6 +449,11 @@ impl<'g> Lowering<'g> {
     }
 }
 
+/// The memory order each value will have where its producer is free to choose.
+pub(crate) fn memory_orders(graph: &Graph) -> Vec<Vec<usize>> {
+    wishes::orders(graph)
+}
+
 /// Whether two places may share a stretch of memory (not only elements).
 fn may_overlap(a: &Place, b: &Place) -> bool {
     if a.buffer != b.buffer {

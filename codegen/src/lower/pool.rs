@@ -27,7 +27,7 @@ pub(super) fn pool(cx: &mut Lowering<'_>, node: &Node, pool: &Pool) -> Result<()
         }
     };
     fields.extend([("kernel", sizes(pool.kernel)), ("stride", sizes(pool.stride)), ("padding", sizes(pool.padding))]);
-    let work = pool.kernel.iter().product();
+    let work = pool.kernel.iter().fold(1usize, |n, k| n.saturating_mul(*k)).min(1 << 31);
     kernel(cx, node, path, pool.spatial, pool.kind == PoolKind::Max, fields, work)
 }
 

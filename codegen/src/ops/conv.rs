@@ -57,8 +57,9 @@ pub(super) fn spatial_list(call: &Call<'_>, name: &str, spatial: usize, missing:
     let mut all = [missing; 3];
     for i in 0..spatial {
         let value = if list.len() == 1 { list[0] } else { list[i] };
-        all[3 - spatial + i] = usize::try_from(value)
-            .map_err(|_| call.damaged(format!("`{name}` is {list:?}, expected no negative number")))?;
+        let value = u32::try_from(value).ok().filter(|v| *v <= i32::MAX as u32);
+        let value = value.ok_or_else(|| call.damaged(format!("`{name}` is {list:?}, expected numbers of 31 bits")))?;
+        all[3 - spatial + i] = value as usize;
     }
     Ok(all)
 }
@@ -78,7 +79,8 @@ fn conv(call: &mut Call<'_>, spatial: usize, transposed: bool, output_padding: [
     if call.rank(weight) != spatial + 2 {
         return Err(call.damaged(format!("a weight of {} for a convolution over {spatial} dims", call.ty(weight))));
     }
-    let groups = usize::try_from(call.int("groups")?).map_err(|_| call.damaged("a negative number of groups"))?;
+    let groups = usize::try_from(call.int("groups")?).ok().filter(|g| *g > 0);
+    let groups = groups.ok_or_else(|| call.damaged("`groups` is not positive"))?;
     let stride = positive_list(call, "stride", spatial)?;
     let dilation = positive_list(call, "dilation", spatial)?;
     let padding = padding(call, weight, spatial, stride, dilation)?;

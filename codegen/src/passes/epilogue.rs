@@ -49,7 +49,8 @@ enum Slope {
 
 fn pattern(f: &Formula) -> Option<Pattern> {
     let &[result] = f.results.as_slice() else { return None };
-    if f.params.iter().any(|d| *d != f.params[0]) || !matches!(f.params[0], DType::F32 | DType::F64) {
+    let first = *f.params.first()?;
+    if f.params.iter().any(|d| *d != first) || !matches!(first, DType::F32 | DType::F64) {
         return None;
     }
     let operand = |e: ExprId| match f.nodes[e.0 as usize] {

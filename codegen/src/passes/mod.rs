@@ -4,6 +4,7 @@ mod batch_norm;
 mod dce;
 mod edit;
 mod epilogue;
+mod flatten;
 mod fold;
 mod fuse;
 mod pad;
@@ -26,6 +27,7 @@ pub const PASSES: &[(&str, Pass)] = &[
     ("dce", dce::run),
     // Kernels take what they can into their epilogues; what is left becomes loops.
     ("epilogue", epilogue::run),
+    ("flatten", flatten::run),
     ("fuse", fuse::run),
     ("dce", dce::run),
 ];

@@ -20,9 +20,10 @@ pub(super) fn conv(conv: &Conv, epilogue: &Epilogue, inputs: &[TensorType]) -> R
     let (Some(sizes), groups) = (sizes, conv.groups as i64) else {
         return wrong("the size of the weight depends on the input");
     };
-    let (inputs_per_group, channels) =
-        if conv.transposed { (sizes[0], sizes[1] * groups) } else { (sizes[1] * groups, sizes[0]) };
-    if groups < 1 || channels % groups != 0 || x.shape[1] != Expr::Int(inputs_per_group) {
+    let (first, second) = (sizes[0], sizes[1].checked_mul(groups).unwrap_or(0));
+    let (inputs_of_all, channels) = if conv.transposed { (first, second) } else { (second, first) };
+    let divides = groups >= 1 && inputs_of_all % groups == 0 && channels % groups == 0;
+    if !divides || x.shape[1] != Expr::Int(inputs_of_all) {
         return wrong(&format!("the channels do not fit in {groups} groups"));
     }
     let mut shape = vec![x.shape[0].clone(), Expr::Int(channels)];
