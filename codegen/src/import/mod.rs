@@ -121,10 +121,12 @@ impl<'a> Importer<'a> {
         if let Some(reason) = refusal(&origin.target) {
             return Err(reason);
         }
-        let Some(schema) = Schema::find(&origin.target) else {
-            return Err(Diagnostic::unsupported(format!("no schema for operator `{}`", origin.target)));
-        };
+        let Some(schema) = Schema::find(&origin.target) else { return Err(unsupported_operator(&origin.target)) };
         let written: Vec<&str> = schema.arguments.iter().filter(|a| a.alias == Alias::Write).map(|a| a.name).collect();
+        // An operator that writes to an argument without returning it (statistics of a training step) has no functional form.
+        if !written.is_empty() && schema.returns.first() != Some(&Alias::Write) {
+            return Err(unsupported_operator(&origin.target));
+        }
         let functional = functional_target(&origin.target);
         let row = ops::find(&origin.target).or_else(|| if written.is_empty() { None } else { ops::find(&functional) });
         let Some(row) = row else {
@@ -391,7 +393,9 @@ fn unsupported_operator(target: &str) -> Diagnostic {
     let custom =
         !target.starts_with("aten.") && !target.starts_with("prims.") && !target.starts_with("quantized_decomposed.");
     if custom {
-        return Diagnostic::unsupported(format!("custom operator `{target}`"));
+        return Diagnostic::unsupported(format!("custom operator `{target}`")).help(
+            "replace it by ATen operators: `ep.run_decompositions({torch.ops.NAMESPACE.NAME.default: function})`",
+        );
     }
     let base = target.rsplit_once('.').map_or(target, |(b, _)| b);
     let near: Vec<&str> = ops::TABLES

@@ -27,6 +27,7 @@ pub const ROWS: &[Row] = &[
     row("aten.batch_norm.default", |c| batch_norm(c).map(|y| vec![Out::Tensor(y)])),
     row("aten._native_batch_norm_legit_no_training.default", native_batch_norm),
     row("aten.native_batch_norm.default", native_batch_norm),
+    row("aten._native_batch_norm_legit_functional.default", functional_batch_norm),
 ];
 
 fn convolution(call: &mut Call<'_>, spatial: usize) -> Result<Outs> {
@@ -158,6 +159,14 @@ fn batch_norm(call: &mut Call<'_>) -> Result<ValueId> {
     };
     let eps = call.float("eps")?.to_bits();
     call.push(Op::BatchNorm { eps }, &[x, weight, bias, mean, var])
+}
+
+/// In evaluation the running statistics stay as they are.
+fn functional_batch_norm(call: &mut Call<'_>) -> Result<Outs> {
+    let mut outs = native_batch_norm(call)?;
+    outs.push(Out::Tensor(call.tensor("running_mean")?));
+    outs.push(Out::Tensor(call.tensor("running_var")?));
+    Ok(outs)
 }
 
 /// The saved statistics of an evaluation are empty.
