@@ -103,7 +103,8 @@ impl Compile for Fake {
         let code = MODEL.replace("CHECK", check).replace("VALUE", value);
         let code = code.replace("DTYPE", dtype).replace("WEIGHTS", source.weights);
         let code = code + "\nfn count(inputs: &[Value<'_>]) -> usize { inputs.len() }\n";
-        Ok(Generated { code, weights: 1f32.to_le_bytes().to_vec(), notes: vec![format!("made for {wish}")] })
+        let work = if wish == "right" { u64::MAX } else { 0 };
+        Ok(Generated { code, weights: 1f32.to_le_bytes().to_vec(), notes: vec![format!("made for {wish}")], work })
     }
 }
 

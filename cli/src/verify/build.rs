@@ -74,7 +74,7 @@ pub fn build(project: &Project, platform: Platform, units: &[Unit], batches: Vec
         }
         for batch in failed {
             for part in split(&batch, units, &round, &mut built.failures) {
-                pending.push(Batch { name: format!("batch_{next}"), units: part });
+                pending.push(Batch { name: format!("batch_{next}"), units: part, heavy: batch.heavy });
                 next += 1;
             }
         }

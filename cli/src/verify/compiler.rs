@@ -3,12 +3,13 @@
 use super::caps::caps;
 use super::{Compile, Generated, Source};
 use crate::golden::Golden;
+use crate::report::Report;
 use exported_codegen::diag::Errors;
 use exported_codegen::options::{Optimize, Options, Target, WeightsForm};
-use exported_codegen::{archive, compile, import, schema};
+use exported_codegen::{analyze, archive, emit, import, schema};
 use std::collections::BTreeMap;
 
-/// `exported_codegen::compile` for one target.
+/// The stages of `exported_codegen::compile` for one target.
 #[derive(Clone, Debug)]
 pub struct Compiler {
     /// Where the programs will run.
@@ -33,9 +34,13 @@ impl Compile for Compiler {
             )
         });
         let notes = notes.collect();
-        let output = compile(source.bytes, &options)?;
+        let model = analyze(source.bytes, &options)?;
+        let totals = Report::new(&options.name, &model).totals;
+        let output = emit::emit(&model, &options)?;
         let code = output.file(&WeightsForm::Include(source.weights.into()))?;
-        Ok(Generated { code, weights: output.weights, notes })
+        // Whatever a step does to a tensor of the workspace, it does to each of its bytes, about.
+        let work = totals.macs.saturating_add(totals.workspace_bytes);
+        Ok(Generated { code, weights: output.weights, notes, work })
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Unit {
     pub ports: usize,
     /// Greatest room that the inputs of a call need.
     pub inputs: usize,
+    /// Elementary operations of all its calls, roughly.
+    pub work: u64,
 }
 
 /// Models that share a program.
@@ -32,6 +34,8 @@ pub struct Batch {
     pub name: String,
     /// Indices into the units.
     pub units: Vec<usize>,
+    /// They have so much to compute that optimizing their code is worth its time.
+    pub heavy: bool,
 }
 
 /// What to build for.
@@ -45,6 +49,8 @@ pub struct Platform {
 
 /// Models per program on this machine.
 const MODELS: usize = 8;
+/// Work that code without optimization does in about a second: compiling with it takes longer for a small model.
+const HEAVY: u64 = 20_000_000;
 /// Bytes of weights per program on a board, whose flash has 4 MB.
 const BOARD_WEIGHTS: usize = 2_500_000;
 /// Bytes counted for the code of a model on a board.
@@ -62,24 +68,36 @@ pub fn weights_file(number: usize) -> String {
 
 /// Divides the units into programs.
 pub fn batches(units: &[Unit], platform: Platform) -> Vec<Batch> {
-    let mut batches: Vec<Batch> = Vec::new();
-    let mut bytes = 0;
-    for (index, unit) in units.iter().enumerate() {
-        let size = unit.weights.len() + BOARD_CODE;
-        let full = batches.last().is_none_or(|batch| match platform.board {
-            Some(_) => bytes + size > BOARD_WEIGHTS,
-            None => batch.units.len() == MODELS,
-        });
-        if full {
-            batches.push(Batch { name: format!("batch_{}", batches.len()), units: Vec::new() });
-            bytes = 0;
-        }
-        bytes += size;
-        if let Some(batch) = batches.last_mut() {
-            batch.units.push(index);
+    let mut batches = Vec::new();
+    for heavy in [false, true] {
+        let of_kind = units.iter().enumerate().filter(|(_, unit)| (unit.work > HEAVY) == heavy);
+        for group in groups(of_kind, platform) {
+            batches.push(Batch { name: format!("batch_{}", batches.len()), units: group, heavy });
         }
     }
     batches
+}
+
+/// Units that share a program: a certain number here, as many as fit into flash on a board.
+fn groups<'u>(units: impl Iterator<Item = (usize, &'u Unit)>, platform: Platform) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut bytes = 0;
+    for (index, unit) in units {
+        let size = unit.weights.len() + BOARD_CODE;
+        let full = groups.last().is_none_or(|group| match platform.board {
+            Some(_) => bytes + size > BOARD_WEIGHTS,
+            None => group.len() == MODELS,
+        });
+        if full {
+            groups.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(group) = groups.last_mut() {
+            group.push(index);
+        }
+    }
+    groups
 }
 
 impl Platform {
@@ -95,7 +113,11 @@ impl Platform {
         let folder = self.folder(project);
         fs::create_dir_all(&folder)?;
         let members: Vec<String> = batches.iter().map(|batch| format!("{:?}", batch.name)).collect();
-        update(&folder.join("Cargo.toml"), self.root_manifest(&members.join(", ")).as_bytes())?;
+        let mut manifest = self.root_manifest(&members.join(", "));
+        for batch in batches.iter().filter(|batch| batch.heavy && self.is_host_dev()) {
+            let _ = write!(manifest, "\n[profile.dev.package.{}]\nopt-level = 1\n", batch.name);
+        }
+        update(&folder.join("Cargo.toml"), manifest.as_bytes())?;
         if let Some(lock) = project.lock.as_ref().filter(|_| !folder.join("Cargo.lock").exists()) {
             fs::copy(lock, folder.join("Cargo.lock"))?;
         }
@@ -122,11 +144,17 @@ impl Platform {
         update(&sources.join("main.rs"), main.as_bytes())
     }
 
+    fn is_host_dev(self) -> bool {
+        self.board.is_none() && !self.release
+    }
+
     fn root_manifest(self, members: &str) -> String {
-        // Verification wants overflow and bounds to be checked, short compile times, and loops that are not 20 times
-        // slower than they need be; with `--release` it wants what the user will ship.
+        // Verification wants overflow and bounds to be checked and short compile times; with `--release` it wants what the
+        // user will ship.
         let profile = match (self.board, self.release) {
-            (None, false) => "[profile.dev]\nopt-level = 1\ndebug = false\nincremental = false\n",
+            (None, false) => {
+                "[profile.dev]\ndebug = false\nincremental = false\n\n[profile.dev.package.\"*\"]\nopt-level = 2\n"
+            }
             (None, true) => "[profile.release]\nincremental = false\n",
             (Some(_), false) => "[profile.dev]\nopt-level = 2\ndebug = false\nincremental = false\npanic = \"abort\"\n",
             (Some(_), true) => {

@@ -69,6 +69,8 @@ pub struct Generated {
     pub weights: Vec<u8>,
     /// What a reader of the report must know.
     pub notes: Vec<String>,
+    /// Elementary operations of a call, roughly.
+    pub work: u64,
 }
 
 /// A compiler.
@@ -237,6 +239,7 @@ fn unit(number: usize, generated: Generated, golden: &Golden) -> Unit {
         // The outputs of the program are not known here; a golden file that lists too few must not break the harness.
         ports: inputs.chain(outputs).max().unwrap_or(0) + 8,
         inputs: calls.iter().map(|call| wire::pool_bytes(call.inputs)).max().unwrap_or(0),
+        work: generated.work.saturating_mul(calls.len() as u64),
     }
 }
 
