@@ -12,8 +12,8 @@ const LIMIT: u64 = 32 << 20;
 
 /// The items of the model, or one compile error per fault.
 pub(crate) fn expand(invocation: Invocation) -> TokenStream {
-    let Invocation { facade, path, span, options } = invocation;
-    match locate(&path, span).and_then(|path| Ok((compile(&path, options)?, path))) {
+    let Invocation { facade, path: written, span, options } = invocation;
+    match locate(&written, span).and_then(|path| Ok((compile(&path, &written, options)?, path))) {
         Ok((output, path)) => tokens(&output, &path, facade).unwrap_or_else(|e| {
             Fault::new(span, format!("internal error: generated code does not parse: {e}")).into_tokens()
         }),
@@ -32,8 +32,8 @@ fn locate(path: &str, span: proc_macro::Span) -> Result<PathBuf, Vec<String>> {
     std::path::absolute(&full).map_err(|e| vec![format!("cannot resolve `{}`: {e}", full.display())])
 }
 
-/// Reads and compiles.
-fn compile(path: &Path, mut options: Options) -> Result<Output, Vec<String>> {
+/// Reads and compiles. Faults of the file name its full path, faults of the model the path as it was `written`.
+fn compile(path: &Path, written: &str, mut options: Options) -> Result<Output, Vec<String>> {
     let shown = path.display();
     let size = std::fs::metadata(path).map_err(|e| vec![format!("cannot read `{shown}`: {e}")])?.len();
     if size > LIMIT {
@@ -51,7 +51,7 @@ fn compile(path: &Path, mut options: Options) -> Result<Output, Vec<String>> {
     // The thread is not a proc macro: proc-macro2 must not ask the compiler for tokens there.
     proc_macro2::fallback::force();
     exported_codegen::compile_isolated(bytes, options)
-        .map_err(|Errors(faults)| faults.iter().map(|fault| format!("{shown}: {fault}")).collect())
+        .map_err(|Errors(faults)| faults.iter().map(|fault| format!("`{written}`: {fault}")).collect())
 }
 
 /// `use $crate::rt; <items> static WEIGHTS = ..; const _ = include_bytes!(..);`

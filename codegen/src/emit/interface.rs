@@ -2,7 +2,7 @@
 
 use super::literal;
 use super::names::{self, Scope};
-use crate::diag::{Diagnostic, Errors};
+use crate::diag::{Diagnostic, Errors, Kind};
 use crate::ir::{Graph, InputKind, OutputKind, PathPart, Scalar, TensorType};
 use crate::options::{Layout, Options};
 use crate::sym::Expr;
@@ -147,7 +147,7 @@ impl Interface {
         let output_tree = tree(named, "outputs", &mut errors);
         for &index in options.output_names.keys().filter(|i| **i >= outputs.len()) {
             let message = format!("there is no output {index} to name; the model has {}", outputs.len());
-            errors.push(Diagnostic::new(crate::diag::Kind::Usage, message));
+            errors.push(Diagnostic::new(Kind::Usage, message));
         }
         let mut input_fields = vec![None; inputs.len()];
         field_paths(&input_tree, &quote!(), &mut input_fields);
@@ -244,6 +244,9 @@ fn tree(leaves: Vec<Located>, what: &str, errors: &mut Errors) -> Tree {
             PathPart::Key(key) => key.clone(),
             PathPart::Index(i) => format!("_{i}"),
         };
+        if group.len() > 1 && group.iter().any(|(rest, _)| rest.is_empty()) {
+            errors.push(Diagnostic::new(Kind::Usage, format!("two {what} are called `{name}`")));
+        }
         let ident = names::field(&name);
         scope.claim(&ident.to_string(), &name, what, errors);
         fields.push((ident, name, tree(group, what, errors)));

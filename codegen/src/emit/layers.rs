@@ -92,8 +92,12 @@ fn parameters(emitter: &Emitter<'_>, slices: &Slices<'_, '_>, dispatched: bool) 
 
 fn about(step: &Step) -> String {
     let origin = &step.origin;
-    let mut text =
-        if origin.target.is_empty() { String::from("Data movement") } else { format!("`{}`", origin.target) };
+    let mut text = match (&step.work, origin.target.as_str()) {
+        (Work::Loop(_), "") => String::from("Moves values"),
+        // A step that defines no value brings operands into the order that its node wants.
+        (Work::Loop(_), target) if step.results.is_empty() => format!("Moves values for `{target}`"),
+        (_, target) => format!("`{target}`"),
+    };
     if !origin.module.is_empty() {
         text += &format!(" of module `{}`", origin.module);
     }
