@@ -9,7 +9,7 @@ use crate::verify::crates::Platform;
 use crate::verify::project::Project;
 use exported_codegen::diag::{Diagnostic, Errors};
 use exported_codegen::options::{Target, WeightsForm};
-use exported_codegen::{analyze, archive, compile, inspect, schema};
+use exported_codegen::{analyze, archive, compile, compile_isolated, inspect, schema};
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
@@ -63,7 +63,7 @@ fn execute(command: Command) -> u8 {
 fn check(files: &[PathBuf], json: bool, choices: &Choices) -> u8 {
     let mut findings = Vec::new();
     for file in files {
-        let result = read(file).and_then(|bytes| analyze(&bytes, &choices.options(file)));
+        let result = read(file).and_then(|bytes| compile_isolated(bytes, choices.options(file)));
         let finding = Finding::new(file.display().to_string(), &result);
         if !finding.compiles {
             eprintln!("{finding}");

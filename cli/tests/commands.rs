@@ -57,3 +57,50 @@ fn every_command_that_compiles_refuses_in_words() {
         assert!(text(&output.stderr).starts_with("README.md: refused\n  damaged file: "), "{}", text(&output.stderr));
     }
 }
+
+#[test]
+fn report_counts_for_the_largest_call() {
+    let output = exported(&["report", "interface/dynamic_batch_mlp.pt2", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    // Two layers over at most 8 rows: 6 to 9 and 9 to 4 numbers.
+    let macs = |layer: usize| json["layers"][layer]["macs"].as_u64();
+    assert_eq!((macs(0), macs(1)), (Some(8 * 6 * 9), Some(8 * 9 * 4)));
+    assert_eq!(
+        (&json["totals"]["input_bytes"], &json["totals"]["output_bytes"]),
+        (&(8 * 6 * 4).into(), &(8 * 4 * 4).into())
+    );
+    assert_eq!(json["layers"][0]["output"], "f32[s77, 9]");
+    let number = |key: &str| json["totals"][key].as_u64().expect("a number");
+    assert!(
+        number("workspace_lower_bound") >= 8 * (9 + 4) * 4
+            && number("workspace_bytes") >= number("workspace_lower_bound")
+    );
+    let text = text(&exported(&["report", "interface/dynamic_batch_mlp.pt2"]).stdout);
+    assert!(text.contains("workspace") && text.contains("least possible"), "{text}");
+}
+
+#[test]
+fn emit_writes_code_and_weights() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let code = folder.join("mlp.rs");
+    let output = exported(&["emit", "interface/dynamic_batch_mlp.pt2", "-o", &code.to_string_lossy()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let written = std::fs::read_to_string(&code).expect("written");
+    assert!(written.contains("pub struct Inputs") && written.contains("include_bytes!(\"mlp.weights\")"));
+    assert!(std::fs::metadata(folder.join("mlp.weights")).expect("written").len() > 4 * (9 * 6 + 9 + 4 * 9));
+    let printed = exported(&["emit", "interface/dynamic_batch_mlp.pt2"]);
+    assert!(text(&printed.stdout).contains("include_bytes!(\"dynamic_batch_mlp.weights\")"));
+    assert!(text(&printed.stderr).contains("-o FILE also writes"));
+}
+
+#[test]
+fn check_and_inspect_of_a_good_archive() {
+    let output = exported(&["check", "interface/dynamic_batch_mlp.pt2", "layouts/sin_cos.2.5.1.pt2"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(
+        text(&output.stdout),
+        "interface/dynamic_batch_mlp.pt2: compiles\nlayouts/sin_cos.2.5.1.pt2: compiles\n"
+    );
+    let output = exported(&["inspect", "layouts/sin_cos.2.5.1.pt2"]);
+    assert!(text(&output.stdout).starts_with("ExportedProgram:\n"));
+}
