@@ -126,11 +126,12 @@ impl<'e, 'a> Slices<'e, 'a> {
 
     /// `&[T]` of a region.
     pub(super) fn read(&mut self, region: &Region, name: &str) -> Result<TokenStream, Diagnostic> {
-        if region.len == Expr::Int(0) {
-            return Ok(quote!(&[]));
-        }
         let buffer = self.buffer(region.buffer)?;
         let ty = element(buffer.dtype);
+        if region.len == Expr::Int(0) {
+            // Nothing else may tell the kernel its element type.
+            return Ok(quote!(rt::cast::<#ty>(&[])));
+        }
         Ok(match &buffer.storage {
             Storage::Weights(_) => self.weights(region, buffer.dtype)?,
             Storage::Input(i) => {

@@ -566,9 +566,6 @@ fn meshgrid(call: &mut Call<'_>) -> Result<Outs> {
     }
     if swap {
         grids.swap(0, 1);
-        for grid in &mut grids {
-            *grid = swapped(call, *grid, 0, 1)?;
-        }
     }
     Ok(vec![Out::Tensors(grids)])
 }

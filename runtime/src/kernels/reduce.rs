@@ -1,16 +1,16 @@
 //! Reductions of `x: [outer, n, inner]` over its middle dim to `y: [outer, inner]`.
 //!
 //! A reduction is a [`Rule`]; two drivers apply one: along a contiguous row into 16 partial results, or down the columns of
-//! a slab, 16 at a time. Both fold a block of steps before they add it to the total, so that the rounding error of
-//! a sum grows like that of pairwise summation; the order depends on the sizes only, so all levels give the same bits.
+//! a slab, 16 at a time. Both add up blocks of steps, blocks of blocks, and then the total, so that the rounding error of a
+//! sum is about that of torch's cascade; the order depends on the sizes only, so all levels give the same bits.
 
 use super::num::{Float, Number, Real, Wide, holds};
 use crate::{Element, Op, Simd};
 
 /// Partial results kept side by side.
 pub(crate) const LANES: usize = 16;
-/// Steps between two folds into the total.
-const BLOCK: usize = 64;
+/// Steps between two additions to a subtotal, and subtotals' additions between two to the total.
+const BLOCK: usize = 16;
 
 /// How elements of type `T` combine.
 pub trait Rule<T: Number>: Copy {
@@ -32,20 +32,24 @@ pub trait Rule<T: Number>: Copy {
 #[inline(always)]
 pub(crate) fn row<T: Number, R: Rule<T>, S: Simd>(s: S, rule: R, x: &[T]) -> R::Acc {
     let mut total = [rule.start(); LANES];
-    for (b, block) in x.chunks(LANES * BLOCK).enumerate() {
-        let mut acc = [rule.start(); LANES];
-        let (whole, rest) = block.as_chunks::<LANES>();
-        let mut k = b * LANES * BLOCK;
-        for chunk in whole {
-            for (lane, (a, &v)) in acc.iter_mut().zip(chunk).enumerate() {
+    let mut k = 0;
+    for blocks in x.chunks(LANES * BLOCK * BLOCK) {
+        let mut subtotal = [rule.start(); LANES];
+        for block in blocks.chunks(LANES * BLOCK) {
+            let mut acc = [rule.start(); LANES];
+            let (whole, rest) = block.as_chunks::<LANES>();
+            for chunk in whole {
+                for (lane, (a, &v)) in acc.iter_mut().zip(chunk).enumerate() {
+                    *a = rule.step(s, *a, v, k + lane);
+                }
+                k += LANES;
+            }
+            for (lane, (a, &v)) in acc.iter_mut().zip(rest).enumerate() {
                 *a = rule.step(s, *a, v, k + lane);
             }
-            k += LANES;
+            join_all(&[rule; LANES], &mut subtotal, &acc);
         }
-        for (lane, (a, &v)) in acc.iter_mut().zip(rest).enumerate() {
-            *a = rule.step(s, *a, v, k + lane);
-        }
-        join_all(rule, &mut total, &acc);
+        join_all(&[rule; LANES], &mut total, &subtotal);
     }
     fold(rule, total)
 }
@@ -60,33 +64,36 @@ pub(crate) fn columns<T: Number, R: Rule<T>, S: Simd>(
     inner: usize,
     first: usize,
 ) -> [R::Acc; LANES] {
-    let mut total = rules.map(|rule| rule.start());
     let inner = inner.max(1);
-    for (b, block) in slab.chunks(inner.saturating_mul(BLOCK)).enumerate() {
-        let mut acc = rules.map(|rule| rule.start());
-        for (k, line) in block.chunks_exact(inner).enumerate() {
-            let line = line.get(first..).unwrap_or_default();
-            let k = b * BLOCK + k;
-            if let Some(line) = line.first_chunk::<LANES>() {
-                for ((a, &v), rule) in acc.iter_mut().zip(line).zip(rules) {
-                    *a = rule.step(s, *a, v, k);
+    let mut total = rules.map(|rule| rule.start());
+    let mut k = 0;
+    for blocks in slab.chunks(inner.saturating_mul(BLOCK * BLOCK)) {
+        let mut subtotal = rules.map(|rule| rule.start());
+        for block in blocks.chunks(inner.saturating_mul(BLOCK)) {
+            let mut acc = rules.map(|rule| rule.start());
+            for line in block.chunks_exact(inner) {
+                let line = line.get(first..).unwrap_or_default();
+                if let Some(line) = line.first_chunk::<LANES>() {
+                    for ((a, &v), rule) in acc.iter_mut().zip(line).zip(rules) {
+                        *a = rule.step(s, *a, v, k);
+                    }
+                } else {
+                    for ((a, &v), rule) in acc.iter_mut().zip(line).zip(rules) {
+                        *a = rule.step(s, *a, v, k);
+                    }
                 }
-            } else {
-                for ((a, &v), rule) in acc.iter_mut().zip(line).zip(rules) {
-                    *a = rule.step(s, *a, v, k);
-                }
+                k += 1;
             }
+            join_all(rules, &mut subtotal, &acc);
         }
-        for ((t, &a), rule) in total.iter_mut().zip(&acc).zip(rules) {
-            *t = rule.join(*t, a);
-        }
+        join_all(rules, &mut total, &subtotal);
     }
     total
 }
 
 #[inline(always)]
-fn join_all<T: Number, R: Rule<T>>(rule: R, total: &mut [R::Acc; LANES], acc: &[R::Acc; LANES]) {
-    for (t, &a) in total.iter_mut().zip(acc) {
+fn join_all<T: Number, R: Rule<T>>(rules: &[R; LANES], total: &mut [R::Acc; LANES], acc: &[R::Acc; LANES]) {
+    for ((t, &a), rule) in total.iter_mut().zip(acc).zip(rules) {
         *t = rule.join(*t, a);
     }
 }
