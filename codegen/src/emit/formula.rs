@@ -200,7 +200,7 @@ fn constant(dtype: DType, value: Value) -> Term {
         Value::Bool(v) => f64::from(u8::from(v)),
     };
     match dtype {
-        DType::F64 => float(number, number.is_nan(), |v| Literal::f64_suffixed(v), quote!(f64)),
+        DType::F64 => float(number, number.is_nan(), Literal::f64_suffixed, quote!(f64)),
         DType::F32 => single(number as f32),
         DType::F16 | DType::Bf16 => {
             let (ty, number) = (memory::element(dtype), single(number as f32).tokens);

@@ -489,3 +489,91 @@ impl Offset {
             .fold(quote!(#(#terms)+*), |sum, term| quote!(usize::wrapping_sub(#sum, #term)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Formula, Unary};
+    use crate::lower::BufferId;
+
+    /// The printed loop of `y = -x` over these sizes and strides; in place when `shared`.
+    fn negation(shape: &[i64], x: (i64, &[i64]), y: (i64, &[i64]), shared: bool) -> String {
+        let ints = |list: &[i64]| list.iter().map(|&v| Expr::Int(v)).collect::<Vec<_>>();
+        let operand = |name: &str, (first, strides): (i64, &[i64])| Operand {
+            slice: Ident::new(name, Span::call_site()),
+            first: Expr::Int(first),
+            place: Place {
+                buffer: BufferId(0),
+                dtype: DType::F32,
+                offset: Expr::Int(first),
+                shape: ints(shape),
+                strides: ints(strides),
+            },
+        };
+        let mut formula = Formula::new(&[DType::F32]);
+        let p = formula.param(0);
+        let result = formula.unary(Unary::Neg, p);
+        formula.results.push(result);
+        let (x, y) = (operand(if shared { "out" } else { "from" }, x), operand("out", y));
+        let work = Loop { shape: ints(shape), formula, inputs: vec![x.place.clone()], outputs: vec![y.place.clone()] };
+        let body = body(&work, &[x], &[y]).expect("prints");
+        let file = syn::parse_file(&format!("fn f() {{ {body} }}")).expect("is Rust");
+        let text = prettyplease::unparse(&file);
+        text.split_whitespace().collect::<Vec<_>>().join(" ").replace("fn f() { let _ = s; ", "")
+    }
+
+    #[test]
+    fn a_flat_loop_zips_slices() {
+        assert_eq!(
+            negation(&[8], (2, &[1]), (0, &[1]), false),
+            "for (y0, &x0) in rt::part_mut(out, 0, 8).iter_mut().zip(rt::part(from, 2, 8).iter()) { *y0 = -x0; } }"
+        );
+        assert_eq!(
+            negation(&[8], (0, &[1]), (0, &[1]), true),
+            "for y0 in rt::part_mut(out, 0, 8).iter_mut() { let x0 = *y0; *y0 = -x0; } }"
+        );
+    }
+
+    #[test]
+    fn repeated_operands_are_read_before_the_row_and_strided_ones_step() {
+        assert_eq!(
+            negation(&[3, 8], (0, &[1, 0]), (0, &[16, 2]), false),
+            "for i0 in 0..3 { let x0 = from.get(i0).copied().unwrap_or_default(); \
+             for y0 in rt::part_mut(out, i0 * 16, 15).iter_mut().step_by(2) { *y0 = -x0; } } }"
+        );
+        assert_eq!(
+            negation(&[8], (7, &[-1]), (0, &[1]), false),
+            "for (y0, &x0) in rt::part_mut(out, 0, 8) .iter_mut() .zip(rt::part(from, usize::wrapping_sub(7, 8 - 1), 8)\
+             .iter().rev()) { *y0 = -x0; } }"
+        );
+    }
+
+    #[test]
+    fn few_channels_are_unrolled() {
+        assert_eq!(
+            negation(&[50, 2], (0, &[1, 50]), (0, &[2, 1]), false),
+            "for ((y0, &x0_0), &x0_1) in rt::part_mut(out, 0, 100) .as_chunks_mut::<2>() .0 .iter_mut() \
+             .zip(rt::part(from, 0, 50).iter()) .zip(rt::part(from, 50, 50).iter()) \
+             { { let a0 = x0_0; y0[0] = -a0; } { let a0 = x0_1; y0[1] = -a0; } } }"
+        );
+    }
+
+    #[test]
+    fn long_transpositions_go_by_blocks() {
+        assert_eq!(
+            negation(&[40, 300], (0, &[1, 40]), (0, &[300, 1]), false),
+            "for block in (0..300).step_by(128) { let n = Ord::min(128, 300 - block); for i0 in 0..40 { \
+             for (y0, &x0) in rt::part_mut(out, i0 * 300 + block, n) .iter_mut() \
+             .zip( rt::part(from, i0 + block * 40, (n - 1) * 40 + 1).iter().step_by(40), ) { *y0 = -x0; } } } }"
+        );
+    }
+
+    #[test]
+    fn shifted_operands_of_one_slice_go_through_indices() {
+        assert_eq!(
+            negation(&[7], (1, &[1]), (0, &[1]), true),
+            "for i0 in 0..7 { let x0 = out.get(1 + i0).copied().unwrap_or_default(); \
+             if let Some(y) = out.get_mut(i0) { *y = -x0; } } }"
+        );
+    }
+}
