@@ -25,6 +25,7 @@ pub const ROWS: &[Row] = &[
     row("aten.new_zeros.default", |c| new(c, &int(0))),
     row("aten.new_ones.default", |c| new(c, &int(1))),
     row("aten.new_empty.default", |c| new(c, &int(0))),
+    row("aten.zero.default", |c| like(c, &int(0))),
     row("aten.fill.Scalar", |c| like(c, &c.number("value")?)),
     row("aten.fill.Tensor", |c| copy(c, "value")),
     row("aten.copy.default", |c| copy(c, "src")),
