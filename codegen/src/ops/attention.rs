@@ -1,7 +1,8 @@
 //! Attention, `einsum` and the cross product, said with matrix products, softmax and formulas.
 
+use super::rearrange::diagonal;
 use super::reduce::{masked_softmax, softmax_of, sum};
-use super::view::{diagonal, numel, swapped, take, unsqueeze};
+use super::view::{numel, swapped, take, unsqueeze};
 use super::{Out, Outs, Row, map, one};
 use crate::diag::Diagnostic;
 use crate::import::Call;

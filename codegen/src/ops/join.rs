@@ -1,6 +1,7 @@
 //! Concatenation, padding and replacing parts of a tensor.
 
-use super::view::{call_at_least, diagonal, numel, select_index, slice_bounds, unsqueeze};
+use super::rearrange::diagonal;
+use super::view::{call_at_least, numel, select_index, slice_bounds, unsqueeze};
 use super::{Outs, Row, one};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};

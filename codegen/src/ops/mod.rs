@@ -15,6 +15,7 @@ mod order;
 pub mod pointwise;
 mod pool;
 mod quantized;
+mod rearrange;
 mod recurrent;
 mod reduce;
 mod resample;
@@ -98,6 +99,7 @@ pub const TABLES: &[&[Row]] = &[
     recurrent::ROWS,
     reduce::ROWS,
     resample::ROWS,
+    rearrange::ROWS,
     view::ROWS,
 ];
 

@@ -1,0 +1,353 @@
+//! Rows that repeat, cut windows and rearrange: views all the same, or a few of them in a row.
+
+use super::view::{numel, swapped, unsqueeze, x};
+use super::{Out, Outs, Row, one};
+use crate::diag::Diagnostic;
+use crate::import::Call;
+use crate::ir::{Op, PadMode, ValueId, View};
+use crate::sym::Expr;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+const fn row(target: &'static str, rule: super::Rule) -> Row {
+    Row { target, rule, note: "" }
+}
+
+/// The rows.
+pub const ROWS: &[Row] = &[
+    row("aten.expand.default", expand),
+    row("aten.expand_copy.default", expand),
+    row("aten.broadcast_to.default", expand),
+    row("aten.expand_as.default", expand_as),
+    row("aten.broadcast_tensors.default", broadcast_tensors),
+    row("aten.meshgrid.default", meshgrid),
+    row("aten.meshgrid.indexing", meshgrid),
+    row("aten.unfold.default", unfold),
+    row("aten.unfold_copy.default", unfold),
+    row("aten.im2col.default", im2col),
+    row("aten.diagonal.default", diagonal_row),
+    row("aten.diagonal_copy.default", diagonal_row),
+    Row {
+        target: "aten.as_strided.default",
+        rule: as_strided,
+        note: "strides that visit every element of a contiguous tensor at most once",
+    },
+    row("aten.pixel_shuffle.default", pixel_shuffle),
+    row("aten.pixel_unshuffle.default", pixel_unshuffle),
+    row("aten.channel_shuffle.default", channel_shuffle),
+    row("aten.native_channel_shuffle.default", channel_shuffle),
+    row("aten.flip.default", flip),
+    row("aten.fliplr.default", |call| flip_dim(call, 1)),
+    row("aten.flipud.default", |call| flip_dim(call, 0)),
+    row("aten.rot90.default", rot90),
+    row("aten.repeat.default", |call| repeat(call, "repeats")),
+    row("aten.tile.default", |call| repeat(call, "dims")),
+    row("aten.repeat_interleave.self_int", repeat_interleave),
+];
+
+// Repetition.
+
+fn expand(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let (have, want) = (call.shape(x), call.sym_ints("size")?);
+    let Some(lead) = want.len().checked_sub(have.len()) else {
+        return Err(call.damaged("expansion to fewer dims"));
+    };
+    let keep = |(i, s): (usize, Expr)| match i.checked_sub(lead) {
+        Some(d) if s == Expr::Int(-1) => have[d].clone(),
+        _ => s,
+    };
+    let shape: Vec<Expr> = want.into_iter().enumerate().map(keep).collect();
+    one(call.expand(x, &shape)?)
+}
+
+fn expand_as(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let shape = call.shape(call.tensor("other")?);
+    one(call.expand(x, &shape)?)
+}
+
+fn broadcast_tensors(call: &mut Call<'_>) -> Result<Outs> {
+    let tensors = call.tensors("tensors")?;
+    let shapes: Vec<Vec<Expr>> = tensors.iter().map(|&t| call.shape(t)).collect();
+    let shape = crate::ir::infer::broadcast(&shapes).map_err(|m| call.damaged(m))?;
+    let all = tensors.into_iter().map(|t| call.expand(t, &shape)).collect::<Result<Vec<_>>>()?;
+    Ok(vec![Out::Tensors(all)])
+}
+
+fn meshgrid(call: &mut Call<'_>) -> Result<Outs> {
+    let mut tensors = call.tensors("tensors")?;
+    let swap = call.arg("indexing").is_some() && call.str("indexing")? == "xy" && tensors.len() >= 2;
+    if swap {
+        tensors.swap(0, 1);
+    }
+    let sizes: Vec<Expr> = tensors.iter().map(|&t| numel(&call.shape(t))).collect();
+    let mut grids = Vec::new();
+    for (i, &t) in tensors.iter().enumerate() {
+        let mut shape = vec![Expr::Int(1); tensors.len()];
+        shape[i] = sizes[i].clone();
+        let line = call.reshape(t, &shape)?;
+        grids.push(call.expand(line, &sizes)?);
+    }
+    if swap {
+        grids.swap(0, 1);
+    }
+    Ok(vec![Out::Tensors(grids)])
+}
+
+fn repeat(call: &mut Call<'_>, name: &str) -> Result<Outs> {
+    let x = x(call)?;
+    let mut times = call.sym_ints(name)?;
+    let mut shape = call.shape(x);
+    let rank = times.len().max(shape.len());
+    // `tile` takes fewer factors than dims, both take more.
+    times.splice(0..0, vec![Expr::Int(1); rank - times.len()]);
+    shape.splice(0..0, vec![Expr::Int(1); rank - shape.len()]);
+    let pairs =
+        |first: &dyn Fn(usize) -> Expr| -> Vec<Expr> { (0..rank).flat_map(|d| [first(d), shape[d].clone()]).collect() };
+    let (single, repeated) = (pairs(&|_| Expr::Int(1)), pairs(&|d| times[d].clone()));
+    let result: Vec<Expr> = (0..rank).map(|d| times[d].clone() * shape[d].clone()).collect();
+    let x = call.reshape(x, &single)?;
+    let x = call.expand(x, &repeated)?;
+    one(call.reshape(x, &result)?)
+}
+
+fn repeat_interleave(call: &mut Call<'_>) -> Result<Outs> {
+    let mut x = x(call)?;
+    let times = call.sym_int("repeats")?;
+    let dim = match call.optional_int("dim")? {
+        Some(dim) => call.normalize_dim(dim, call.rank(x))?,
+        None => {
+            let flat = numel(&call.shape(x));
+            x = call.reshape(x, &[flat])?;
+            0
+        }
+    };
+    let mut shape = call.shape(x);
+    let mut repeated = shape.clone();
+    repeated.insert(dim + 1, times.clone());
+    shape[dim] = shape[dim].clone() * times;
+    let x = unsqueeze(call, x, dim + 1)?;
+    let x = call.expand(x, &repeated)?;
+    one(call.reshape(x, &shape)?)
+}
+
+// Windows and rearrangements.
+
+fn unfold(call: &mut Call<'_>) -> Result<Outs> {
+    let mut x = x(call)?;
+    if call.rank(x) == 0 {
+        x = call.reshape(x, &[Expr::Int(1)])?;
+    }
+    let dim = call.dim("dimension", call.rank(x))?;
+    let (size, step) = (call.int("size")?, call.int("step")?);
+    one(call.push(Op::View(View::Unfold { dim, size, step }), &[x])?)
+}
+
+/// Windows of an image as columns: padded, windows along both dims, their dilated entries moved before the positions.
+fn im2col(call: &mut Call<'_>) -> Result<Outs> {
+    let mut x = x(call)?;
+    let batched = call.rank(x) == 4;
+    if !batched {
+        x = unsqueeze(call, x, 0)?;
+    }
+    if call.rank(x) != 4 {
+        return Err(call.damaged("columns of a tensor that is no image"));
+    }
+    let pair = |name: &str| -> Result<[i64; 2]> {
+        let list = call.ints(name)?;
+        <[i64; 2]>::try_from(list).map_err(|_| call.damaged(format!("argument `{name}` needs two entries")))
+    };
+    let (kernel, dilation) = (pair("kernel_size")?, pair("dilation")?);
+    let (padding, stride) = (pair("padding")?, pair("stride")?);
+    if padding != [0, 0] {
+        let pads = vec![(0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1])];
+        x = call.push(Op::Pad { pads, mode: PadMode::Constant(0f64.to_bits()) }, &[x])?;
+    }
+    for (i, dim) in [2, 3].into_iter().enumerate() {
+        let size = (kernel[i] - 1) * dilation[i] + 1;
+        x = call.push(Op::View(View::Unfold { dim, size, step: stride[i] }), &[x])?;
+        let last = call.rank(x) - 1;
+        x = call.slice(x, last, Expr::Int(0), Expr::Int(kernel[i]), dilation[i])?;
+    }
+    let x = call.permute(x, &[0, 1, 4, 5, 2, 3])?;
+    let shape = call.shape(x);
+    let mut columns = vec![shape[0].clone(), numel(&shape[1..4]), numel(&shape[4..])];
+    if !batched {
+        columns.remove(0);
+    }
+    one(call.reshape(x, &columns)?)
+}
+
+fn diagonal_row(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let rank = call.rank(x);
+    let (a, b) = (call.dim("dim1", rank)?, call.dim("dim2", rank)?);
+    let offset = call.int("offset")?;
+    one(diagonal(call, x, a, b, offset)?)
+}
+
+/// The diagonal of dims `a` and `b`, as the last dim: the matrix in one row, every `columns + 1`st element of it.
+pub(super) fn diagonal(call: &mut Call<'_>, x: ValueId, a: usize, b: usize, offset: i64) -> Result<ValueId> {
+    let shape = call.shape(x);
+    if a == b || a.max(b) >= shape.len() {
+        return Err(call.damaged("the diagonal of one dim"));
+    }
+    let mut perm: Vec<usize> = (0..shape.len()).filter(|&d| d != a && d != b).collect();
+    let mut flat: Vec<Expr> = perm.iter().map(|&d| shape[d].clone()).collect();
+    perm.extend([a, b]);
+    let sizes = (shape[a].as_int(), shape[b].as_int());
+    let (Some(rows), Some(columns)) = sizes else {
+        return Err(call.unsupported("the diagonal of a matrix whose size depends on the input"));
+    };
+    let len = if offset >= 0 { rows.min(columns - offset) } else { (rows + offset).min(columns) }.max(0);
+    let start = if len == 0 { 0 } else { offset.max(0) + (-offset).max(0) * columns };
+    let x = call.permute(x, &perm)?;
+    flat.push(Expr::Int(rows * columns));
+    let last = flat.len() - 1;
+    let x = call.reshape(x, &flat)?;
+    call.slice(x, last, Expr::Int(start), Expr::Int(len), columns + 1)
+}
+
+/// Peels dims off from the greatest stride down; each must fit into what one step of the one before spans.
+fn as_strided(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let (sizes, strides) = (call.ints("size")?, call.ints("stride")?);
+    let start = call.optional_int("storage_offset")?.unwrap_or(0);
+    let total = numel(&call.shape(x)).as_int();
+    let (Some(total), true) = (total, sizes.len() == strides.len()) else {
+        return Err(call.unsupported("`as_strided` of a tensor whose size depends on the input"));
+    };
+    let refused = |call: &Call<'_>| {
+        call.unsupported(format!("`as_strided` with sizes {sizes:?} and strides {strides:?} at {start}"))
+            .help("write the model with `unfold`, `expand`, slices and `permute`")
+    };
+    let mut order: Vec<usize> = (0..sizes.len()).filter(|&d| sizes[d] != 1 && strides[d] != 0).collect();
+    order.sort_by_key(|&d| std::cmp::Reverse(strides[d]));
+    let mut at = call.reshape(x, &[Expr::Int(total)])?;
+    at = call.slice(at, 0, Expr::Int(start), Expr::Int(total - start), 1)?;
+    let mut left = total - start;
+    for (i, &d) in order.iter().enumerate() {
+        let last = i + 1 == order.len();
+        if strides[d] < 1 || (sizes[d] - 1) * strides[d] >= left {
+            return Err(refused(call));
+        }
+        if last {
+            at = call.slice(at, i, Expr::Int(0), Expr::Int(sizes[d]), strides[d])?;
+            left = 1;
+        } else if sizes[d] * strides[d] <= left {
+            let mut shape = call.shape(at);
+            at = call.slice(at, i, Expr::Int(0), Expr::Int(sizes[d] * strides[d]), 1)?;
+            shape[i] = Expr::Int(sizes[d]);
+            shape.push(Expr::Int(strides[d]));
+            at = call.reshape(at, &shape)?;
+            left = strides[d];
+        } else {
+            return Err(refused(call));
+        }
+    }
+    if order.is_empty() {
+        at = call.slice(at, 0, Expr::Int(0), Expr::Int(1), 1)?;
+        at = call.reshape(at, &[])?;
+    }
+    // Back into the order asked for, then the dims of size 1 and stride 0.
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    let perm: Vec<usize> = sorted.iter().filter_map(|d| order.iter().position(|o| o == d)).collect();
+    at = call.permute(at, &perm)?;
+    let single: Vec<Expr> =
+        (0..sizes.len()).map(|d| Expr::Int(if order.contains(&d) { sizes[d] } else { 1 })).collect();
+    at = call.reshape(at, &single)?;
+    let full: Vec<Expr> = sizes.iter().map(|&s| Expr::Int(s)).collect();
+    one(call.expand(at, &full)?)
+}
+
+/// Batch dims and the last three.
+fn image(call: &Call<'_>, x: ValueId) -> Result<(Vec<Expr>, [Expr; 3])> {
+    let shape = call.shape(x);
+    match shape.as_slice() {
+        [batch @ .., c, h, w] => Ok((batch.to_vec(), [c.clone(), h.clone(), w.clone()])),
+        _ => Err(call.damaged("an image needs three dims")),
+    }
+}
+
+/// Dims `rank - 3..` rearranged: reshape to `middle`, permute its dims, reshape to `last`.
+fn rearrange(call: &mut Call<'_>, x: ValueId, middle: &[Expr], perm: &[usize], last: &[Expr]) -> Result<Outs> {
+    let (batch, _) = image(call, x)?;
+    let n = batch.len();
+    let all: Vec<usize> = (0..n).chain(perm.iter().map(|p| p + n)).collect();
+    let x = call.reshape(x, &[&batch, middle].concat())?;
+    let x = call.permute(x, &all)?;
+    one(call.reshape(x, &[&batch, last].concat())?)
+}
+
+fn pixel_shuffle(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let r = Expr::Int(call.int("upscale_factor")?.max(1));
+    let (_, [c, h, w]) = image(call, x)?;
+    let c = Expr::floordiv(c, r.clone() * r.clone());
+    let middle = [c.clone(), r.clone(), r.clone(), h.clone(), w.clone()];
+    rearrange(call, x, &middle, &[0, 3, 1, 4, 2], &[c, h * r.clone(), w * r])
+}
+
+fn pixel_unshuffle(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let r = Expr::Int(call.int("downscale_factor")?.max(1));
+    let (_, [c, h, w]) = image(call, x)?;
+    let (h, w) = (Expr::floordiv(h, r.clone()), Expr::floordiv(w, r.clone()));
+    let middle = [c.clone(), h.clone(), r.clone(), w.clone(), r.clone()];
+    rearrange(call, x, &middle, &[0, 2, 4, 1, 3], &[c * r.clone() * r, h, w])
+}
+
+fn channel_shuffle(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let shape = call.shape(x);
+    let groups = Expr::Int(call.int("groups")?.max(1));
+    if shape.len() < 3 {
+        return Err(call.damaged("channel shuffle needs three dims"));
+    }
+    let split = [&shape[..1], &[groups.clone(), Expr::floordiv(shape[1].clone(), groups)], &shape[2..]].concat();
+    let x = call.reshape(x, &split)?;
+    let x = swapped(call, x, 1, 2)?;
+    one(call.reshape(x, &shape)?)
+}
+
+/// `x` reversed along these dims.
+fn flipped(call: &mut Call<'_>, x: ValueId, dims: Vec<usize>) -> Result<ValueId> {
+    if dims.is_empty() { Ok(x) } else { call.push(Op::View(View::Flip(dims)), &[x]) }
+}
+
+fn flip(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let rank = call.rank(x);
+    let dims = call.ints("dims")?.iter().map(|&d| call.normalize_dim(d, rank)).collect::<Result<Vec<_>>>()?;
+    let dims = dims.into_iter().filter(|&d| d < rank).collect();
+    one(flipped(call, x, dims)?)
+}
+
+fn flip_dim(call: &mut Call<'_>, dim: usize) -> Result<Outs> {
+    let x = x(call)?;
+    if call.rank(x) <= dim {
+        return Err(call.damaged("too few dims to flip"));
+    }
+    one(flipped(call, x, vec![dim])?)
+}
+
+fn rot90(call: &mut Call<'_>) -> Result<Outs> {
+    let x = x(call)?;
+    let rank = call.rank(x);
+    let dims = call.ints("dims")?.iter().map(|&d| call.normalize_dim(d, rank)).collect::<Result<Vec<_>>>()?;
+    let &[a, b] = dims.as_slice() else { return Err(call.damaged("rotation needs two dims")) };
+    one(match call.int("k")?.rem_euclid(4) {
+        1 => {
+            let x = flipped(call, x, vec![b])?;
+            swapped(call, x, a, b)?
+        }
+        2 => flipped(call, x, vec![a, b])?,
+        3 => {
+            let x = flipped(call, x, vec![a])?;
+            swapped(call, x, a, b)?
+        }
+        _ => x,
+    })
+}
