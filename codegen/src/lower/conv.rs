@@ -6,6 +6,7 @@ use crate::diag::Diagnostic;
 use crate::ir::{Constant, Conv, Epilogue, Node};
 use crate::sym::Expr;
 use exported_runtime::kernels::conv::scratch_len;
+use exported_runtime::kernels::depthwise::TAPS;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -58,7 +59,8 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
         let x = x.region(Access::Whole);
         super::matmul::linear_kernel(cx, arith, x, weights, fields, strides, shape.channels, shape.columns)
     } else {
-        let depthwise = !conv.transposed && conv.groups > 1 && shape.channels == 1 && shape.columns == 1;
+        let depthwise =
+            !conv.transposed && conv.groups > 1 && shape.channels == 1 && shape.columns == 1 && shape.taps <= TAPS;
         weights = if depthwise { pack_depthwise(cx, weight, conv, &shape) } else { pack(cx, weight, conv, &shape) };
         if !epilogue.dequantize && !conv.transposed {
             fields.extend([("scale", Field::Option(None)), ("zero_point", Field::Option(None))]);
@@ -93,20 +95,24 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
     Ok(())
 }
 
-/// Where the input is read from, and whether the kernel gathers patches. On targets with narrow panels the few channels
-/// of a first layer are gathered from wherever they stand, which saves a copy of the whole image; elsewhere that copy
-/// costs nothing beside the layer.
+/// Where the input is read from, and whether the kernel gathers patches: where a kernel row is a short stretch of memory.
+/// On targets with narrow panels the few channels of a first layer are gathered from wherever they stand, too, which
+/// saves a copy of the whole image; elsewhere that copy costs nothing beside the layer.
 fn input(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape) -> (Place, bool) {
     let place = cx.place(node.inputs[0]);
     let one = Expr::Int(1);
     let adjacent = place.strides[1] == one || place.shape[1] == one;
     let forward = place.strides.iter().all(|s| s.as_int().is_some_and(|s| s >= 0));
-    let few = shape.channels <= 4 && conv.groups == 1 && !conv.transposed && cx.options.target.panel() == 4;
-    if !adjacent && forward && few {
+    let single = conv.groups == 1 && !conv.transposed;
+    if !adjacent && forward && single && shape.channels <= 4 && cx.options.target.panel() == 4 {
         return (place, true);
     }
-    (cx.read_channels_last(node.inputs[0]), false)
+    let short = single && shape.taps > 1 && shape.channels * shape.kernel[2] < SHORT;
+    (cx.read_channels_last(node.inputs[0]), short)
 }
+
+/// Elements of a kernel row below which gathering is faster than reading in place (measured with AVX2).
+const SHORT: usize = 8;
 
 /// One tap, step 1, no padding, one group: a matrix product over the pixels.
 fn is_pointwise(conv: &Conv, shape: &Shape) -> bool {

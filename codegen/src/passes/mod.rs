@@ -7,6 +7,8 @@ mod epilogue;
 mod flatten;
 mod fold;
 mod fuse;
+#[cfg(test)]
+mod layers;
 mod pad;
 mod quantized;
 

@@ -12,7 +12,7 @@ use crate::simd::{Op, Panel, Simd, Vector};
 /// residual))`; taps outside the image are skipped. The order of summation is kernel depth, height, width.
 ///
 /// Weights lie as `[kernel d][h][w][channels rounded up to WIDTH]`, zero-padded. Spatial parameters are `[d, h, w]`.
-/// If a slice is too short for the geometry, nothing is written.
+/// If a slice is too short for the geometry, or the kernel has more than [`TAPS`] taps, nothing is written.
 pub struct Depthwise<'a, K: Arith, P: Panel> {
     /// Input; channels contiguous.
     pub x: &'a [K::X],
@@ -111,7 +111,11 @@ impl<K: Arith, P: Panel> Image<'_, K, P> {
         let y = extent(&[l.batch, od, oh, ow], &l.y_strides)?.checked_add(l.channels.saturating_sub(1))?;
         let taps = l.kernel.iter().try_fold(1usize, |n, k| n.checked_mul(*k))?;
         let weights = l.channels.checked_next_multiple_of(P::WIDTH)?.checked_mul(taps)?;
-        let fits = l.x.len() >= x && l.y.len() >= y && l.weights.len() >= weights && l.epilogue().fits(l.channels, y);
+        let fits = taps <= TAPS
+            && l.x.len() >= x
+            && l.y.len() >= y
+            && l.weights.len() >= weights
+            && l.epilogue().fits(l.channels, y);
         fits.then_some(())
     }
 }
@@ -132,12 +136,8 @@ impl<K: Arith, P: Panel> Op for Image<'_, K, P> {
             y: l.y,
             channels: l.channels,
             blocks: l.channels.div_ceil(P::WIDTH),
-            kernel: l.kernel,
-            d: (0, 0),
-            h: (0, 0),
-            w: (0, l.kernel[2]),
-            // Steps between taps and between outputs, in elements.
-            tap: [0, 1, 2].map(|d| l.dilation[d] * l.x_strides[d + 1]),
+            taps: [Tap::default(); TAPS],
+            len: 0,
             x_step: l.stride[2] * l.x_strides[3],
             y_step: l.y_strides[3],
             x_at: 0,
@@ -145,38 +145,48 @@ impl<K: Arith, P: Panel> Op for Image<'_, K, P> {
         };
         let start = |d: usize, q: usize| (q * l.stride[d]) as isize - l.padding[d] as isize;
         let stretch = |d: usize, q: usize| taps_inside(start(d, q), l.size[d], l.kernel[d], l.dilation[d]);
-        let whole = |q: usize| stretch(2, q) == (0, l.kernel[2]);
+        // Steps between taps, in elements.
+        let tap = [0, 1, 2].map(|d| l.dilation[d] * l.x_strides[d + 1]);
+        // Outputs of a row whose taps all lie inside: windows move right, so they are neighbours.
+        let first = (0..l.out[2]).find(|&q| stretch(2, q) == (0, l.kernel[2])).unwrap_or(l.out[2]);
+        let last = (first..l.out[2]).rev().find(|&q| stretch(2, q) == (0, l.kernel[2])).map_or(first, |q| q + 1);
         for image in 0..l.batch {
             for d in 0..l.out[0] {
-                row.d = stretch(0, d);
                 for h in 0..l.out[1] {
-                    row.h = stretch(1, h);
+                    let rows = [stretch(0, d), stretch(1, h)];
                     let base = image as isize * l.x_strides[0] as isize
                         + start(0, d) * l.x_strides[1] as isize
                         + start(1, h) * l.x_strides[2] as isize;
                     let y = image * l.y_strides[0] + d * l.y_strides[1] + h * l.y_strides[2];
                     let mut w = 0;
                     while w < l.out[2] {
-                        row.w = stretch(2, w);
+                        let whole = w >= first && w < last;
+                        if !whole || w == first {
+                            let columns = if whole { (0, l.kernel[2]) } else { stretch(2, w) };
+                            row.plan([rows[0], rows[1], columns], l.kernel, tap);
+                        }
                         row.x_at = base + start(2, w) * l.x_strides[3] as isize;
                         row.y_at = y + w * l.y_strides[3];
-                        // Windows move right: if the first and the last of a tile are whole, so are those between.
-                        let left = l.out[2] - w;
-                        w += if left >= 4 && whole(w) && whole(w + 3) {
-                            s.outline(Tile::<K, P, 4>(&mut row));
-                            4
-                        } else if left >= 2 && whole(w) && whole(w + 1) {
-                            s.outline(Tile::<K, P, 2>(&mut row));
-                            2
-                        } else {
-                            s.outline(Tile::<K, P, 1>(&mut row));
-                            1
+                        w += match if whole { last - w } else { 1 } {
+                            4.. => row.tile::<S, 4>(s),
+                            2.. => row.tile::<S, 2>(s),
+                            _ => row.tile::<S, 1>(s),
                         };
                     }
                 }
             }
         }
     }
+}
+
+/// Taps of a kernel at most; larger ones are no case for this kernel.
+pub const TAPS: usize = 64;
+
+/// A tap inside the image: offset from tap 0 in the input, row of the weights.
+#[derive(Clone, Copy, Default)]
+struct Tap {
+    offset: usize,
+    weight: usize,
 }
 
 /// A row of outputs, and the tile in it that comes next.
@@ -187,12 +197,9 @@ struct Row<'a, K: Arith, P: Panel> {
     y: &'a mut [K::Y],
     channels: usize,
     blocks: usize,
-    kernel: [usize; 3],
-    /// Taps that lie inside.
-    d: (usize, usize),
-    h: (usize, usize),
-    w: (usize, usize),
-    tap: [usize; 3],
+    /// Those that lie inside.
+    taps: [Tap; TAPS],
+    len: usize,
     x_step: usize,
     y_step: usize,
     /// Offset of tap 0 of the tile's first window; may lie outside.
@@ -211,19 +218,39 @@ impl<K: Arith, P: Panel, const OUTPUTS: usize> Op for Tile<'_, '_, K, P, OUTPUTS
         for block in 0..r.blocks {
             let first = block * P::WIDTH;
             let zero_point = r.epilogue.zero_points::<S, P, 1>(s, first);
-            let mut sums = zeros::<K, S, P, OUTPUTS, 1>(s);
-            if first + P::WIDTH <= r.channels {
-                r.sum::<S, OUTPUTS>(s, block, P::WIDTH, zero_point[0], &mut sums);
+            let sums = if first + P::WIDTH <= r.channels {
+                r.sum::<S, OUTPUTS>(s, block, P::WIDTH, zero_point[0])
             } else {
-                r.sum::<S, OUTPUTS>(s, block, r.channels - first, zero_point[0], &mut sums);
-            }
+                r.sum::<S, OUTPUTS>(s, block, r.channels - first, zero_point[0])
+            };
             r.epilogue.write::<S, P, OUTPUTS, 1>(s, &sums, r.y, offsets, first, r.channels);
         }
     }
 }
 
 impl<K: Arith, P: Panel> Row<'_, K, P> {
-    /// Sums of the taps inside, for `width` channels of one block.
+    /// Lists the taps of these stretches per dim.
+    fn plan(&mut self, [d, h, w]: [(usize, usize); 3], kernel: [usize; 3], step: [usize; 3]) {
+        self.len = 0;
+        for kd in d.0..d.1 {
+            for kh in h.0..h.1 {
+                for kw in w.0..w.1 {
+                    let Some(tap) = self.taps.get_mut(self.len) else { return };
+                    tap.offset = kd * step[0] + kh * step[1] + kw * step[2];
+                    tap.weight = ((kd * kernel[1] + kh) * kernel[2] + kw) * self.blocks;
+                    self.len += 1;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const OUTPUTS: usize>(&mut self, s: S) -> usize {
+        s.outline(Tile::<K, P, OUTPUTS>(self));
+        OUTPUTS
+    }
+
+    /// Sums of the taps, for `width` channels of one block.
     #[inline(always)]
     fn sum<S: Simd, const OUTPUTS: usize>(
         &self,
@@ -231,27 +258,22 @@ impl<K: Arith, P: Panel> Row<'_, K, P> {
         block: usize,
         width: usize,
         zero_point: K::V<S, P>,
-        sums: &mut [[K::V<S, P>; 1]; OUTPUTS],
-    ) {
+    ) -> [[K::V<S, P>; 1]; OUTPUTS] {
+        let mut sums = zeros::<K, S, P, OUTPUTS, 1>(s);
         let at = self.x_at + (block * P::WIDTH) as isize;
-        for d in self.d.0..self.d.1 {
-            for h in self.h.0..self.h.1 {
-                let tap_row = (d * self.kernel[1] + h) * self.kernel[2];
-                let at = at + (d * self.tap[0] + h * self.tap[1]) as isize;
-                for w in self.w.0..self.w.1 {
-                    let Some(weights) = self.weights.get((tap_row + w) * self.blocks + block) else { return };
-                    let mut weights = K::weights::<S, P>(s, weights);
-                    if K::QUANTIZED {
-                        weights = weights.sub(s, zero_point);
-                    }
-                    let at = (at + (w * self.tap[2]) as isize) as usize;
-                    for t in 0..OUTPUTS {
-                        let start = at + t * self.x_step;
-                        let Some(x) = self.x.get(start..start.wrapping_add(width)) else { return };
-                        sums[t][0] = K::inputs::<S, P>(s, x).mul_add(s, weights, sums[t][0]);
-                    }
-                }
+        for tap in self.taps.iter().take(self.len) {
+            let Some(weights) = self.weights.get(tap.weight + block) else { break };
+            let mut weights = K::weights::<S, P>(s, weights);
+            if K::QUANTIZED {
+                weights = weights.sub(s, zero_point);
+            }
+            let at = (at + tap.offset as isize) as usize;
+            for t in 0..OUTPUTS {
+                let start = at + t * self.x_step;
+                let x = self.x.get(start..start.wrapping_add(width)).unwrap_or(&[]);
+                sums[t][0] = K::inputs::<S, P>(s, x).mul_add(s, weights, sums[t][0]);
             }
         }
+        sums
     }
 }

@@ -2,6 +2,7 @@
 //! every number format and instruction set.
 
 use super::arith::ZERO_RUN;
+use super::depthwise::taps_inside;
 
 /// Rows that a tile may have at any level.
 pub const MAX_ROWS: usize = 8;
@@ -297,27 +298,49 @@ impl Plan {
     #[inline(always)]
     pub fn gather<T: Copy + Default>(&self, x: &[T], inner: usize, to: &mut [T]) {
         let [ad, ah, aw] = self.axes;
+        let (contiguous, row_len) = (self.contiguous(), aw.taps * self.channels);
         for (window, patch) in self.windows.iter().take(self.rows).zip(to.chunks_exact_mut(inner.max(1))) {
             let mut rest = patch;
             for td in 0..ad.taps {
                 for th in 0..ah.taps {
+                    let Some((row, next)) = rest.split_at_mut_checked(row_len) else { return };
+                    rest = next;
                     let (dd, dh) = (td as isize * ad.tap_step, th as isize * ah.tap_step);
                     let present = inside(window.origin[0] + dd, ad.size) && inside(window.origin[1] + dh, ah.size);
                     let base = window.base + dd * self.x_strides[1] as isize + dh * self.x_strides[2] as isize;
-                    for tw in 0..aw.taps {
-                        let Some((to, next)) = rest.split_at_mut_checked(self.channels) else { return };
-                        rest = next;
-                        let dw = tw as isize * aw.tap_step;
-                        if !(present && inside(window.origin[2] + dw, aw.size)) {
-                            to.fill(T::default());
-                            continue;
-                        }
-                        let at = (base + dw * self.x_strides[3] as isize) as usize;
-                        let from = super::tile::from(x, at).iter().step_by(self.x_strides[4].max(1));
-                        to.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
+                    if !present {
+                        row.fill(T::default());
+                    } else if contiguous {
+                        let (first, last) = taps_inside(window.origin[2], aw.size, aw.taps, 1);
+                        let (first, last) = (first * self.channels, last * self.channels);
+                        let start = (base + first as isize) as usize;
+                        let from = super::tile::from(x, start);
+                        let (left, rest) = row.split_at_mut_checked(first).unwrap_or_default();
+                        let (middle, right) = rest.split_at_mut_checked(last - first).unwrap_or_default();
+                        left.fill(T::default());
+                        middle.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
+                        right.fill(T::default());
+                    } else {
+                        self.gather_row(x, window, base, row);
                     }
                 }
             }
+        }
+    }
+
+    /// One kernel row of a patch, tap by tap.
+    #[inline(always)]
+    fn gather_row<T: Copy + Default>(&self, x: &[T], window: &Window, base: isize, row: &mut [T]) {
+        let axis = &self.axes[2];
+        for (tap, to) in row.chunks_exact_mut(self.channels.max(1)).enumerate() {
+            let step = tap as isize * axis.tap_step;
+            if !inside(window.origin[2] + step, axis.size) {
+                to.fill(T::default());
+                continue;
+            }
+            let at = (base + step * self.x_strides[3] as isize) as usize;
+            let from = super::tile::from(x, at).iter().step_by(self.x_strides[4].max(1));
+            to.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
         }
     }
 }
