@@ -176,11 +176,3 @@ fn native_batch_norm(call: &mut Call<'_>) -> Result<Outs> {
     let (mean, rstd) = (call.constant(dtype, &[0], vec![])?, call.constant(dtype, &[0], vec![])?);
     Ok(vec![Out::Tensor(y), Out::Tensor(mean), Out::Tensor(rstd)])
 }
-
-/// Also gives the running statistics, which an evaluation leaves as they are.
-fn functional_batch_norm(call: &mut Call<'_>) -> Result<Outs> {
-    let mut outs = native_batch_norm(call)?;
-    outs.push(Out::Tensor(call.tensor("running_mean")?));
-    outs.push(Out::Tensor(call.tensor("running_var")?));
-    Ok(outs)
-}

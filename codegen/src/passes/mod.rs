@@ -7,10 +7,10 @@ mod epilogue;
 mod flatten;
 mod fold;
 mod fuse;
-#[cfg(test)]
-mod layers;
 mod pad;
 mod quantized;
+#[cfg(test)]
+mod tests;
 
 use crate::diag::{Diagnostic, Errors};
 use crate::ir::{Graph, verify};
