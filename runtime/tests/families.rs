@@ -11,7 +11,7 @@ use exported_runtime::kernels::rnn::{Lstm, Shape};
 use exported_runtime::kernels::scan::{CumMax, CumSum};
 use exported_runtime::kernels::softmax::Softmax;
 use exported_runtime::kernels::sort::{Sort, TopK};
-use exported_runtime::{Error, F16, Level, dispatch};
+use exported_runtime::{Error, F16, Level, N4, N16, Panel, dispatch};
 
 const INF: f32 = f32::INFINITY;
 const NAN: f32 = f32::NAN;
@@ -294,23 +294,23 @@ fn lstm(x: &[f32], w: [&[f32]; 4], [steps, input, hidden]: [usize; 3], h: &mut [
     }
 }
 
-/// `[gate * hidden, k]` → `[block][k][gate][NR]`.
-fn pack<const NR: usize>(w: &[f32], hidden: usize) -> Vec<f32> {
+/// `[gate * hidden, k]` → `[block][k][gate][width]`.
+fn pack(w: &[f32], hidden: usize, width: usize) -> Vec<f32> {
     let k = w.len() / (4 * hidden);
-    let unit = |b: usize, i: usize, g: usize, l: usize| match b * NR + l < hidden {
-        true => w[(g * hidden + b * NR + l) * k + i],
+    let unit = |b: usize, i: usize, g: usize, l: usize| match b * width + l < hidden {
+        true => w[(g * hidden + b * width + l) * k + i],
         false => 0.0,
     };
     let mut packed = vec![];
-    for b in 0..hidden.div_ceil(NR) {
+    for b in 0..hidden.div_ceil(width) {
         for i in 0..k {
-            (0..4 * NR).for_each(|j| packed.push(unit(b, i, j / NR, j % NR)));
+            (0..4 * width).for_each(|j| packed.push(unit(b, i, j / width, j % width)));
         }
     }
     packed
 }
 
-fn check_lstm<const NR: usize>(level: Level) {
+fn check_lstm<P: Panel>(level: Level, panel: P) {
     let [steps, input, hidden] = [4, 5, 19];
     let mut v = Values::new(11);
     let x = v.vec(steps * input);
@@ -320,12 +320,12 @@ fn check_lstm<const NR: usize>(level: Level) {
     let [mut eh, mut ec] = [&h, &c].map(|s| s.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>());
     lstm(&x, [&w[0], &w[1], &w[2], &w[3]], [steps, input, hidden], &mut eh, &mut ec);
     let (mut y, mut next) = (vec![0.0; steps * hidden], vec![0.0; hidden]);
-    let packed: Vec<Vec<f32>> = w.iter().map(|w| pack::<NR>(w, hidden)).collect();
+    let packed: Vec<Vec<f32>> = w.iter().map(|w| pack(w, hidden, P::WIDTH)).collect();
     let shape =
         Shape { steps, batch: 1, input, hidden, x_step: input, x_batch: 0, y_step: hidden, y_batch: 0, reverse: false };
     dispatch(
         level,
-        Lstm::<f32, NR> {
+        Lstm {
             x: &x,
             y: &mut y,
             h: &mut h,
@@ -336,6 +336,7 @@ fn check_lstm<const NR: usize>(level: Level) {
             b_x: &packed[2],
             b_h: &packed[3],
             shape,
+            panel,
         },
     );
     assert_close(&h, &eh, 2e-6);
@@ -346,7 +347,7 @@ fn check_lstm<const NR: usize>(level: Level) {
 #[test]
 fn lstm_against_plain_loops() {
     for level in levels() {
-        check_lstm::<4>(level);
-        check_lstm::<16>(level);
+        check_lstm(level, N4);
+        check_lstm(level, N16);
     }
 }

@@ -101,8 +101,8 @@ impl Part {
         let macs = steps.clone() * batch.clone() * weights.1;
         fields.extend(weights.0);
         fields.push(("shape", self.shape(steps, batch)));
-        let (path, panel) = (self.path(), cx.options.target.panel().to_string());
-        let generics = vec!["_".to_string(), panel];
+        fields.push(("panel", Field::Path(cx.panel())));
+        let (path, generics) = (self.path(), Vec::new());
         cx.push_step(node, "", Work::Kernel(Kernel { path, generics, fields, fallible: false }), macs);
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! is written once against [`Wide`] or [`Real`] and the compiler sees plain f32 loops in the common case.
 
 use crate::scalar::{Arithmetic, Functions};
-use crate::{Bf16, Element, F16, Simd};
+use crate::{Bf16, Element, F16, Panel, Simd, Vector};
 
 /// An element that widens to the type it is computed in.
 pub trait Number: Element {
@@ -16,6 +16,14 @@ pub trait Number: Element {
     fn widen(self) -> Self::Wide;
     /// Back: floats round to nearest even, integers wrap.
     fn narrow(wide: Self::Wide) -> Self;
+    /// The elements widened: themselves, or written into `room` as far as it reaches.
+    #[inline(always)]
+    fn widen_all<'a>(from: &'a [Self], room: &'a mut [Self::Wide]) -> &'a [Self::Wide] {
+        for (wide, &x) in room.iter_mut().zip(from) {
+            *wide = x.widen();
+        }
+        room.get(..from.len()).unwrap_or_default()
+    }
 }
 
 /// What sums, products and comparisons need.
@@ -64,6 +72,8 @@ pub trait Wide: Number<Wide = Self> + PartialOrd {
 
 /// What floating-point kernels need beyond [`Wide`].
 pub trait Real: Wide {
+    /// One row of a panel in registers.
+    type Row<S: Simd, P: Panel>: Vector<S, Elem = Self>;
     /// Not a number.
     const NAN: Self;
     /// Rounded to nearest.
@@ -160,7 +170,7 @@ impl Wide for i64 {
 }
 
 macro_rules! floats {
-    ($($t:ident: $mul_add:expr;)*) => {$(
+    ($($t:ident: $row:ty, $mul_add:expr;)*) => {$(
         impl Number for $t {
             type Wide = $t;
             const EXACT: bool = true;
@@ -171,6 +181,10 @@ macro_rules! floats {
             #[inline(always)]
             fn narrow(wide: $t) -> Self {
                 wide
+            }
+            #[inline(always)]
+            fn widen_all<'a>(from: &'a [$t], _room: &'a mut [$t]) -> &'a [$t] {
+                from
             }
         }
         impl Float for $t {}
@@ -205,6 +219,7 @@ macro_rules! floats {
             }
         }
         impl Real for $t {
+            type Row<S: Simd, P: Panel> = $row;
             const NAN: $t = $t::NAN;
             #[inline(always)]
             fn from_f64(x: f64) -> $t {
@@ -262,8 +277,8 @@ macro_rules! floats {
     )*};
 }
 floats! {
-    f32: Simd::mul_add;
-    f64: |_s, a, b, c| a * b + c;
+    f32: P::F32<S>, Simd::mul_add;
+    f64: P::Lanes<S, f64>, |_s, a, b, c| a * b + c;
 }
 
 macro_rules! halves {

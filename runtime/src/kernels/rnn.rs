@@ -1,11 +1,11 @@
 //! One layer and direction of a recurrent network over all its time steps, one fused cell per step.
 //!
-//! Weights are packed so that one pass over an input yields all gates of `NR` units at once: `[block][k][gate][NR]`, units padded
-//! with zeros to a multiple of `NR`; biases are `[block][gate][NR]`. Every unit sums its inputs in order, whatever `NR` is.
+//! Weights are packed so that one pass over an input yields all gates of a panel's width of units at once: `[block][k][gate][NR]`, units
+//! padded with zeros to a multiple of `NR`; biases are `[block][gate][NR]`. Every unit sums its inputs in order, whatever `NR` is.
 //! Gate order is PyTorch's: LSTM i, f, g, o; GRU r, z, n.
 
 use super::num::{Float, Number, Real, Wide};
-use crate::{Op, Simd};
+use crate::{Op, Panel, Simd, Vector};
 
 /// Sizes and places of a layer, in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ macro_rules! layers {
     ($($(#[$doc:meta])* $name:ident: $cell:ident, $gates:literal $(, $c:ident)?;)*) => {$(
         $(#[$doc])*
         #[derive(Debug)]
-        pub struct $name<'a, T: Float, const NR: usize> {
+        pub struct $name<'a, T: Float, P: Panel> {
             /// Inputs, `[steps, batch, input]` under the strides of `shape`.
             pub x: &'a [T],
             /// Outputs, `[steps, batch, hidden]` under the strides of `shape`.
@@ -57,16 +57,18 @@ macro_rules! layers {
             pub b_h: &'a [T],
             /// Sizes.
             pub shape: Shape,
+            /// Width of the blocks.
+            pub panel: P,
         }
 
-        impl<T: Float, const NR: usize> Op for $name<'_, T, NR> {
+        impl<T: Float, P: Panel> Op for $name<'_, T, P> {
             type Output = ();
             #[inline(always)]
             fn call<S: Simd>(self, s: S) {
-                let $name { x, y, h, $($c,)? next, w_x, w_h, b_x, b_h, shape } = self;
+                let $name { x, y, h, $($c,)? next, w_x, w_h, b_x, b_h, shape, .. } = self;
                 let [cell, ..] = [$($c,)? &mut []];
-                let weights = Weights::<T, NR, $gates> { w_x, w_h, b_x, b_h };
-                run::<T, $cell, S, NR, $gates>(s, x, y, State { h, cell, next }, weights, shape);
+                let weights = Weights::<T> { w_x, w_h, b_x, b_h };
+                run::<T, $cell, S, P, $gates>(s, x, y, State { h, cell, next }, weights, shape);
             }
         }
     )*};
@@ -90,7 +92,7 @@ struct State<'a, T> {
 }
 
 #[derive(Clone, Copy)]
-struct Weights<'a, T, const NR: usize, const G: usize> {
+struct Weights<'a, T> {
     w_x: &'a [T],
     w_h: &'a [T],
     b_x: &'a [T],
@@ -151,12 +153,12 @@ fn sum<W: Wide, const G: usize>(mut x: [W; G], h: [W; G]) -> [W; G] {
 }
 
 #[inline(always)]
-fn run<T: Float, C: Cell<T::Wide, G>, S: Simd, const NR: usize, const G: usize>(
+fn run<T: Float, C: Cell<T::Wide, G>, S: Simd, P: Panel, const G: usize>(
     s: S,
     x: &[T],
     y: &mut [T],
     state: State<'_, T>,
-    weights: Weights<'_, T, NR, G>,
+    weights: Weights<'_, T>,
     shape: Shape,
 ) {
     let Shape { steps, batch, input, hidden, .. } = shape;
@@ -172,7 +174,7 @@ fn run<T: Float, C: Cell<T::Wide, G>, S: Simd, const NR: usize, const G: usize>(
             let end = start.saturating_add(hidden);
             let Some(h) = state.h.get_mut(start..end) else { return };
             let cell = state.cell.get_mut(start..end).unwrap_or_default();
-            cell_step::<T, C, S, NR, G>(s, x, h, cell, state.next, weights);
+            cell_step::<T, C, S, P, G>(s, x, h, cell, state.next, weights);
             let y_start = at(shape.y_step, shape.y_batch);
             if let Some(y) = y.get_mut(y_start..y_start.saturating_add(hidden)) {
                 y.iter_mut().zip(h.iter()).for_each(|(y, &h)| *y = h);
@@ -183,21 +185,22 @@ fn run<T: Float, C: Cell<T::Wide, G>, S: Simd, const NR: usize, const G: usize>(
 
 /// One step of one sequence.
 #[inline(always)]
-fn cell_step<T: Float, C: Cell<T::Wide, G>, S: Simd, const NR: usize, const G: usize>(
+fn cell_step<T: Float, C: Cell<T::Wide, G>, S: Simd, P: Panel, const G: usize>(
     s: S,
     x: &[T],
     h: &mut [T],
     cell: &mut [T],
     next: &mut [T],
-    weights: Weights<'_, T, NR, G>,
+    weights: Weights<'_, T>,
 ) {
-    for (block, new) in next.chunks_mut(NR.max(1)).enumerate() {
-        let first = block.saturating_mul(NR);
-        let gates_x = gates::<T, S, NR, G>(s, x, weights.w_x, weights.b_x, block);
-        let gates_h = gates::<T, S, NR, G>(s, h, weights.w_h, weights.b_h, block);
+    for (block, new) in next.chunks_mut(P::WIDTH.max(1)).enumerate() {
+        let first = block.saturating_mul(P::WIDTH);
+        let gates_x = gates::<T, S, P, G>(s, x, weights.w_x, weights.b_x, block);
+        let gates_h = gates::<T, S, P, G>(s, h, weights.w_h, weights.b_h, block);
         for (lane, new) in new.iter_mut().enumerate() {
             let unit = first.saturating_add(lane);
-            let of = |gates: &[[T::Wide; NR]; G]| gates.map(|gate| gate.get(lane).copied().unwrap_or(T::Wide::ZERO));
+            let of =
+                |gates: &[[T::Wide; WIDEST]; G]| gates.map(|gate| gate.get(lane).copied().unwrap_or(T::Wide::ZERO));
             let old = h.get(unit).map_or(T::Wide::ZERO, |h| h.widen());
             let mut state = cell.get(unit).map_or(T::Wide::ZERO, |c| c.widen());
             *new = T::narrow(C::step(s, of(&gates_x), of(&gates_h), old, &mut state));
@@ -211,30 +214,40 @@ fn cell_step<T: Float, C: Cell<T::Wide, G>, S: Simd, const NR: usize, const G: u
 
 /// `weights * x + bias` for all gates of one block of units.
 #[inline(always)]
-fn gates<T: Float, S: Simd, const NR: usize, const G: usize>(
+fn gates<T: Float, S: Simd, P: Panel, const G: usize>(
     s: S,
     x: &[T],
     weights: &[T],
     bias: &[T],
     block: usize,
-) -> [[T::Wide; NR]; G] {
-    let mut acc = [[T::Wide::ZERO; NR]; G];
-    let row = const { NR * G };
-    for (acc, bias) in acc.iter_mut().zip(run_of(bias, block.saturating_mul(row), row).as_chunks::<NR>().0) {
-        *acc = bias.map(Number::widen);
+) -> [[T::Wide; WIDEST]; G] {
+    let mut room = [T::Wide::ZERO; WIDEST];
+    let mut acc = [Row::<T, S, P>::splat(s, T::Wide::ZERO); G];
+    let row = const { P::WIDTH * G };
+    let bias = run_of(bias, block.saturating_mul(row), row);
+    for (acc, bias) in acc.iter_mut().zip(bias.chunks_exact(P::WIDTH.max(1))) {
+        *acc = Row::<T, S, P>::load(s, T::widen_all(bias, &mut room));
     }
     let size = x.len().saturating_mul(row);
     let weights = run_of(weights, block.saturating_mul(size), size);
     for (x, w) in x.iter().zip(weights.chunks_exact(row.max(1))) {
-        let x = x.widen();
-        for (acc, w) in acc.iter_mut().zip(w.as_chunks::<NR>().0) {
-            for (a, w) in acc.iter_mut().zip(w) {
-                *a = w.widen().mul_add(s, x, *a);
-            }
+        let x = Row::<T, S, P>::splat(s, x.widen());
+        for (acc, w) in acc.iter_mut().zip(w.chunks_exact(P::WIDTH.max(1))) {
+            *acc = Row::<T, S, P>::load(s, T::widen_all(w, &mut room)).mul_add(s, x, *acc);
         }
     }
-    acc
+    acc.map(|acc| {
+        let mut lanes = [T::Wide::ZERO; WIDEST];
+        acc.store(s, &mut lanes);
+        lanes
+    })
 }
+
+/// One gate of a block of units in registers.
+type Row<T, S, P> = <<T as Number>::Wide as Real>::Row<S, P>;
+
+/// The widest panel.
+const WIDEST: usize = 16;
 
 /// `len` elements from `start`, empty when there are fewer.
 #[inline(always)]
