@@ -49,6 +49,9 @@ fn between(cx: &mut Lowering<'_>, node: &Node, layer: usize, width: i64) -> Regi
     Region { buffer, offset: Expr::Int(0), len, access: Access::Whole }
 }
 
+/// Fields of a kernel.
+type Fields = Vec<(&'static str, Field)>;
+
 /// One layer and direction.
 struct Part {
     net: Rnn,
@@ -139,13 +142,7 @@ impl Part {
     }
 
     /// Fields of the packed weights, and the multiplications of one step of one sequence.
-    #[allow(clippy::type_complexity)]
-    fn weights(
-        &self,
-        cx: &mut Lowering<'_>,
-        node: &Node,
-        index: usize,
-    ) -> Result<(Vec<(&'static str, Field)>, Expr), Diagnostic> {
+    fn weights(&self, cx: &mut Lowering<'_>, node: &Node, index: usize) -> Result<(Fields, Expr), Diagnostic> {
         let first = 1 + self.net.states() + index * self.net.weights();
         let values: Vec<ValueId> = node.inputs[first..first + self.net.weights()].to_vec();
         let mut fields = Vec::new();

@@ -28,6 +28,8 @@ pub trait Number: Element {
 
 /// What sums, products and comparisons need.
 pub trait Wide: Number<Wide = Self> + PartialOrd {
+    /// One row of a panel in registers.
+    type Row<S: Simd, P: Panel>: Vector<S, Elem = Self>;
     /// 0.
     const ZERO: Self;
     /// 1.
@@ -72,8 +74,6 @@ pub trait Wide: Number<Wide = Self> + PartialOrd {
 
 /// What floating-point kernels need beyond [`Wide`].
 pub trait Real: Wide {
-    /// One row of a panel in registers.
-    type Row<S: Simd, P: Panel>: Vector<S, Elem = Self>;
     /// Not a number.
     const NAN: Self;
     /// Rounded to nearest.
@@ -139,6 +139,7 @@ impl Number for i64 {
 }
 
 impl Wide for i64 {
+    type Row<S: Simd, P: Panel> = P::Lanes<S, i64>;
     const ZERO: i64 = 0;
     const ONE: i64 = 1;
     const LOWEST: i64 = i64::MIN;
@@ -189,6 +190,7 @@ macro_rules! floats {
         }
         impl Float for $t {}
         impl Wide for $t {
+            type Row<S: Simd, P: Panel> = $row;
             const ZERO: $t = 0.0;
             const ONE: $t = 1.0;
             const LOWEST: $t = $t::NEG_INFINITY;
@@ -219,7 +221,6 @@ macro_rules! floats {
             }
         }
         impl Real for $t {
-            type Row<S: Simd, P: Panel> = $row;
             const NAN: $t = $t::NAN;
             #[inline(always)]
             fn from_f64(x: f64) -> $t {

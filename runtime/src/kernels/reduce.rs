@@ -5,7 +5,7 @@
 //! sum is about that of torch's cascade; the order depends on the sizes only, so all levels give the same bits.
 
 use super::num::{Float, Number, Real, Wide, holds};
-use crate::{Element, Op, Simd};
+use crate::{Element, N16, Op, Simd, Vector};
 
 /// Partial results kept side by side.
 pub(crate) const LANES: usize = 16;
@@ -22,11 +22,41 @@ pub trait Rule<T: Number>: Copy {
     fn start(self) -> Self::Acc;
     /// With one more element, the `k`th along the reduced dim.
     fn step<S: Simd>(self, s: S, acc: Self::Acc, x: T, k: usize) -> Self::Acc;
+    /// [`Rule::step`] of every lane with its own rule. The lanes' elements are `stride` apart along the reduced dim.
+    #[inline(always)]
+    fn step_all<S: Simd>(
+        rules: &[Self; LANES],
+        s: S,
+        acc: &mut [Self::Acc; LANES],
+        x: &[T; LANES],
+        k: usize,
+        stride: usize,
+    ) {
+        for (lane, ((a, &v), rule)) in acc.iter_mut().zip(x).zip(rules).enumerate() {
+            *a = rule.step(s, *a, v, k + lane * stride);
+        }
+    }
     /// Of two disjoint sets.
     fn join(self, a: Self::Acc, b: Self::Acc) -> Self::Acc;
     /// The result over `n` elements.
     fn finish<S: Simd>(self, s: S, acc: Self::Acc, n: usize) -> Self::Out;
 }
+
+/// `acc = step(acc, x)` in registers.
+#[inline(always)]
+fn in_registers<T: Number, S: Simd>(
+    s: S,
+    acc: &mut [T::Wide; LANES],
+    x: &[T; LANES],
+    step: impl Fn(Lanes<T, S>, Lanes<T, S>) -> Lanes<T, S>,
+) {
+    let mut room = [T::Wide::ZERO; LANES];
+    let x = Lanes::<T, S>::load(s, T::widen_all(x, &mut room));
+    step(Lanes::<T, S>::load(s, acc), x).store(s, acc);
+}
+
+/// [`LANES`] partial results in registers.
+type Lanes<T, S> = <<T as Number>::Wide as Wide>::Row<S, N16>;
 
 /// Reduces one contiguous row.
 #[inline(always)]
@@ -39,9 +69,7 @@ pub(crate) fn row<T: Number, R: Rule<T>, S: Simd>(s: S, rule: R, x: &[T]) -> R::
             let mut acc = [rule.start(); LANES];
             let (whole, rest) = block.as_chunks::<LANES>();
             for chunk in whole {
-                for (lane, (a, &v)) in acc.iter_mut().zip(chunk).enumerate() {
-                    *a = rule.step(s, *a, v, k + lane);
-                }
+                R::step_all(&[rule; LANES], s, &mut acc, chunk, k, 1);
                 k += LANES;
             }
             for (lane, (a, &v)) in acc.iter_mut().zip(rest).enumerate() {
@@ -74,9 +102,7 @@ pub(crate) fn columns<T: Number, R: Rule<T>, S: Simd>(
             for line in block.chunks_exact(inner) {
                 let line = line.get(first..).unwrap_or_default();
                 if let Some(line) = line.first_chunk::<LANES>() {
-                    for ((a, &v), rule) in acc.iter_mut().zip(line).zip(rules) {
-                        *a = rule.step(s, *a, v, k);
-                    }
+                    R::step_all(rules, s, &mut acc, line, k, 0);
                 } else {
                     for ((a, &v), rule) in acc.iter_mut().zip(line).zip(rules) {
                         *a = rule.step(s, *a, v, k);
@@ -205,7 +231,7 @@ kernels! {
 
 macro_rules! rules {
     ($($name:ident<$bound:ident>: $acc:ty => $out:ty, $start:expr,
-        |$a:pat_param, $x:pat_param, $k:pat_param| $step:expr, |$p:pat_param, $q:pat_param| $join:expr, |$r:pat_param, $n:pat_param| $finish:expr;)*) => {$(
+        |$a:pat_param, $x:pat_param, $k:pat_param| $step:expr, |$p:pat_param, $q:pat_param| $join:expr, |$r:pat_param, $n:pat_param| $finish:expr $(, $method:ident)?;)*) => {$(
         #[derive(Clone, Copy)]
         struct $name;
         impl<T: $bound> Rule<T> for $name {
@@ -219,6 +245,12 @@ macro_rules! rules {
             fn step<S: Simd>(self, _s: S, $a: $acc, $x: T, $k: usize) -> $acc {
                 $step
             }
+            $(
+                #[inline(always)]
+                fn step_all<S: Simd>(_: &[Self; LANES], s: S, acc: &mut [$acc; LANES], x: &[T; LANES], _: usize, _: usize) {
+                    in_registers(s, acc, x, |a, x| a.$method(s, x));
+                }
+            )?
             #[inline(always)]
             fn join(self, $p: $acc, $q: $acc) -> $acc {
                 $join
@@ -232,13 +264,13 @@ macro_rules! rules {
 }
 
 rules! {
-    SumRule<Number>: T::Wide => T::Wide, T::Wide::ZERO, |a, x, _| a.add(x.widen()), |a, b| a.add(b), |a, _| a;
-    FloatSumRule<Float>: T::Wide => T, T::Wide::ZERO, |a, x, _| a.add(x.widen()), |a, b| a.add(b), |a, _| T::narrow(a);
-    ProdRule<Number>: T::Wide => T::Wide, T::Wide::ONE, |a, x, _| a.mul(x.widen()), |a, b| a.mul(b), |a, _| a;
-    FloatProdRule<Float>: T::Wide => T, T::Wide::ONE, |a, x, _| a.mul(x.widen()), |a, b| a.mul(b), |a, _| T::narrow(a);
+    SumRule<Number>: T::Wide => T::Wide, T::Wide::ZERO, |a, x, _| a.add(x.widen()), |a, b| a.add(b), |a, _| a, add;
+    FloatSumRule<Float>: T::Wide => T, T::Wide::ZERO, |a, x, _| a.add(x.widen()), |a, b| a.add(b), |a, _| T::narrow(a), add;
+    ProdRule<Number>: T::Wide => T::Wide, T::Wide::ONE, |a, x, _| a.mul(x.widen()), |a, b| a.mul(b), |a, _| a, mul;
+    FloatProdRule<Float>: T::Wide => T, T::Wide::ONE, |a, x, _| a.mul(x.widen()), |a, b| a.mul(b), |a, _| T::narrow(a), mul;
     MeanRule<Float>: T::Wide => T, T::Wide::ZERO, |a, x, _| a.add(x.widen()), |a, b| a.add(b),
-        |a, n| T::narrow(a.div(T::Wide::from_usize(n)));
-    MaxRule<Number>: T::Wide => T, T::Wide::LOWEST, |a, x, _| a.max(x.widen()), |a, b| a.max(b), |a, _| T::narrow(a);
+        |a, n| T::narrow(a.div(T::Wide::from_usize(n))), add;
+    MaxRule<Number>: T::Wide => T, T::Wide::LOWEST, |a, x, _| a.max(x.widen()), |a, b| a.max(b), |a, _| T::narrow(a), max;
     MinRule<Number>: T::Wide => T, T::Wide::HIGHEST, |a, x, _| a.min(x.widen()), |a, b| a.min(b), |a, _| T::narrow(a);
     AnyRule<Number>: bool => u8, false, |a, x, _| a | (x.widen() != T::Wide::ZERO), |a, b| a | b, |a, _| u8::from(a);
     AllRule<Number>: bool => u8, true, |a, x, _| a & (x.widen() != T::Wide::ZERO), |a, b| a & b, |a, _| u8::from(a);
@@ -453,7 +485,7 @@ fn two_passes<T: Float>(
 }
 
 macro_rules! wide_rules {
-    ($($(#[$doc:meta])* $name:ident($field:ident), $start:ident, |$s:ident, $a:ident, $x:ident| $step:expr, $join:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($field:ident), $start:ident, |$s:ident, $a:ident, $x:ident| $step:expr, $join:ident $(, $vector:expr)?;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(crate) struct $name<W>(pub(crate) W);
@@ -470,6 +502,23 @@ macro_rules! wide_rules {
                 let $x = x.widen();
                 $step
             }
+            $(
+                #[inline(always)]
+                fn step_all<S: Simd>(
+                    rules: &[Self; LANES],
+                    s: S,
+                    acc: &mut [T::Wide; LANES],
+                    x: &[T; LANES],
+                    _: usize,
+                    _: usize,
+                ) {
+                    let own = Lanes::<T, S>::load(s, &rules.map(|rule| rule.0));
+                    in_registers(s, acc, x, |a, x| {
+                        let step: fn(S, Lanes<T, S>, Lanes<T, S>, Lanes<T, S>) -> Lanes<T, S> = $vector;
+                        step(s, a, x, own)
+                    });
+                }
+            )?
             #[inline(always)]
             fn join(self, a: T::Wide, b: T::Wide) -> T::Wide {
                 a.$join(b)
@@ -484,7 +533,8 @@ macro_rules! wide_rules {
 
 wide_rules! {
     /// Sum of squared distances from a mean.
-    Distance(mean), ZERO, |_s, a, x| { let d = x.sub(mean); a.add(d.mul(d)) }, add;
+    Distance(mean), ZERO, |_s, a, x| { let d = x.sub(mean); a.add(d.mul(d)) }, add,
+        |s, a, x, mean| { let d = x.sub(s, mean); a.add(s, d.mul(s, d)) };
     /// Sum of `exp(x - shift)`.
     ExpSum(shift), ZERO, |s, a, x| a.add(x.sub(shift).exp(s)), add;
 }
@@ -504,6 +554,10 @@ macro_rules! plain_wide_rules {
             #[inline(always)]
             fn step<S: Simd>(self, _s: S, acc: T::Wide, x: T, _k: usize) -> T::Wide {
                 acc.$op(x.widen())
+            }
+            #[inline(always)]
+            fn step_all<S: Simd>(_: &[Self; LANES], s: S, acc: &mut [T::Wide; LANES], x: &[T; LANES], _: usize, _: usize) {
+                in_registers(s, acc, x, |a, x| a.$op(s, x));
             }
             #[inline(always)]
             fn join(self, a: T::Wide, b: T::Wide) -> T::Wide {

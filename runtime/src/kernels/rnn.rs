@@ -244,7 +244,7 @@ fn gates<T: Float, S: Simd, P: Panel, const G: usize>(
 }
 
 /// One gate of a block of units in registers.
-type Row<T, S, P> = <<T as Number>::Wide as Real>::Row<S, P>;
+type Row<T, S, P> = <<T as Number>::Wide as Wide>::Row<S, P>;
 
 /// The widest panel.
 const WIDEST: usize = 16;
