@@ -4,7 +4,7 @@ use super::literal;
 use super::names::{self, Scope};
 use crate::diag::{Diagnostic, Errors, Kind};
 use crate::ir::{Graph, InputKind, OutputKind, PathPart, Scalar, TensorType};
-use crate::options::{Layout, Options};
+use crate::options::Options;
 use crate::sym::Expr;
 use exported_runtime::DType;
 use proc_macro2::{Ident, Span, TokenStream};
@@ -29,6 +29,8 @@ pub(super) struct Tensor {
     pub(super) sizes: Vec<Expr>,
     /// Logical dim of each of `sizes`.
     pub(super) order: Vec<usize>,
+    /// An input that the call changes.
+    pub(super) mutable: bool,
 }
 
 impl Tensor {
@@ -40,7 +42,7 @@ impl Tensor {
             Some((_, inner)) if inner.iter().all(fixed) => Form::Rows,
             _ => Form::Shaped,
         };
-        Tensor { form, dtype: ty.dtype, sizes, order }
+        Tensor { form, dtype: ty.dtype, sizes, order, mutable: false }
     }
 
     /// The type of one element in the interface.
@@ -56,9 +58,14 @@ impl Tensor {
         })
     }
 
-    /// The shared reference a field holds.
+    /// The reference a field of `Inputs` or `Outputs` holds.
     pub(super) fn reference(&self) -> TokenStream {
         match self.form {
+            Form::Shaped if self.mutable => {
+                let (item, rank) = (self.item(), literal(self.sizes.len()));
+                quote!(rt::TensorMut<'a, #item, #rank>)
+            }
+            _ if self.mutable => self.buffer(),
             Form::Nested => {
                 let array = self.array(0);
                 quote!(&'a #array)
@@ -136,14 +143,25 @@ impl Interface {
     /// Names that collide in Rust.
     pub(super) fn new(graph: &Graph, options: &Options) -> Result<Interface, Errors> {
         let mut errors = Errors::default();
-        let inputs: Vec<Leaf> = graph.inputs.iter().map(|i| input_leaf(graph, options, i)).collect();
-        let outputs: Vec<Leaf> = graph.outputs.iter().map(|o| output_leaf(graph, &o.kind)).collect();
+        let changed = |i: usize| graph.outputs.iter().any(|o| o.mutates == Some(i));
+        let inputs = graph.inputs.iter().enumerate().map(|(i, input)| input_leaf(graph, options, input, changed(i)));
+        let inputs: Vec<Leaf> = inputs.collect();
+        // The new value of an input has the form of that input.
+        let outputs: Vec<Leaf> = graph
+            .outputs
+            .iter()
+            .map(|o| match o.mutates {
+                Some(input) => inputs[input].clone(),
+                None => output_leaf(graph, &o.kind),
+            })
+            .collect();
         // A value frozen at export is no argument; it is a constant of the module.
         let shown = |leaf: &Leaf| !matches!(leaf, Leaf::Constant(_));
         let paths = graph.inputs.iter().map(|i| i.path.clone()).zip(&inputs).enumerate();
         let paths = paths.filter(|(_, (_, leaf))| shown(leaf)).map(|(i, (path, _))| (path, i)).collect();
         let input_tree = tree(paths, "arguments", &mut errors);
-        let named = graph.outputs.iter().enumerate().map(|(i, o)| (output_path(&o.path, i, options), i)).collect();
+        let returned = graph.outputs.iter().enumerate().filter(|(_, o)| o.mutates.is_none());
+        let named = returned.map(|(i, o)| (output_path(&o.path, i, options), i)).collect();
         let output_tree = tree(named, "outputs", &mut errors);
         for &index in options.output_names.keys().filter(|i| **i >= outputs.len()) {
             let message = format!("there is no output {index} to name; the model has {}", outputs.len());
@@ -162,9 +180,15 @@ impl Interface {
             (Some(Leaf::Tensor(t)), Some(Some(field))) if t.form == Form::Shaped => {
                 Ok(quote!(rt::flat(inputs #field.data())))
             }
+            (Some(Leaf::Tensor(t)), Some(Some(field))) if t.mutable => Ok(quote!(rt::flat(&*inputs #field))),
             (Some(Leaf::Tensor(_)), Some(Some(field))) => Ok(quote!(rt::flat(inputs #field))),
             _ => Err(Diagnostic::bug(format!("input {input} is no tensor"))),
         }
+    }
+
+    /// Whether the call changes some of its arguments.
+    pub(super) fn changes_inputs(&self) -> bool {
+        self.inputs.iter().any(|leaf| matches!(leaf, Leaf::Tensor(t) if t.mutable))
     }
 
     /// Whether a tree borrows anything.
@@ -187,14 +211,13 @@ impl Interface {
     }
 }
 
-fn input_leaf(graph: &Graph, options: &Options, input: &crate::ir::Input) -> Leaf {
+fn input_leaf(graph: &Graph, options: &Options, input: &crate::ir::Input, mutable: bool) -> Leaf {
     match &input.kind {
         InputKind::Tensor(v) => {
             let ty = graph.ty(*v);
             let rank = ty.shape.len();
-            let last = rank >= 3 && options.layouts.get(&input.name) == Some(&Layout::ChannelsLast);
-            let order = if last { crate::lower::channels_last(rank) } else { (0..rank).collect() };
-            Leaf::Tensor(Tensor::new(ty, order))
+            let order = crate::lower::input_order(options, &input.name, rank);
+            Leaf::Tensor(Tensor { mutable, ..Tensor::new(ty, order) })
         }
         InputKind::Int(e) => Leaf::Int(e.clone()),
         InputKind::Constant(c) => Leaf::Constant(c.clone()),

@@ -158,6 +158,9 @@ fn structs(emitter: &Emitter<'_>) -> TokenStream {
     let input = |i: usize| {
         let name = path(&emitter.graph.inputs[i].path);
         Some(match &interface.inputs[i] {
+            Leaf::Tensor(t) if t.mutable => {
+                (t.reference(), about_tensor(emitter, &name, t) + " A call that succeeds changes it.")
+            }
             Leaf::Tensor(t) => (t.reference(), about_tensor(emitter, &name, t)),
             _ => (quote!(i64), format!("`{name}`: an integer.")),
         })
@@ -187,7 +190,7 @@ fn structs(emitter: &Emitter<'_>) -> TokenStream {
         about: "Arguments of a call.".into(),
         leaves: &interface.inputs,
         field: &input,
-        derives: derives.clone(),
+        derives: if interface.changes_inputs() { quote!(#[derive(::core::fmt::Debug)]) } else { derives.clone() },
     };
     let outputs = Structs {
         root: "Outputs",
@@ -225,6 +228,8 @@ fn flat(emitter: &Emitter<'_>) -> TokenStream {
             Leaf::Tensor(t) => {
                 let item = t.item();
                 match t.form {
+                    Form::Nested if t.mutable => (quote!(&'a mut [#item]), quote!(rt::nested_mut(#name)#fault)),
+                    Form::Rows if t.mutable => (quote!(&'a mut [#item]), quote!(rt::rows_mut(#name)#fault)),
                     Form::Nested => (quote!(&'a [#item]), quote!(rt::nested(#name)#fault)),
                     Form::Rows => (quote!(&'a [#item]), quote!(rt::rows(#name)#fault)),
                     Form::Shaped => (t.reference(), quote!(#name)),
@@ -521,6 +526,7 @@ fn results(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
     let mut ranges: Vec<TokenStream> = Vec::new();
     let mut names: Vec<Ident> = Vec::new();
     let mut values: Vec<TokenStream> = Vec::new();
+    let mut changes = TokenStream::new();
     for (i, leaf) in interface.outputs.iter().enumerate() {
         values.push(match leaf {
             Leaf::Int(e) => {
@@ -535,7 +541,11 @@ fn results(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
                 ranges.push(range.tokens);
                 names.push(name.clone());
                 symbols.extend(tensor.sizes.iter().flat_map(Expr::symbols));
-                typed(tensor, &name)
+                let value = typed(tensor, &name);
+                if let Some(input) = emitter.graph.outputs[i].mutates {
+                    changes.extend(change(emitter, input, tensor, &value)?);
+                }
+                value
             }
         });
     }
@@ -552,7 +562,23 @@ fn results(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
         quote!(let ([#(#names),*], []) = self.arena.into_regions([#(#ranges),*], []);)
     };
     let value = construct(&interface.output_tree, "Outputs", &|i| Some(values[i].clone()));
-    Ok(quote!(#locals #take ::core::result::Result::Ok(#value)))
+    Ok(quote!(#locals #take #changes ::core::result::Result::Ok(#value)))
+}
+
+/// The statement that gives the caller's tensor its new value.
+fn change(
+    emitter: &Emitter<'_>,
+    input: usize,
+    tensor: &Tensor,
+    value: &TokenStream,
+) -> Result<TokenStream, Diagnostic> {
+    let field = emitter.interface.input_fields.get(input).cloned().flatten();
+    let field = field.ok_or_else(|| Diagnostic::bug(format!("changed input {input} is no argument")))?;
+    Ok(match tensor.form {
+        Form::Nested => quote!(*self.inputs #field = *#value;),
+        Form::Rows => quote!(rt::copy_into(#value, self.inputs #field)?;),
+        Form::Shaped => quote!(rt::copy_into(#value.data(), self.inputs #field.into_data())?;),
+    })
 }
 
 /// A range of the arena in bytes.

@@ -19,8 +19,13 @@ pub(super) fn program(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> 
     let interface = &emitter.interface;
     let inputs = ports(emitter, &interface.inputs, |i| path(&emitter.graph.inputs[i].path, "input"));
     let outputs = ports(emitter, &interface.outputs, |i| path(&emitter.graph.outputs[i].path, "output"));
+    let mutates = |i: usize| emitter.graph.outputs[i].mutates;
+    let outputs = outputs.into_iter().enumerate().map(|(i, port)| match mutates(i).map(literal) {
+        Some(input) => quote!(rt::program::Port { mutates: ::core::option::Option::Some(#input), ..#port }),
+        None => port,
+    });
     let (inputs_len, outputs_len) = (literal(interface.inputs.len()), literal(interface.outputs.len()));
-    let (arguments, results) = (arguments(emitter), results(emitter)?);
+    let (arguments, rooms, results) = (arguments(emitter), rooms(emitter), results(emitter)?);
     let value = construct(&interface.input_tree, "Inputs", &|i| Some(argument(&interface.inputs[i], i)));
     let ins: Vec<Ident> = (0..interface.inputs.len()).map(|i| format_ident!("in{i}")).collect();
     let outs: Vec<Ident> = (0..interface.outputs.len()).map(|i| format_ident!("out{i}")).collect();
@@ -60,6 +65,7 @@ pub(super) fn program(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> 
                     return #result::Err(#call_error::OutputCount { expected: #outputs_len, found });
                 };
                 #arguments
+                #rooms
                 let mut run = self.start_at(level, workspace, #value)?;
                 run.all()?;
                 #results
@@ -160,6 +166,24 @@ fn arguments(emitter: &Emitter<'_>) -> TokenStream {
     leaves.map(argument).collect()
 }
 
+/// Statements that copy every tensor the call changes to where its new value is asked for: that copy is the argument.
+fn rooms(emitter: &Emitter<'_>) -> TokenStream {
+    let (result, call_error) = (quote!(::core::result::Result), quote!(rt::program::CallError));
+    let outputs = emitter.graph.outputs.iter().enumerate();
+    let room = |(output, input): (usize, usize)| {
+        let (out, data, index) = (format_ident!("out{output}"), format_ident!("data{input}"), literal(output));
+        quote! {
+            let rt::program::ValueMut::Tensor { data: room, .. } = &mut *#out else {
+                return #result::Err(#call_error::OutputBuffer { output: #index });
+            };
+            let room = room.get_mut(..#data.len()).ok_or(#call_error::OutputBuffer { output: #index })?;
+            rt::copy_into(#data, room)?;
+            let #data = room;
+        }
+    };
+    outputs.filter_map(|(i, o)| Some((i, o.mutates?))).map(room).collect()
+}
+
 fn variant(constant: &Scalar) -> TokenStream {
     match constant {
         Scalar::None => quote!(None),
@@ -175,24 +199,27 @@ fn argument(leaf: &Leaf, i: usize) -> TokenStream {
     let (data, index) = (format_ident!("data{i}"), literal(i));
     let Leaf::Tensor(tensor) = leaf else { return quote!(#data) };
     let fault = quote!(.ok_or(rt::program::CallError::InputData { input: #index })?);
-    let items = if tensor.dtype == DType::Bool {
-        quote!(rt::bools(#data)#fault)
-    } else {
-        let ty = memory::element(tensor.dtype);
-        quote!(rt::cast::<#ty>(#data))
+    let ty = memory::element(tensor.dtype);
+    let items = match (tensor.dtype == DType::Bool, tensor.mutable) {
+        (true, false) => quote!(rt::bools(#data)#fault),
+        (true, true) => quote!(rt::bools_mut(#data)#fault),
+        (false, false) => quote!(rt::cast::<#ty>(#data)),
+        (false, true) => quote!(rt::cast_mut::<#ty>(#data)),
     };
     let sizes: Vec<Ident> = (0..tensor.sizes.len()).map(|d| format_ident!("size{i}_{d}")).collect();
     match tensor.form {
+        Form::Nested if tensor.mutable => quote!(rt::nested_mut(#items)#fault),
         Form::Nested => quote!(rt::nested(#items)#fault),
         Form::Rows => {
-            let len = &sizes[0];
-            quote!(rt::nested_slice(#items, #len)#fault)
+            let (len, slice) = (&sizes[0], format_ident!("nested_slice{}", if tensor.mutable { "_mut" } else { "" }));
+            quote!(rt::#slice(#items, #len)#fault)
         }
+        Form::Shaped if tensor.mutable => quote!(rt::TensorMut::new(#items, [#(#sizes),*])#fault),
         Form::Shaped => quote!(rt::TensorRef::new(#items, [#(#sizes),*])#fault),
     }
 }
 
-/// Statements that copy every result to its place.
+/// Statements that copy every result to its place; a changed input among them, over the value it had.
 fn results(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
     let mut symbols = BTreeSet::new();
     let (mut names, mut ranges, mut writes) = (Vec::new(), Vec::new(), Vec::new());

@@ -62,6 +62,26 @@ impl Names {
         Ok(())
     }
 
+    /// Replaces the names by those of a subgraph, each another word for an outer one; gives the outer names.
+    pub fn enter(&mut self, placeholders: &[(&str, &str)]) -> Result<HashMap<String, Tensor>> {
+        let mut inner = HashMap::new();
+        for (name, outer) in placeholders {
+            let tensor = self.names.get(*outer).cloned().ok_or_else(|| undefined(outer))?;
+            inner.insert(name.to_string(), tensor);
+        }
+        Ok(std::mem::replace(&mut self.names, inner))
+    }
+
+    /// Back to the outer names, with results of the subgraph under new names.
+    pub fn leave(&mut self, outer: HashMap<String, Tensor>, results: &[(&str, &str)]) -> Result<()> {
+        let inner = std::mem::replace(&mut self.names, outer);
+        for (name, result) in results {
+            let tensor = inner.get(*result).cloned().ok_or_else(|| undefined(result))?;
+            self.names.insert(name.to_string(), tensor);
+        }
+        Ok(())
+    }
+
     /// The tensor of that name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.names.get(name)

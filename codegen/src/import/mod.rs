@@ -9,6 +9,7 @@
 
 mod alias;
 mod call;
+mod control;
 mod origin;
 mod scalar;
 mod signature;
@@ -30,14 +31,7 @@ use std::collections::{BTreeMap, HashMap};
 /// # Errors
 /// Every operator without a row, every argument that cannot be honoured, every contradiction: all that can be found.
 pub fn import(program: &Program, archive: &Archive<'_>) -> Result<Graph, Errors> {
-    let mut importer = Importer {
-        program,
-        archive,
-        graph: Graph::default(),
-        names: Names::default(),
-        scalars: HashMap::new(),
-        errors: Errors::default(),
-    };
+    let mut importer = Importer::new(program, archive, &program.graph_module.graph);
     importer.ranges();
     importer.inputs();
     for node in &program.graph_module.graph.nodes {
@@ -53,6 +47,8 @@ pub fn import(program: &Program, archive: &Archive<'_>) -> Result<Graph, Errors>
 struct Importer<'a> {
     program: &'a Program,
     archive: &'a Archive<'a>,
+    /// The graph whose names hold: the program's, or a subgraph of it.
+    scope: &'a schema::Graph,
     graph: Graph,
     /// Tensors by name.
     names: Names,
@@ -64,6 +60,18 @@ struct Importer<'a> {
 type Result_<T> = Result<T, Diagnostic>;
 
 impl<'a> Importer<'a> {
+    fn new(program: &'a Program, archive: &'a Archive<'a>, scope: &'a schema::Graph) -> Self {
+        Importer {
+            program,
+            archive,
+            scope,
+            graph: Graph::default(),
+            names: Names::default(),
+            scalars: HashMap::new(),
+            errors: Errors::default(),
+        }
+    }
+
     /// Bounds of symbols; entries for compound expressions restate what follows from them or narrow a check.
     fn ranges(&mut self) {
         for (text, bounds) in &self.program.range_constraints {
@@ -83,9 +91,12 @@ impl<'a> Importer<'a> {
     fn node(&mut self, node: &'a schema::Node) {
         let origin = origin(node);
         self.names.origin = origin.clone();
-        let done = match scalar::is_scalar(&origin.target) {
-            true => self.scalar_node(node, &origin),
-            false => self.tensor_node(node, &origin),
+        let done = if let Some(operator) = origin.target.strip_prefix("higher_order.") {
+            self.control_node(node, operator, &origin)
+        } else if scalar::is_scalar(&origin.target) {
+            self.scalar_node(node, &origin)
+        } else {
+            self.tensor_node(node, &origin)
         };
         if let Err(fault) = done {
             self.errors.push(if fault.origin.is_some() { fault } else { fault.at(&origin) });
@@ -100,7 +111,7 @@ impl<'a> Importer<'a> {
                 let value = self.graph.add_value(name, ty);
                 self.names.define(name, value);
             } else {
-                let recorded = match self.program.graph_module.graph.sym_int_values.get(name) {
+                let recorded = match self.scope.sym_int_values.get(name) {
                     Some(schema::Sym::Value(v)) => Ok(Expr::Int(*v)),
                     Some(schema::Sym::Expr(e)) => sym::parse(&e.expr_str),
                     None => Ok(Expr::symbol(name)),
@@ -112,7 +123,7 @@ impl<'a> Importer<'a> {
 
     /// The type the archive recorded for a tensor name, as far as it can be read.
     fn recorded(&self, name: &str) -> Option<TensorType> {
-        let meta = self.program.graph_module.graph.tensor_values.get(name)?;
+        let meta = self.scope.tensor_values.get(name)?;
         tensor_type(meta).ok()
     }
 
@@ -283,7 +294,7 @@ impl<'a> Importer<'a> {
 
     /// Our type of a name against the archive's. Sizes that depend on data (no hint) are ours to find.
     fn check_recorded(&mut self, name: &str) -> Result_<()> {
-        let Some(meta) = self.program.graph_module.graph.tensor_values.get(name) else {
+        let Some(meta) = self.scope.tensor_values.get(name) else {
             return Err(Diagnostic::damaged(format!("tensor `{name}` has no recorded type")));
         };
         let value = self.names.read(&mut self.graph, name)?;
@@ -379,9 +390,6 @@ fn tensor_type(meta: &TensorMeta) -> Result_<TensorType> {
 /// Operators that are refused for what they mean, with the remedy. Dropout and its kin carry torch's tag for randomness,
 /// but are the identity when not training: where there is a row, it decides.
 fn refusal(target: &str) -> Option<Diagnostic> {
-    if let Some(name) = target.strip_prefix("higher_order.") {
-        return Some(Diagnostic::unsupported(format!("higher-order operator `{name}`")));
-    }
     let random = Schema::find(target)?.has_tag("nondeterministic_seeded") && ops::find(target).is_none();
     random.then(|| {
         Diagnostic::violated(format!("`{target}` draws random numbers"))

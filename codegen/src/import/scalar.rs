@@ -76,7 +76,7 @@ impl<'a> Importer<'a> {
     /// A recorded integer must agree with ours where both are known. (Recorded truth values are what torch concluded,
     /// not what holds: they are not looked at.)
     fn check_scalar(&self, name: &str, value: &Number) -> Result<()> {
-        let recorded = self.program.graph_module.graph.sym_int_values.get(name);
+        let recorded = self.scope.sym_int_values.get(name);
         match (recorded, value) {
             (Some(SymInt::Value(r)), Number::Int(Expr::Int(v))) if r != v => {
                 Err(Diagnostic::damaged(format!("`{name}` is recorded as {r}, but the operation gives {v}")))

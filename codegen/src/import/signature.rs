@@ -71,7 +71,7 @@ impl<'a> Importer<'a> {
         let Some(tensor) = first.get(fqn).or_else(|| second.get(fqn)) else {
             return Err(Diagnostic::damaged(format!("the archive holds no data for `{fqn}`")));
         };
-        let recorded = match self.program.graph_module.graph.tensor_values.get(arg) {
+        let recorded = match self.scope.tensor_values.get(arg) {
             Some(meta) => tensor_type(meta)?,
             None => return Err(Diagnostic::damaged(format!("tensor `{arg}` has no recorded type"))),
         };
@@ -96,7 +96,7 @@ impl<'a> Importer<'a> {
     fn user_input(&mut self, arg: &'a Argument, path: Option<Vec<PathPart>>) -> Result<()> {
         let (name, kind) = match arg {
             Argument::Tensor(name) => {
-                let Some(meta) = self.program.graph_module.graph.tensor_values.get(name) else {
+                let Some(meta) = self.scope.tensor_values.get(name) else {
                     return Err(Diagnostic::damaged(format!("input `{name}` has no recorded type")));
                 };
                 let ty = tensor_type(meta)
@@ -106,7 +106,7 @@ impl<'a> Importer<'a> {
                 (name.as_str(), InputKind::Tensor(value))
             }
             Argument::SymInt(NameOr::Name(name)) => {
-                let recorded = self.program.graph_module.graph.sym_int_values.get(name);
+                let recorded = self.scope.sym_int_values.get(name);
                 let expr = match recorded {
                     Some(crate::schema::Sym::Expr(e)) => crate::sym::parse(&e.expr_str).map_err(Diagnostic::damaged)?,
                     Some(crate::schema::Sym::Value(v)) => Expr::Int(*v),
@@ -160,13 +160,18 @@ impl<'a> Importer<'a> {
         }
         let mut paths = paths.into_iter();
         let mut writes: BTreeMap<&str, ValueId> = BTreeMap::new();
+        let mut changed: BTreeMap<&str, ValueId> = BTreeMap::new();
         for spec in &self.program.graph_module.signature.output_specs {
             let done = match spec {
                 OutputSpec::UserOutput { arg } => self.user_output(arg, paths.next().unwrap_or_default()),
                 OutputSpec::BufferMutation { arg, buffer_name } => self.names.read(&mut self.graph, arg).map(|value| {
                     writes.insert(buffer_name, value);
                 }),
-                OutputSpec::UserInputMutation { user_input_name, .. } => Err(writes_input(user_input_name)),
+                OutputSpec::UserInputMutation { arg, user_input_name } => {
+                    self.names.read(&mut self.graph, arg).map(|value| {
+                        changed.insert(user_input_name, value);
+                    })
+                }
                 OutputSpec::Token { arg } => Err(Diagnostic::unsupported(format!("output `{arg}` is an effect token"))),
                 OutputSpec::LossOutput { .. }
                 | OutputSpec::ParameterMutation { .. }
@@ -181,6 +186,7 @@ impl<'a> Importer<'a> {
             }
         }
         self.state(writes);
+        self.mutated_inputs(&changed);
     }
 
     fn user_output(&mut self, arg: &'a Argument, path: Vec<PathPart>) -> Result<()> {
@@ -199,7 +205,7 @@ impl<'a> Importer<'a> {
             },
             other => return Err(Diagnostic::unsupported(format!("an output of this kind: {other:?}"))),
         };
-        self.graph.outputs.push(Output { path, kind });
+        self.graph.outputs.push(Output { path, kind, mutates: None });
         Ok(())
     }
 
@@ -208,13 +214,6 @@ impl<'a> Importer<'a> {
         for spec in &self.program.graph_module.signature.input_specs {
             let (arg, name, persistent) = match spec {
                 InputSpec::Buffer { arg, buffer_name, persistent } => (arg, buffer_name, *persistent),
-                InputSpec::UserInput { arg } => {
-                    let written = arg.names().find(|n| self.names.is_written(n));
-                    if let Some(name) = written {
-                        self.errors.push(writes_input(name));
-                    }
-                    continue;
-                }
                 _ => continue,
             };
             let write = match writes.get(name.as_str()) {
@@ -229,6 +228,32 @@ impl<'a> Importer<'a> {
                 None => continue,
             };
             self.make_state(arg, name, persistent, write);
+        }
+    }
+
+    /// The caller's tensors that were written, by an output of the signature or in place: their new values become the
+    /// last outputs.
+    fn mutated_inputs(&mut self, changed: &BTreeMap<&str, ValueId>) {
+        for index in 0..self.graph.inputs.len() {
+            let input = &self.graph.inputs[index];
+            let InputKind::Tensor(before) = input.kind else { continue };
+            let (name, path) = (input.name.clone(), input.path.clone());
+            let after = match changed.get(name.as_str()) {
+                Some(&value) => Ok(value),
+                None if self.names.is_written(&name) => self.names.read(&mut self.graph, &name),
+                None => continue,
+            };
+            match after {
+                Ok(value) if self.graph.ty(value) == self.graph.ty(before) => {
+                    let kind = OutputKind::Tensor(value);
+                    self.graph.outputs.push(Output { path, kind, mutates: Some(index) });
+                }
+                Ok(value) => {
+                    let (old, new) = (self.graph.ty(before), self.graph.ty(value));
+                    self.errors.push(Diagnostic::damaged(format!("input `{name}` is {old}, but is changed to {new}")));
+                }
+                Err(fault) => self.errors.push(fault),
+            }
         }
     }
 
@@ -261,11 +286,6 @@ impl<'a> Importer<'a> {
             _ => Err(format!("{leaf} is not a size or an integer")),
         }
     }
-}
-
-fn writes_input(name: &str) -> Diagnostic {
-    Diagnostic::unsupported(format!("the program writes to its input `{name}`"))
-        .help("return the new value instead of writing in place: `x = x + 1`, not `x.add_(1)`")
 }
 
 /// Paths of the leaves of a tree.

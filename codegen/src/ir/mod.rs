@@ -131,6 +131,8 @@ pub struct Output {
     pub path: Vec<PathPart>,
     /// What it is.
     pub kind: OutputKind,
+    /// The input whose value after the call this is, by its index; such outputs stand after all others.
+    pub mutates: Option<usize>,
 }
 
 /// A mutated buffer: its initial value, its value at entry, and the value to commit at the end.

@@ -115,7 +115,7 @@ mod tests {
         graph.inputs.push(Input { name: "x".into(), path: vec![], kind: InputKind::Tensor(x) });
         let op = Op::View(View::Permute(vec![1, 0]));
         graph.nodes.push(Node { op, inputs: vec![x], outputs: vec![y], origin: Default::default() });
-        graph.outputs.push(Output { path: vec![], kind: OutputKind::Tensor(y) });
+        graph.outputs.push(Output { path: vec![], kind: OutputKind::Tensor(y), mutates: None });
         graph
     }
 

@@ -47,8 +47,8 @@ pub fn lower(graph: &Graph, options: &Options) -> Result<Steps, Errors> {
         }
     }
     lowering.current = graph.nodes.len();
-    lowering.commit_state();
     lowering.place_outputs();
+    lowering.commit_state();
     errors.into_result(lowering.steps)
 }
 
@@ -107,13 +107,11 @@ impl<'g> Lowering<'g> {
     /// A value that exists before the first step: dense, row-major (or as the user asked for this input).
     fn enter(&mut self, v: ValueId, name: &str, storage: Storage) {
         let ty = self.graph.ty(v);
-        let mut order: Vec<usize> = (0..ty.shape.len()).collect();
-        if matches!(storage, Storage::Input(_))
-            && self.options.layouts.get(name) == Some(&crate::options::Layout::ChannelsLast)
-            && ty.shape.len() >= 3
-        {
-            order = channels_last(ty.shape.len());
-        }
+        let rank = ty.shape.len();
+        let order = match storage {
+            Storage::Input(_) => input_order(self.options, name, rank),
+            _ => (0..rank).collect(),
+        };
         let buffer = self.buffer(name, ty.dtype, numel(&ty.shape), storage);
         self.set_place(v, Place::dense(buffer, ty.dtype, &ty.shape, &order));
     }
@@ -412,26 +410,17 @@ impl<'g> Lowering<'g> {
 
     // The end of a call.
 
-    /// Writes new values of mutated buffers back: after everything that reads the old ones, as a call commits only on
-    /// success.
-    fn commit_state(&mut self) {
-        for (i, state) in self.graph.state.iter().enumerate() {
-            let from = self.place(state.write);
-            let to = self.place(state.read);
-            debug_assert_eq!(self.steps.buffers[to.buffer.0 as usize].storage, Storage::State(i));
-            if from != to {
-                self.copy(&from, &to, "commit");
-            }
-        }
-    }
-
-    /// Outputs are dense and row-major in the arena, each in memory of its own (or shared, when equal).
+    /// Outputs are dense and row-major in the arena (the new value of an input: in the order of that input), each in
+    /// memory of its own (or shared, when equal).
     fn place_outputs(&mut self) {
         for output in &self.graph.outputs {
             let region = match output.kind {
                 OutputKind::Tensor(v) => {
                     let place = self.place(v);
-                    let order: Vec<usize> = (0..place.shape.len()).collect();
+                    let order = match output.mutates {
+                        Some(input) => input_order(self.options, &self.graph.inputs[input].name, place.shape.len()),
+                        None => (0..place.shape.len()).collect(),
+                    };
                     let in_arena = self.steps.buffers[place.buffer.0 as usize].storage == Storage::Arena;
                     let place =
                         if in_arena && place.is_dense(&order) { place } else { self.copy_dense(v, &place, &order) };
@@ -446,6 +435,33 @@ impl<'g> Lowering<'g> {
             };
             self.steps.outputs.push(region);
         }
+    }
+
+    /// Writes new values of mutated buffers back: last, as everything before reads the old ones and a call commits only
+    /// on success. A new value that is (a view of) another old one is saved before the first commit overwrites it.
+    fn commit_state(&mut self) {
+        let mut commits = Vec::new();
+        for state in &self.graph.state {
+            let (from, to) = (self.place(state.write), self.place(state.read));
+            if from == to {
+                continue;
+            }
+            let order: Vec<usize> = (0..from.shape.len()).collect();
+            let in_state = matches!(self.steps.buffers[from.buffer.0 as usize].storage, Storage::State(_));
+            let from = if in_state { self.copy_dense(state.write, &from, &order) } else { from };
+            commits.push((from, to));
+        }
+        for (from, to) in commits {
+            self.copy(&from, &to, "commit");
+        }
+    }
+}
+
+/// Memory order of a tensor the caller passes: row-major, or as the user asked for this input.
+pub(crate) fn input_order(options: &Options, name: &str, rank: usize) -> Vec<usize> {
+    match options.layouts.get(name) {
+        Some(crate::options::Layout::ChannelsLast) if rank >= 3 => channels_last(rank),
+        _ => (0..rank).collect(),
     }
 }
 

@@ -135,7 +135,7 @@ mod tests {
     }
 
     fn output(graph: &mut Graph, v: ValueId) {
-        graph.outputs.push(Output { path: Vec::new(), kind: OutputKind::Tensor(v) });
+        graph.outputs.push(Output { path: Vec::new(), kind: OutputKind::Tensor(v), mutates: None });
     }
 
     fn coordinate_times(factor: f64, function: Option<Unary>) -> Formula {

@@ -357,7 +357,7 @@ mod tests {
                 let ty = TensorType { dtype: DType::F32, shape: vec![Expr::Int(8)] };
                 let v = graph.add_value(&format!("x{i}"), ty);
                 let (name, kind) = (format!("x{i}"), crate::ir::InputKind::Tensor(v));
-                graph.inputs.push(crate::ir::Input { name, path: Vec::new(), kind });
+                graph.inputs.push(crate::ir::Input { name, path: Vec::new(), kind, mutates: None });
                 v
             })
             .collect();

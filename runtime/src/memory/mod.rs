@@ -27,9 +27,9 @@ mod weights;
 mod workspace;
 
 pub use arena::Arena;
-pub use nested::{Item, Nested, flat, flat_mut, nested, nested_mut, nested_slice, rows};
+pub use nested::{Item, Nested, flat, flat_mut, nested, nested_mut, nested_slice, nested_slice_mut, rows, rows_mut};
 pub use state::State;
-pub use tensor::TensorRef;
-pub use view::{bools, cast, cast_mut, copy_into, part, part_mut};
+pub use tensor::{TensorMut, TensorRef};
+pub use view::{bools, bools_mut, cast, cast_mut, copy_into, part, part_mut};
 pub use weights::Weights;
 pub use workspace::{ALIGNMENT, StaticWorkspace, Workspace};

@@ -119,11 +119,28 @@ pub fn nested_slice<A: Nested>(items: &[A::Item], len: usize) -> Option<&[A]> {
     Some(unsafe { core::slice::from_raw_parts(items.as_ptr().cast::<A>(), len) })
 }
 
+/// The mutable form of [`nested_slice`].
+#[inline(always)]
+pub fn nested_slice_mut<A: Nested>(items: &mut [A::Item], len: usize) -> Option<&mut [A]> {
+    if size_of::<A>().checked_mul(len) != Some(size_of_val(items)) {
+        return None;
+    }
+    // SAFETY: as in `nested_slice`; the result borrows `items` mutably, and an item written through `A` is an item.
+    Some(unsafe { core::slice::from_raw_parts_mut(items.as_mut_ptr().cast::<A>(), len) })
+}
+
 /// A slice as as many nested arrays as it holds; `None` when its length is no multiple of theirs, or theirs is 0.
 #[inline(always)]
 pub fn rows<A: Nested>(items: &[A::Item]) -> Option<&[A]> {
     let len = size_of_val(items).checked_div(size_of::<A>())?;
     nested_slice(items, len)
+}
+
+/// The mutable form of [`rows`].
+#[inline(always)]
+pub fn rows_mut<A: Nested>(items: &mut [A::Item]) -> Option<&mut [A]> {
+    let len = size_of_val(items).checked_div(size_of::<A>())?;
+    nested_slice_mut(items, len)
 }
 
 #[cfg(test)]
@@ -159,5 +176,11 @@ mod tests {
         }
         assert_eq!(numbers, [1, 2, 3, 0, 5, 6]);
         assert_eq!(nested_mut::<[i16; 5]>(&mut numbers), None);
+        if let Some([_, row]) = nested_slice_mut::<[i16; 3]>(&mut numbers, 2) {
+            row[2] = 8;
+        }
+        assert_eq!(rows_mut::<[i16; 2]>(&mut numbers), Some(&mut [[1, 2], [3, 0], [5, 8]][..]));
+        assert_eq!(nested_slice_mut::<[i16; 3]>(&mut numbers, 1), None);
+        assert_eq!((rows_mut::<[i16; 4]>(&mut numbers), rows_mut::<[i16; 0]>(&mut [])), (None, None));
     }
 }

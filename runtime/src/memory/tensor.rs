@@ -26,11 +26,7 @@ impl<'a, T, const RANK: usize> TensorRef<'a, T, RANK> {
     /// ```
     #[inline]
     pub fn new(data: &'a [T], shape: [usize; RANK]) -> Option<Self> {
-        let mut count = 1usize;
-        for size in shape {
-            count = count.checked_mul(size)?;
-        }
-        (count == data.len()).then_some(TensorRef { data, shape })
+        (count(shape) == Some(data.len())).then_some(TensorRef { data, shape })
     }
 
     /// The elements in row-major order.
@@ -46,6 +42,49 @@ impl<'a, T, const RANK: usize> TensorRef<'a, T, RANK> {
     }
 }
 
+/// A dense row-major tensor of `RANK` dims that a call changes.
+#[derive(Debug, PartialEq)]
+pub struct TensorMut<'a, T, const RANK: usize> {
+    data: &'a mut [T],
+    shape: [usize; RANK],
+}
+
+impl<'a, T, const RANK: usize> TensorMut<'a, T, RANK> {
+    /// `data` in row-major order; `None` unless its length is the product of `shape`.
+    #[inline]
+    pub fn new(data: &'a mut [T], shape: [usize; RANK]) -> Option<Self> {
+        (count(shape) == Some(data.len())).then_some(TensorMut { data, shape })
+    }
+
+    /// The elements in row-major order.
+    #[inline]
+    pub fn data(&self) -> &[T] {
+        self.data
+    }
+
+    /// The elements in row-major order, for as long as they were lent.
+    #[inline]
+    pub fn into_data(self) -> &'a mut [T] {
+        self.data
+    }
+
+    /// The sizes, outermost first.
+    #[inline]
+    pub fn shape(&self) -> [usize; RANK] {
+        self.shape
+    }
+}
+
+/// Number of elements; `None` when it exceeds `usize`.
+#[inline]
+fn count<const RANK: usize>(shape: [usize; RANK]) -> Option<usize> {
+    let mut count = 1usize;
+    for size in shape {
+        count = count.checked_mul(size)?;
+    }
+    Some(count)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +94,11 @@ mod tests {
         assert_eq!(TensorRef::new(&[1.5f32], []).map(|t| t.data()[0]), Some(1.5));
         assert!(TensorRef::new(&[0u8; 4], [usize::MAX, 2]).is_none());
         assert!(TensorRef::<u8, 3>::new(&[], [3, 0, 2]).is_some());
+        let mut data = [1, 2, 3, 4];
+        assert!(TensorMut::new(&mut data, [2, 3]).is_none());
+        let tensor = TensorMut::new(&mut data, [2, 2]);
+        assert_eq!(tensor.as_ref().map(|t| (t.data()[3], t.shape())), Some((4, [2, 2])));
+        tensor.map(TensorMut::into_data).into_iter().flatten().for_each(|x| *x = 0);
+        assert_eq!(data, [0; 4]);
     }
 }

@@ -44,6 +44,16 @@ pub fn bools(bytes: &[u8]) -> Option<&[bool]> {
     Some(unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast::<bool>(), bytes.len()) })
 }
 
+/// The mutable form of [`bools`].
+#[inline]
+pub fn bools_mut(bytes: &mut [u8]) -> Option<&mut [bool]> {
+    if bytes.iter().any(|byte| *byte > 1) {
+        return None;
+    }
+    // SAFETY: as in `bools`; the result borrows `bytes` mutably, and a `bool` written through it is the byte 0 or 1.
+    Some(unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast::<bool>(), bytes.len()) })
+}
+
 /// Copies `from` to the beginning of `to`.
 ///
 /// # Errors
@@ -97,6 +107,10 @@ mod tests {
     fn bools_are_zeros_and_ones() {
         assert_eq!(bools(&[0, 1, 1]), Some(&[false, true, true][..]));
         assert_eq!(bools(&[0, 2]), None);
+        let mut bytes = [0, 1];
+        bools_mut(&mut bytes).into_iter().flatten().for_each(|b| *b = !*b);
+        assert_eq!(bytes, [1, 0]);
+        assert_eq!(bools_mut(&mut [3]), None);
     }
 
     #[test]
