@@ -135,6 +135,14 @@ impl Reader {
         }
     }
 
+    /// An identifier, or a text for names that are none (`"x.0"`).
+    fn key(&mut self, what: &str) -> Result<String, Fault> {
+        match self.tokens.peek() {
+            Some(TokenTree::Ident(_)) => self.ident(what),
+            _ => self.text(what).map(|(text, _)| text),
+        }
+    }
+
     fn integer(&mut self) -> Result<i64, Fault> {
         let text = self.next().map(|t| t.to_string()).unwrap_or_default();
         text.replace('_', "").parse().or_else(|_| self.fault("expected an integer"))
@@ -173,13 +181,13 @@ impl Reader {
                 };
             }
             "cap" => self.list(|entry| {
-                let dim = entry.ident("the name of a dim")?;
+                let dim = entry.key("the name of a dim")?;
                 entry.equals()?;
                 options.caps.insert(dim, entry.integer()?);
                 Ok(())
             })?,
             "layout" => self.list(|entry| {
-                let input = entry.ident("the name of an input")?;
+                let input = entry.key("the name of an input")?;
                 let (word, span) = entry.value()?;
                 let layout = match word.as_str() {
                     "nhwc" | "channels_last" => Layout::ChannelsLast,

@@ -9,7 +9,13 @@ fn main() {
     if std::env::var_os("EXPORTED_REFUSED").is_some() {
         println!("cargo:rustc-cfg=refused");
     }
-    for model in ["interface/keyword_names", "interface/nested_structures", "layouts/buffer_mutation.2.15.0"] {
+    let models = [
+        "interface/keyword_names",
+        "interface/nested_structures",
+        "layouts/buffer_mutation.2.15.0",
+        "conv/conv2d_residual_block",
+    ];
+    for model in models {
         Builder::new(format!("../fixtures/{model}.pt2")).program(true).runtime("::renamed::rt").compile();
     }
 }

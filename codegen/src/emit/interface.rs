@@ -167,6 +167,18 @@ impl Interface {
             let message = format!("there is no output {index} to name; the model has {}", outputs.len());
             errors.push(Diagnostic::new(Kind::Usage, message));
         }
+        for name in options.layouts.keys() {
+            let fits = |i: &crate::ir::Input, leaf: &Leaf| {
+                i.name == *name && matches!(leaf, Leaf::Tensor(t) if t.order.len() >= 3)
+            };
+            if !graph.inputs.iter().zip(&inputs).any(|(i, leaf)| fits(i, leaf)) {
+                let known: Vec<String> = graph.inputs.iter().map(|i| format!("`{}`", i.name)).collect();
+                let message = format!("layout of `{name}`, which is no tensor argument of three or more dims");
+                errors.push(
+                    Diagnostic::new(Kind::Usage, message).help(format!("the arguments are {}", known.join(", "))),
+                );
+            }
+        }
         let mut input_fields = vec![None; inputs.len()];
         field_paths(&input_tree, &quote!(), &mut input_fields);
         let mut output_fields = vec![None; outputs.len()];

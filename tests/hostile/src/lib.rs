@@ -20,6 +20,14 @@ pub mod by_macro {
             optimize = "size"
         );
     }
+    /// Images as cameras give them.
+    pub mod camera {
+        ::renamed::include_exported!("../../fixtures/conv/conv2d_residual_block.pt2", layout(x = "nhwc"));
+    }
+    /// A batch of up to eight, cut down to five.
+    pub mod batch {
+        ::renamed::include_exported!("../../fixtures/interface/dynamic_batch_mlp.pt2", cap("x.0" = 5));
+    }
     /// A model that remembers.
     pub mod stateful {
         ::renamed::include_exported!("../../fixtures/layouts/buffer_mutation.2.15.0.pt2", outputs("sum"));
@@ -31,6 +39,10 @@ pub mod by_build {
     /// Arguments and outputs that are keywords.
     pub mod keywords {
         ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/keyword_names.rs"));
+    }
+    /// The same images as PyTorch takes them.
+    pub mod planar {
+        ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/conv2d_residual_block.rs"));
     }
     /// Nested arguments.
     pub mod nested {

@@ -140,6 +140,44 @@ fn aligned(bytes: &[u8]) -> Aligned {
 }
 
 #[test]
+fn the_layout_of_an_image_is_the_callers_choice() {
+    let value = |y: usize, x: usize, c: usize| ((y * 31 + x * 17 + c * 7) % 23) as f32 / 11.0 - 1.0;
+    let planar = [core::array::from_fn(|c| core::array::from_fn(|y| core::array::from_fn(|x| value(y, x, c))))];
+    let camera = [core::array::from_fn(|y| core::array::from_fn(|x| core::array::from_fn(|c| value(y, x, c))))];
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; 1 << 14];
+    let mut workspace = workspace(&mut memory);
+    let inputs = by_build::planar::Inputs { x: &planar };
+    let expected = *by_build::planar::Model::new().forward(&mut workspace, inputs).expect("all static").output;
+    let inputs = by_macro::camera::Inputs { x: &camera };
+    let found = *by_macro::camera::Model::new().forward(&mut workspace, inputs).expect("all static").output;
+    assert_eq!(rt::flat(&expected), rt::flat(&found));
+    assert!(rt::flat(&found).iter().any(|v| *v > 0.0));
+}
+
+#[test]
+fn a_batch_is_as_long_as_the_caller_says() {
+    use by_macro::batch as model;
+    let rows: [[f32; 6]; 6] = core::array::from_fn(|i| core::array::from_fn(|j| (i * 6 + j) as f32 / 36.0));
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; model::WORKSPACE_BYTES + 15];
+    let mut workspace = workspace(&mut memory);
+    let mut it = model::Model::new();
+    let all = it.forward(&mut workspace, model::Inputs { x: &rows[..5] }).expect("five rows").output.to_vec();
+    assert_eq!(all.len(), 5);
+    for n in 0..5 {
+        let out = it.forward(&mut workspace, model::Inputs { x: &rows[..n] }).expect("fewer rows");
+        assert_eq!(out.output, &all[..n]);
+    }
+    let refused = it.forward(&mut workspace, model::Inputs { x: &rows }).err();
+    assert_eq!(refused, Some(rt::Error::Shape { input: 0, dim: 0 }));
+    let (mut small, mut large) = ([[7.0; 4]; 1], [[7.0; 4]; 3]);
+    let inputs = model::Inputs { x: &rows[..2] };
+    let short = it.forward_into(&mut workspace, inputs, model::OutputsMut { output: &mut small });
+    assert_eq!(short, Err(rt::Error::Capacity));
+    it.forward_into(&mut workspace, inputs, model::OutputsMut { output: &mut large }).expect("room for three");
+    assert_eq!((&large[..2], large[2]), (&all[..2], [7.0; 4]));
+}
+
+#[test]
 fn models_may_move_between_threads() {
     fn is_send<T: Send>() {}
     fn is_sync<T: Sync>() {}
