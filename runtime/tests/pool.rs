@@ -1,4 +1,5 @@
 //! Pooling against direct loops over windows, at every level, channels last and first.
+#![allow(clippy::needless_range_loop)]
 
 mod common;
 

@@ -111,6 +111,7 @@ fn dequantize_per_channel(call: &mut Call<'_>) -> Result<Outs> {
     let q = quantized(call)?;
     let (scales, zero_points, axis) = channel_parameters(call, q)?;
     let channels = call.shape(q)[axis].clone();
-    let (scales, zero_points) = (call.reshape(scales, &[channels.clone()])?, call.reshape(zero_points, &[channels])?);
+    let (scales, zero_points) =
+        (call.reshape(scales, std::slice::from_ref(&channels))?, call.reshape(zero_points, &[channels])?);
     one(call.push(Op::Dequantize { scale: 0, zero_point: 0, axis: Some(axis) }, &[q, scales, zero_points])?)
 }

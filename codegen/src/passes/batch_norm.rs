@@ -43,12 +43,15 @@ fn affine(graph: &Graph, node: &Node) -> Option<(Vec<f64>, Vec<f64>)> {
     Some((scale, shift))
 }
 
+/// Output channel of a weight element, given its number and the sizes of the weight.
+type ChannelOf = Box<dyn Fn(usize, &[usize]) -> usize>;
+
 /// Folds into the layer that makes the operand.
 fn fold(graph: &mut Graph, index: usize, node: &Node) -> bool {
     let (Some((scale, shift)), x) = (affine(graph, node), node.inputs[0]) else { return false };
     let Some(at) = producers(graph)[x.0 as usize].filter(|_| uses(graph)[x.0 as usize] == 1) else { return false };
     let layer = graph.nodes[at].clone();
-    let (epilogue, channel): (Epilogue, Box<dyn Fn(usize, &[usize]) -> usize>) = match &layer.op {
+    let (epilogue, channel): (Epilogue, ChannelOf) = match &layer.op {
         // Channel of a weight element.
         Op::Conv(c, e) if c.transposed => {
             let groups = c.groups;
