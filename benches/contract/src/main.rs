@@ -41,7 +41,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (i, port) in signature.inputs.iter().enumerate() {
         let bytes = std::fs::read(format!("{}/in{i}.bin", options.folder))?;
         if bytes.len() != port.max_bytes() {
-            return Err(format!("in{i}.bin has {} bytes, `{}` takes {}", bytes.len(), port.name, port.max_bytes()).into());
+            return Err(
+                format!("in{i}.bin has {} bytes, `{}` takes {}", bytes.len(), port.name, port.max_bytes()).into()
+            );
         }
         inputs.push((words(&bytes), bytes.len()));
     }
@@ -57,10 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             let PortKind::Tensor { dtype, .. } = port.kind else { return Err("an input that is no tensor".into()) };
             values.push(Value::Tensor { dtype, shape, data: &bytes_of(data)[..*len] });
         }
-        let mut slots: Vec<ValueMut<'_>> = outputs
-            .iter_mut()
-            .map(|(data, shape)| ValueMut::Tensor { shape, data: bytes_of_mut(data) })
-            .collect();
+        let mut slots: Vec<ValueMut<'_>> =
+            outputs.iter_mut().map(|(data, shape)| ValueMut::Tensor { shape, data: bytes_of_mut(data) }).collect();
         model.forward_flat(options.level, &mut workspace, &values, &mut slots).map_err(|e| format!("{e:?}").into())
     };
     let first = Instant::now();
