@@ -31,26 +31,29 @@ pub fn accumulate<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: 
     zero_point: &[K::V<S, P>; PANELS],
 ) {
     let run = panels[0].len();
-    // Equal lengths, spelled so that the compiler sees them: no check is left in the loop.
+    // Equal lengths, spelled so that the compiler sees them where it unrolls: no check is left in the loop then. Where it
+    // does not (`opt-level = "s"`), `get` leaves a check without a panic.
     let mut x: [&[K::X]; ROWS] = [&[]; ROWS];
-    for i in 0..ROWS {
-        let Some(row) = rows[i].get(..run) else { return };
-        x[i] = row;
+    for (x, row) in x.iter_mut().zip(rows) {
+        let Some(row) = row.get(..run) else { return };
+        *x = row;
     }
     let mut w: [&[P::Row<K::W>]; PANELS] = [&[]; PANELS];
-    for p in 0..PANELS {
-        let Some(panel) = panels[p].get(..run) else { return };
-        w[p] = panel;
+    for (w, panel) in w.iter_mut().zip(panels) {
+        let Some(panel) = panel.get(..run) else { return };
+        *w = panel;
     }
     let mut local = *sums;
     for k in 0..run {
         let mut row = *zero_point;
         for p in 0..PANELS {
-            let stored = K::weights::<S, P>(s, &w[p][k]);
+            let Some(stored) = w[p].get(k) else { return };
+            let stored = K::weights::<S, P>(s, stored);
             row[p] = if K::QUANTIZED { stored.sub(s, zero_point[p]) } else { stored };
         }
         for i in 0..ROWS {
-            let value = K::V::<S, P>::splat(s, K::input(x[i][k]));
+            let Some(value) = x[i].get(k) else { return };
+            let value = K::V::<S, P>::splat(s, K::input(*value));
             for p in 0..PANELS {
                 local[i][p] = value.mul_add(s, row[p], local[i][p]);
             }

@@ -90,9 +90,9 @@ impl Cursor {
             return;
         }
         let mut rest = pixel;
-        for d in [2, 1, 0] {
-            let count = axes[d].count.max(1);
-            self.at[d] = rest % count;
+        for (at, axis) in self.at.iter_mut().zip(axes).rev() {
+            let count = axis.count.max(1);
+            *at = rest % count;
             rest /= count;
         }
         self.image = rest;
@@ -102,12 +102,12 @@ impl Cursor {
     #[inline]
     fn step(&mut self, axes: &[Axis; 3]) {
         self.pixel += 1;
-        for d in [2, 1, 0] {
-            self.at[d] += 1;
-            if self.at[d] < axes[d].count {
+        for (at, axis) in self.at.iter_mut().zip(axes).rev() {
+            *at += 1;
+            if *at < axis.count {
                 return;
             }
-            self.at[d] = 0;
+            *at = 0;
         }
         self.image += 1;
     }
