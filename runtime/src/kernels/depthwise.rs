@@ -100,6 +100,30 @@ impl<'a, K: Arith, P: Panel> Depthwise<'a, K, P> {
     }
 }
 
+/// Where the windows of a layer lie. Dims are const parameters: an index that is a variable leaves a bounds check where a
+/// function is not inlined.
+struct Window {
+    size: [usize; 3],
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    padding: [usize; 3],
+    dilation: [usize; 3],
+}
+
+impl Window {
+    /// Coordinate of tap 0 of output `q`.
+    #[inline]
+    fn start<const D: usize>(&self, q: usize) -> isize {
+        (q * self.stride[D]) as isize - self.padding[D] as isize
+    }
+
+    /// Taps of output `q` that lie inside.
+    #[inline]
+    fn taps<const D: usize>(&self, q: usize) -> (usize, usize) {
+        taps_inside(self.start::<D>(q), self.size[D], self.kernel[D], self.dilation[D])
+    }
+}
+
 struct Image<'a, K: Arith, P: Panel>(Depthwise<'a, K, P>);
 
 impl<K: Arith, P: Panel> Image<'_, K, P> {
@@ -143,29 +167,31 @@ impl<K: Arith, P: Panel> Op for Image<'_, K, P> {
             x_at: 0,
             y_at: 0,
         };
-        let start = |d: usize, q: usize| (q * l.stride[d]) as isize - l.padding[d] as isize;
-        let stretch = |d: usize, q: usize| taps_inside(start(d, q), l.size[d], l.kernel[d], l.dilation[d]);
+        let window =
+            Window { size: l.size, kernel: l.kernel, stride: l.stride, padding: l.padding, dilation: l.dilation };
         // Steps between taps, in elements.
-        let tap = [0, 1, 2].map(|d| l.dilation[d] * l.x_strides[d + 1]);
+        let ([_, xd, xh, xw], [dd, dh, dw]) = (l.x_strides, l.dilation);
+        let tap = [dd * xd, dh * xh, dw * xw];
         // Outputs of a row whose taps all lie inside: windows move right, so they are neighbours.
-        let first = (0..l.out[2]).find(|&q| stretch(2, q) == (0, l.kernel[2])).unwrap_or(l.out[2]);
-        let last = (first..l.out[2]).rev().find(|&q| stretch(2, q) == (0, l.kernel[2])).map_or(first, |q| q + 1);
+        let whole = |q: &usize| window.taps::<2>(*q) == (0, l.kernel[2]);
+        let first = (0..l.out[2]).find(whole).unwrap_or(l.out[2]);
+        let last = (first..l.out[2]).rev().find(whole).map_or(first, |q| q + 1);
         for image in 0..l.batch {
             for d in 0..l.out[0] {
                 for h in 0..l.out[1] {
-                    let rows = [stretch(0, d), stretch(1, h)];
+                    let rows = [window.taps::<0>(d), window.taps::<1>(h)];
                     let base = image as isize * l.x_strides[0] as isize
-                        + start(0, d) * l.x_strides[1] as isize
-                        + start(1, h) * l.x_strides[2] as isize;
+                        + window.start::<0>(d) * l.x_strides[1] as isize
+                        + window.start::<1>(h) * l.x_strides[2] as isize;
                     let y = image * l.y_strides[0] + d * l.y_strides[1] + h * l.y_strides[2];
                     let mut w = 0;
                     while w < l.out[2] {
                         let whole = w >= first && w < last;
                         if !whole || w == first {
-                            let columns = if whole { (0, l.kernel[2]) } else { stretch(2, w) };
+                            let columns = if whole { (0, l.kernel[2]) } else { window.taps::<2>(w) };
                             row.plan([rows[0], rows[1], columns], l.kernel, tap);
                         }
-                        row.x_at = base + start(2, w) * l.x_strides[3] as isize;
+                        row.x_at = base + window.start::<2>(w) * l.x_strides[3] as isize;
                         row.y_at = y + w * l.y_strides[3];
                         w += match if whole { last - w } else { 1 } {
                             4.. => row.tile::<S, 4>(s),

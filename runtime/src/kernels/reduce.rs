@@ -95,9 +95,9 @@ pub(crate) fn columns<T: Number, R: Rule<T>, S: Simd>(
     let inner = inner.max(1);
     let mut total = rules.map(|rule| rule.start());
     let mut k = 0;
-    for blocks in slab.chunks(inner.saturating_mul(BLOCK * BLOCK)) {
+    for blocks in slab.chunks(inner.saturating_mul(BLOCK * BLOCK).max(1)) {
         let mut subtotal = rules.map(|rule| rule.start());
-        for block in blocks.chunks(inner.saturating_mul(BLOCK)) {
+        for block in blocks.chunks(inner.saturating_mul(BLOCK).max(1)) {
             let mut acc = rules.map(|rule| rule.start());
             for line in block.chunks_exact(inner) {
                 let line = line.get(first..).unwrap_or_default();
