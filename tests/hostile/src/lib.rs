@@ -40,7 +40,7 @@ pub mod by_build {
     pub mod keywords {
         ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/keyword_names.rs"));
     }
-    /// The same images as PyTorch takes them.
+    /// The same images as torch takes them.
     pub mod planar {
         ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/conv2d_residual_block.rs"));
     }
