@@ -357,7 +357,7 @@ mod tests {
                 let ty = TensorType { dtype: DType::F32, shape: vec![Expr::Int(8)] };
                 let v = graph.add_value(&format!("x{i}"), ty);
                 let (name, kind) = (format!("x{i}"), crate::ir::InputKind::Tensor(v));
-                graph.inputs.push(crate::ir::Input { name, path: Vec::new(), kind, mutates: None });
+                graph.inputs.push(crate::ir::Input { name, path: Vec::new(), kind });
                 v
             })
             .collect();
@@ -378,7 +378,7 @@ mod tests {
 
     fn fuse(graph: &mut Graph, outputs: &[ValueId]) -> bool {
         let kinds = outputs.iter().map(|v| OutputKind::Tensor(*v));
-        graph.outputs = kinds.map(|kind| Output { path: Vec::new(), kind }).collect();
+        graph.outputs = kinds.map(|kind| Output { path: Vec::new(), kind, mutates: None }).collect();
         let changed = run(graph, &Options::new("m", Target::new("x86_64-unknown-linux-gnu"))).expect("fuses");
         verify(graph).expect("is a graph");
         changed

@@ -79,7 +79,7 @@ impl Net {
     }
 
     fn output(&mut self, v: ValueId) {
-        self.0.outputs.push(Output { path: vec![], kind: OutputKind::Tensor(v) });
+        self.0.outputs.push(Output { path: vec![], kind: OutputKind::Tensor(v), mutates: None });
     }
 
     /// Runs passes and gives the operations that are left, without constants.
