@@ -4,7 +4,7 @@
 
 use exported_codegen::Model;
 use exported_codegen::ir::InputKind;
-use exported_codegen::lower::{BufferId, Loop, Place, Step, Storage, Work};
+use exported_codegen::lower::{BufferId, Place, Step, Storage};
 use exported_codegen::sym::{Expr, Ranges};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -117,7 +117,7 @@ impl Report {
 
 fn layer(step: &Step, model: &Model, seen: &mut BTreeSet<u32>) -> Layer {
     let mut parameter_bytes = 0;
-    for BufferId(index) in buffers(&step.work) {
+    for BufferId(index) in step.work.buffers() {
         let is_weights = |index: u32| {
             let buffer = model.steps.buffers.get(index as usize);
             buffer.is_some_and(|buffer| matches!(buffer.storage, Storage::Weights(_)))
@@ -134,15 +134,6 @@ fn layer(step: &Step, model: &Model, seen: &mut BTreeSet<u32>) -> Layer {
         output: step.results.last().map(|(_, place)| type_of(place)).unwrap_or_default(),
         macs: greatest(&step.macs, &model.graph.ranges),
         parameter_bytes,
-    }
-}
-
-/// The buffers that some work touches.
-fn buffers(work: &Work) -> Vec<BufferId> {
-    match work {
-        Work::Kernel(kernel) => kernel.regions().iter().map(|(region, _)| region.buffer).collect(),
-        Work::Loop(Loop { inputs, outputs, .. }) => inputs.iter().chain(outputs).map(|place| place.buffer).collect(),
-        Work::Check { .. } => Vec::new(),
     }
 }
 

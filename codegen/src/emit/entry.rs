@@ -29,6 +29,7 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
         statements.push(quote!(if !(#condition) { return Err(rt::Error::Guard { index: #index }); }));
     }
     let names: Vec<Ident> = symbols.iter().map(|s| names::field(s)).collect();
+    let bound: Vec<Ident> = super::layers::bound(&emitter.steps.steps).iter().map(|s| names::field(s)).collect();
     let inputs = if uses_inputs { quote!(inputs) } else { quote!(_inputs) };
     let ty = emitter.interface.inputs_type(&quote!('_));
     let about = doc("What a step must know beside memory: the level of instructions, and sizes of this call.");
@@ -36,12 +37,12 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
     Ok(quote! {
         #about
         #[derive(Clone, Copy, Debug)]
-        pub(super) struct Frame { pub(super) level: rt::Level, #(pub(super) #names: i64),* }
+        pub(super) struct Frame { pub(super) level: rt::Level, #(pub(super) #names: i64,)* #(pub(super) #bound: i64),* }
 
         #checks
         pub(super) fn check_inputs(level: rt::Level, #inputs: &#ty) -> Result<Frame, rt::Error> {
             #(#statements)*
-            Ok(Frame { level, #(#names),* })
+            Ok(Frame { level, #(#names,)* #(#bound: 0),* })
         }
     })
 }

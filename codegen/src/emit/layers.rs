@@ -8,7 +8,7 @@ use super::loops::{self, Operand};
 use super::memory::{Slices, element};
 use super::{Emitter, doc, names};
 use crate::diag::Diagnostic;
-use crate::lower::{Access, Loop, Place, Region, Step, Work};
+use crate::lower::{Access, Condition, Loop, Place, Region, Step, Work};
 use crate::sym::{Expr, Symbol};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -36,6 +36,15 @@ pub(super) fn layer(emitter: &Emitter<'_>, step: &Step) -> Result<Layer, Diagnos
         }
         Work::Loop(work) => (generated_loop(step, work, &mut slices, &mut extra)?, false, true),
         Work::Check { condition, message } => (check(emitter, condition, message, &mut slices)?, true, false),
+        Work::Branch { condition, otherwise } => return branch(emitter, step, condition, *otherwise),
+        Work::Jump { to } => {
+            let to = super::literal(*to);
+            return Ok(Layer {
+                items: quote!(),
+                call: quote!({ self.next = #to; return ::core::result::Result::Ok(true); }),
+            });
+        }
+        Work::Bind { symbol, value } => return Ok(bind(step, symbol, value)),
     };
     let Parameters { declared, passed } = parameters(emitter, &slices, dispatched);
     let (name, about) = (names::ident(&step.name), doc(&about(step)));
@@ -50,6 +59,55 @@ pub(super) fn layer(emitter: &Emitter<'_>, step: &Step) -> Result<Layer, Diagnos
     };
     let question = if fallible { quote!(?) } else { quote!() };
     Ok(Layer { items, call: quote!(layers::#name(#(#passed),*)#question) })
+}
+
+/// A function that tells whether a condition holds; where it does not, the call goes on elsewhere.
+fn branch(emitter: &Emitter<'_>, step: &Step, condition: &Condition, otherwise: usize) -> Result<Layer, Diagnostic> {
+    let mut slices = Slices::new(emitter);
+    let body = match condition {
+        Condition::Size(condition) => {
+            slices.symbols.extend(condition.symbols());
+            condition.rust()
+        }
+        Condition::Data(region) => {
+            let predicate = slices.read(region, slices.buffer_name(region.buffer))?;
+            quote!(#predicate.first().is_some_and(|holds| *holds != 0))
+        }
+    };
+    let Parameters { declared, passed } = parameters(emitter, &slices, false);
+    let (name, about) = (names::ident(&step.name), doc(&about(step)));
+    let (taken, symbols, otherwise) = (slices.statements(), locals(&slices.symbols), super::literal(otherwise));
+    let items = quote! {
+        #about
+        pub(super) fn #name(#(#declared),*) -> bool { #symbols #taken #body }
+    };
+    let call = quote! {
+        if !layers::#name(#(#passed),*) {
+            self.next = #otherwise;
+            return ::core::result::Result::Ok(true);
+        }
+    };
+    Ok(Layer { items, call })
+}
+
+/// A function that gives a symbol its value.
+fn bind(step: &Step, symbol: &Symbol, value: &Expr) -> Layer {
+    let (name, about, field) = (names::ident(&step.name), doc(&about(step)), names::field(symbol));
+    let (symbols, value) = (locals(&value.symbols().into_iter().collect()), value.rust());
+    let items = quote! {
+        #about
+        pub(super) fn #name(frame: &mut Frame) { #symbols frame.#field = #value; }
+    };
+    Layer { items, call: quote!(layers::#name(&mut self.frame)) }
+}
+
+/// Symbols that steps give values, in order.
+pub(super) fn bound(steps: &[Step]) -> BTreeSet<Symbol> {
+    let symbol = |step: &Step| match &step.work {
+        Work::Bind { symbol, .. } => Some(symbol.clone()),
+        _ => None,
+    };
+    steps.iter().filter_map(symbol).collect()
 }
 
 /// `let s77 = frame.s77;` for each.

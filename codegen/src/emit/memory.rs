@@ -110,6 +110,8 @@ impl<'e, 'a> Slices<'e, 'a> {
     pub(super) fn scope(&self) -> Variables {
         let mut taken = vec!["arena", "state", "inputs", "frame", "s", "rt", "weights"];
         taken.extend(self.emitter.graph.ranges.0.keys().map(|s| s.as_ref()));
+        let bound = super::layers::bound(&self.emitter.steps.steps);
+        taken.extend(bound.iter().map(|s| s.as_ref()));
         Variables::without(&taken)
     }
 

@@ -5,7 +5,7 @@ use super::layers::{self, Layer};
 use super::{Emitter, doc, entry, literal, memory, names, program, scalar};
 use crate::diag::{Diagnostic, Errors};
 use crate::ir::PathPart;
-use crate::lower::{Region, Storage};
+use crate::lower::{Region, Storage, Work};
 use crate::sym::Expr;
 use exported_runtime::DType;
 use proc_macro2::{Ident, Literal, TokenStream};
@@ -473,6 +473,9 @@ fn run(emitter: &Emitter<'_>, printed: &[Layer]) -> Result<TokenStream, Diagnost
     let about_finish = doc("Runs what is left and gives the results.\n\n# Errors\nAs [`Run::step`].");
     let result = quote!(::core::result::Result);
     let ok = quote!(::core::result::Result::Ok);
+    // Straight through where nothing jumps.
+    let jumps = emitter.steps.steps.iter().any(|step| matches!(step.work, Work::Jump { .. } | Work::Branch { .. }));
+    let all = if jumps { quote!(while self.step()? {}) } else { quote!(#(#calls;)* self.next = #count;) };
     Ok(quote! {
         #about
         #[derive(::core::fmt::Debug)]
@@ -509,8 +512,7 @@ fn run(emitter: &Emitter<'_>, printed: &[Layer]) -> Result<TokenStream, Diagnost
 
             #[inline]
             fn all(&mut self) -> #result<(), rt::Error> {
-                #(#calls;)*
-                self.next = #count;
+                #all
                 #ok(())
             }
 

@@ -1,16 +1,195 @@
 //! Higher-order operators: regions that are inlined, and control flow over subgraphs.
+//!
+//! A region that always runs becomes part of the graph around it, aliases and writes included. What may run not at all or
+//! several times becomes a graph of its own; torch sees to it that such a graph writes to none of its operands.
 
-use super::Importer;
+use super::{Importer, Number};
 use crate::diag::{Diagnostic, Origin};
-use crate::schema::{self, Argument, NameOr};
+use crate::ir::{Graph, Input, InputKind, Node, Op, Output, OutputKind, PathPart, TensorType, ValueId, infer};
+use crate::schema::{self, Argument, GraphArgument, NameOr};
+use crate::sym::Expr;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
 impl<'a> Importer<'a> {
-    pub(super) fn control_node(&mut self, node: &'a schema::Node, operator: &str, _: &Origin) -> Result<()> {
+    pub(super) fn control_node(&mut self, node: &'a schema::Node, operator: &str, origin: &Origin) -> Result<()> {
         match operator {
             "wrap_with_set_grad_enabled" => self.inline(node),
+            "cond" => self.cond(node, origin),
+            "while_loop" => self.while_loop(node, origin),
+            "scan" => self.scan(node, origin, 1),
+            "map_impl" => self.scan(node, origin, 0),
             _ => Err(Diagnostic::unsupported(format!("higher-order operator `{operator}`"))),
+        }
+    }
+
+    /// `cond(predicate, true_graph, false_graph, operands)`.
+    fn cond(&mut self, node: &'a schema::Node, origin: &Origin) -> Result<()> {
+        let [predicate, Argument::Graph(first), Argument::Graph(second), operands @ ..] = &arguments(node)[..] else {
+            return Err(malformed(&node.target));
+        };
+        let operands = self.operands(operands)?;
+        let (mut inputs, mut on_size) = (Vec::new(), None);
+        match predicate {
+            Argument::Bool(known) => on_size = Some(Expr::Bool(*known)),
+            Argument::SymBool(NameOr::Value(known)) => on_size = Some(Expr::Bool(*known)),
+            Argument::SymBool(NameOr::Name(name)) => match self.scalar(name)? {
+                Number::Bool(condition) => on_size = Some(condition),
+                _ => return Err(malformed(&node.target)),
+            },
+            Argument::Tensor(name) => inputs.push(self.tensor(name)?),
+            _ => return Err(malformed(&node.target)),
+        }
+        let types = self.types(&operands);
+        let (first, second) = (self.subgraph(first, &types), self.subgraph(second, &types));
+        let branches = Box::new([first?, second?]);
+        inputs.extend(tensors(&operands));
+        self.control(node, origin, Op::Cond { on_size, branches }, inputs)
+    }
+
+    /// `while_loop(cond_graph, body_graph, carried, operands)`.
+    fn while_loop(&mut self, node: &'a schema::Node, origin: &Origin) -> Result<()> {
+        let [Argument::Graph(condition), Argument::Graph(body), carried, rest @ ..] = &arguments(node)[..] else {
+            return Err(malformed(&node.target));
+        };
+        let mut operands = self.operands(&[carried])?;
+        let carried = operands.len();
+        if tensors(&operands).len() != carried {
+            return Err(Diagnostic::unsupported("a loop that carries a number which is no tensor")
+                .help("carry it as a tensor: `torch.tensor(n)`"));
+        }
+        operands.extend(self.operands(rest)?);
+        let types = self.types(&operands);
+        let (condition, body) = (self.subgraph(condition, &types), self.subgraph(body, &types));
+        let (condition, body) = (Box::new(condition?), Box::new(body?));
+        self.control(node, origin, Op::While { carried, condition, body }, tensors(&operands))
+    }
+
+    /// `scan(body, carried, sequences, operands)`, or with `lists` 0 `map_impl(body, sequences, operands)`.
+    fn scan(&mut self, node: &'a schema::Node, origin: &Origin, lists: usize) -> Result<()> {
+        let [Argument::Graph(body), arguments @ ..] = &arguments(node)[..] else {
+            return Err(malformed(&node.target));
+        };
+        let (Some(initial), Some(sequences), Some(rest)) =
+            (arguments.get(..lists), arguments.get(lists..lists + 1), arguments.get(lists + 1..))
+        else {
+            return Err(malformed(&node.target));
+        };
+        let (initial, sequences) = (self.operands(initial)?, self.operands(sequences)?);
+        let rest = self.operands(rest)?;
+        let (carried, count) = (initial.len(), sequences.len());
+        let mut types = self.types(&initial);
+        let mut length = None;
+        for entry in self.types(&sequences) {
+            let Kind::Tensor(mut ty) = entry else { return Err(malformed(&node.target)) };
+            if ty.shape.is_empty() {
+                return Err(Diagnostic::damaged("a sequence without dims"));
+            }
+            length = Some(ty.shape.remove(0));
+            types.push(Kind::Tensor(ty));
+        }
+        let length = length.ok_or_else(|| malformed(&node.target))?;
+        types.extend(self.types(&rest));
+        let body = Box::new(self.subgraph(body, &types)?);
+        let inputs: Vec<ValueId> = [initial, sequences, rest].iter().flat_map(|l| tensors(l)).collect();
+        self.control(node, origin, Op::Scan { carried, sequences: count, length, body }, inputs)
+    }
+
+    /// Adds the node and binds its results.
+    fn control(&mut self, node: &'a schema::Node, origin: &Origin, op: Op, inputs: Vec<ValueId>) -> Result<()> {
+        let types: Vec<TensorType> = inputs.iter().map(|&v| self.graph.ty(v).clone()).collect();
+        let results = infer::infer(&op, &types, &self.graph).map_err(Diagnostic::unsupported)?;
+        let names: Vec<&'a str> = node.outputs.iter().flat_map(Argument::names).collect();
+        if names.len() != results.len() {
+            let message = format!("the archive names {} results, the subgraph has {}", names.len(), results.len());
+            return Err(Diagnostic::damaged(message));
+        }
+        let outputs: Vec<ValueId> =
+            names.iter().zip(results).map(|(name, ty)| self.graph.add_value(name, ty)).collect();
+        self.graph.nodes.push(Node { op, inputs, outputs: outputs.clone(), origin: origin.clone() });
+        for (name, value) in names.into_iter().zip(outputs) {
+            self.names.define(name, value);
+            self.check_recorded(name)?;
+        }
+        Ok(())
+    }
+
+    /// Values of operands, lists opened.
+    fn operands(&mut self, arguments: &[&'a Argument]) -> Result<Vec<Value>> {
+        let read = |operand| match operand {
+            Flat::Tensor(name) => self.tensor(name).map(Value::Tensor),
+            Flat::Scalar(name) => self.scalar(name).map(Value::Scalar),
+            Flat::Int(v) => Ok(Value::Scalar(Number::Int(Expr::Int(v)))),
+        };
+        flat(arguments.iter().copied()).into_iter().map(read).collect()
+    }
+
+    fn types(&self, operands: &[Value]) -> Vec<Kind> {
+        let kind = |operand: &Value| match operand {
+            Value::Tensor(v) => Kind::Tensor(self.graph.ty(*v).clone()),
+            Value::Scalar(number) => Kind::Scalar(number.clone()),
+        };
+        operands.iter().map(kind).collect()
+    }
+
+    /// A subgraph on operands of these kinds. It sees the symbols of this graph and numbers as they are.
+    fn subgraph(&mut self, region: &'a GraphArgument, operands: &[Kind]) -> Result<Graph> {
+        let mut inner = Importer::new(self.program, self.archive, &region.graph);
+        inner.conditional = true;
+        inner.graph.ranges = self.graph.ranges.clone();
+        let placeholders = flat(region.graph.inputs.iter());
+        if placeholders.len() != operands.len() {
+            let message =
+                format!("subgraph `{}` takes {} operands, not {}", region.name, placeholders.len(), operands.len());
+            return Err(Diagnostic::damaged(message));
+        }
+        for (placeholder, operand) in placeholders.into_iter().zip(operands) {
+            match (placeholder, operand) {
+                (Flat::Tensor(name), Kind::Tensor(ty)) => {
+                    let value = inner.graph.add_value(name, ty.clone());
+                    inner.names.define(name, value);
+                    let path = vec![PathPart::Key(name.to_string())];
+                    inner.graph.inputs.push(Input { name: name.to_string(), path, kind: InputKind::Tensor(value) });
+                }
+                (Flat::Scalar(name), Kind::Scalar(number)) => {
+                    inner.scalars.insert(name, number.clone());
+                }
+                (Flat::Int(_), Kind::Scalar(_)) => {}
+                _ => return Err(Diagnostic::damaged("an operand of a subgraph is of another kind than its input")),
+            }
+        }
+        for node in &region.graph.nodes {
+            inner.node(node);
+        }
+        if inner.errors.0.is_empty() {
+            inner.results(region);
+        }
+        // The last fault is the caller's to report, so that results are bound all the same.
+        let last = inner.errors.0.pop();
+        self.errors.extend(inner.errors);
+        last.map_or(Ok(inner.graph), Err)
+    }
+
+    fn results(&mut self, region: &'a GraphArgument) {
+        for input in &region.graph.inputs {
+            for name in input.names().filter(|name| self.names.is_written(name)) {
+                self.errors.push(Diagnostic::unsupported(format!("subgraph `{}` writes to `{name}`", region.name)));
+            }
+        }
+        for result in flat(region.graph.outputs.iter()) {
+            let value = match result {
+                Flat::Tensor(name) => self.tensor(name),
+                _ => {
+                    Err(Diagnostic::unsupported(format!("subgraph `{}` gives a number that is no tensor", region.name)))
+                }
+            };
+            match value {
+                Ok(v) => {
+                    let kind = OutputKind::Tensor(v);
+                    self.graph.outputs.push(Output { path: Vec::new(), kind, mutates: None });
+                }
+                Err(fault) => self.errors.push(fault),
+            }
         }
     }
 
@@ -63,11 +242,40 @@ impl<'a> Importer<'a> {
     }
 }
 
-/// One operand, placeholder or result by name.
+/// One operand, placeholder or result by name; a number may stand as itself.
 #[derive(Clone, Copy)]
 enum Flat<'a> {
     Tensor(&'a str),
     Scalar(&'a str),
+    Int(i64),
+}
+
+/// Value of an operand.
+enum Value {
+    Tensor(ValueId),
+    Scalar(Number),
+}
+
+/// What a subgraph must know of an operand.
+enum Kind {
+    Tensor(TensorType),
+    Scalar(Number),
+}
+
+fn tensors(operands: &[Value]) -> Vec<ValueId> {
+    let tensor = |operand: &Value| match operand {
+        Value::Tensor(v) => Some(*v),
+        Value::Scalar(_) => None,
+    };
+    operands.iter().filter_map(tensor).collect()
+}
+
+fn arguments(node: &schema::Node) -> Vec<&Argument> {
+    node.inputs.iter().map(|input| &input.arg).collect()
+}
+
+fn malformed(target: &str) -> Diagnostic {
+    Diagnostic::damaged(format!("arguments of `{target}` of another form than torch writes"))
 }
 
 /// Names in order, lists opened.
@@ -78,6 +286,11 @@ fn flat<'a>(arguments: impl Iterator<Item = &'a Argument>) -> Vec<Flat<'a>> {
             Argument::SymInt(NameOr::Name(name))
             | Argument::SymFloat(NameOr::Name(name))
             | Argument::SymBool(NameOr::Name(name)) => names.push(Flat::Scalar(name)),
+            Argument::Int(v) | Argument::SymInt(NameOr::Value(v)) => names.push(Flat::Int(*v)),
+            Argument::SymInts(list) => names.extend(list.iter().map(|entry| match entry {
+                NameOr::Name(name) => Flat::Scalar(name),
+                NameOr::Value(v) => Flat::Int(*v),
+            })),
             other => names.extend(other.names().map(Flat::Tensor)),
         }
     }

@@ -49,6 +49,8 @@ struct Importer<'a> {
     archive: &'a Archive<'a>,
     /// The graph whose names hold: the program's, or a subgraph of it.
     scope: &'a schema::Graph,
+    /// Whether this is a part of the program that may not run at all: its assertions hold where they stand.
+    conditional: bool,
     graph: Graph,
     /// Tensors by name.
     names: Names,
@@ -65,6 +67,7 @@ impl<'a> Importer<'a> {
             program,
             archive,
             scope,
+            conditional: false,
             graph: Graph::default(),
             names: Names::default(),
             scalars: HashMap::new(),

@@ -2,7 +2,7 @@
 
 use super::{Importer, Number};
 use crate::diag::{Diagnostic, Origin};
-use crate::ir::Guard;
+use crate::ir::{Guard, Op};
 use crate::schema::{Argument, NameOr, Node, SymInt};
 use crate::sym::Expr;
 
@@ -174,7 +174,14 @@ impl<'a> Importer<'a> {
             Some(Argument::String(text)) => text.clone(),
             _ => format!("assertion {condition}"),
         };
-        self.graph.guards.push(Guard { condition, message, origin: Some(origin.clone()) });
+        match self.conditional {
+            true if condition.prove(&crate::check::relaxed(&self.graph)) == Some(true) => {}
+            true => {
+                let op = Op::Assert { condition, message };
+                self.graph.nodes.push(crate::ir::Node { op, inputs: vec![], outputs: vec![], origin: origin.clone() });
+            }
+            false => self.graph.guards.push(Guard { condition, message, origin: Some(origin.clone()) }),
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 // Fields of variants are explained where the variant is.
 #![allow(missing_docs)]
 
+use super::Graph;
 use super::formula::Formula;
 use crate::sym::Expr;
 use exported_runtime::DType;
@@ -259,6 +260,42 @@ pub enum Op {
     Quantize { scale: u64, zero_point: i64, min: i64, max: i64, dtype: DType, axis: Option<usize> },
     /// integer → float: `(q - zero_point) * scale`; with `axis`, q, scales, zero_points.
     Dequantize { scale: u64, zero_point: i64, axis: Option<usize> },
+    /// (bool of one element, unless the condition is `on_size`), operands → results of the first branch if it holds, else of
+    /// the second. Both take all operands and give tensors of the same types.
+    Cond { on_size: Option<Expr>, branches: Box<[Graph; 2]> },
+    /// carried tensors, operands → carried tensors after the last round. Before each round `condition` gives one bool;
+    /// `body` gives new values of the carried tensors. Both take everything.
+    While { carried: usize, condition: Box<Graph>, body: Box<Graph> },
+    /// carried tensors, sequences, operands → carried tensors after the last entry, results stacked along a new dim 0.
+    /// `body` takes carried tensors, one entry of dim 0 (of `length`) of each sequence, and the operands.
+    Scan { carried: usize, sequences: usize, length: Expr, body: Box<Graph> },
     /// tensors → nothing: fails at run time unless the condition holds. For conditions the entry cannot check.
     Assert { condition: Expr, message: String },
+}
+
+impl Op {
+    /// Graphs that run as parts of the operation.
+    pub fn graphs(&self) -> Vec<&Graph> {
+        match self {
+            Op::Cond { branches, .. } => branches.iter().collect(),
+            Op::While { condition, body, .. } => vec![condition, body],
+            Op::Scan { body, .. } => vec![body],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The mutable form of [`Op::graphs`].
+    pub fn graphs_mut(&mut self) -> Vec<&mut Graph> {
+        match self {
+            Op::Cond { branches, .. } => branches.iter_mut().collect(),
+            Op::While { condition, body, .. } => vec![condition, body],
+            Op::Scan { body, .. } => vec![body],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether it can fail on purpose: such a node stays even when nobody needs its results.
+    pub fn asserts(&self) -> bool {
+        matches!(self, Op::Assert { .. }) || self.graphs().iter().any(|g| g.nodes.iter().any(|n| n.op.asserts()))
+    }
 }

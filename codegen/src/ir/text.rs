@@ -27,6 +27,20 @@ impl fmt::Display for Graph {
             }
             match &node.op {
                 Op::Constant(id) => write!(f, " = Constant({})", self.constants[id.0 as usize].name)?,
+                op if !op.graphs().is_empty() => {
+                    let (name, details) = match op {
+                        Op::Cond { on_size: Some(condition), .. } => ("Cond", format!(" {condition}")),
+                        Op::Cond { .. } => ("Cond", String::new()),
+                        Op::While { carried, .. } => ("While", format!(" carried {carried}")),
+                        Op::Scan { carried, length, .. } => ("Scan", format!(" carried {carried}, length {length}")),
+                        _ => ("", String::new()),
+                    };
+                    writeln!(f, " = {name}{details} {{")?;
+                    for inner in op.graphs() {
+                        writeln!(f, "{inner}}}, {{")?;
+                    }
+                    write!(f, "}}")?;
+                }
                 op => write!(f, " = {op:?}")?,
             }
             let operands: Vec<String> = node.inputs.iter().map(|&v| format!("%{}", self.value(v).name)).collect();

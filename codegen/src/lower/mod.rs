@@ -6,6 +6,7 @@
 //! consumer is a concatenation are computed where it wants them ([`wishes`]), and a pointwise result takes the place of
 //! an operand that nobody reads later.
 
+mod control;
 mod conv;
 mod index;
 pub(crate) mod layer;
@@ -66,6 +67,8 @@ pub struct Lowering<'g> {
     orders: Vec<Vec<usize>>,
     /// Node index of the last use of each value; `usize::MAX` for outputs and state.
     last_use: Vec<usize>,
+    /// Buffers from this one on belong to this graph; those before stand in the graph around it.
+    first_own: usize,
     /// Values that stand in each buffer.
     residents: Vec<Vec<ValueId>>,
     weights: BTreeMap<Arc<[u8]>, BufferId>,
@@ -77,21 +80,7 @@ pub struct Lowering<'g> {
 
 impl<'g> Lowering<'g> {
     fn new(graph: &'g Graph, options: &'g Options) -> Self {
-        let count = graph.values.len();
-        let mut lowering = Lowering {
-            graph,
-            options,
-            steps: Steps::default(),
-            places: vec![None; count],
-            presets: vec![None; count],
-            orders: wishes::orders(graph),
-            last_use: last_uses(graph),
-            residents: Vec::new(),
-            weights: BTreeMap::new(),
-            copies: BTreeMap::new(),
-            names: BTreeMap::new(),
-            current: 0,
-        };
+        let mut lowering = Lowering::bare(graph, options);
         for (i, input) in graph.inputs.iter().enumerate() {
             if let InputKind::Tensor(v) = input.kind {
                 lowering.enter(v, &input.name, Storage::Input(i));
@@ -102,6 +91,26 @@ impl<'g> Lowering<'g> {
         }
         lowering.preset_concats();
         lowering
+    }
+
+    /// Without inputs and wishes.
+    fn bare(graph: &'g Graph, options: &'g Options) -> Self {
+        let count = graph.values.len();
+        Lowering {
+            graph,
+            options,
+            steps: Steps::default(),
+            places: vec![None; count],
+            presets: vec![None; count],
+            orders: wishes::orders(graph),
+            last_use: last_uses(graph),
+            first_own: 0,
+            residents: Vec::new(),
+            weights: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            names: BTreeMap::new(),
+            current: 0,
+        }
     }
 
     /// A value that exists before the first step: dense, row-major (or as the user asked for this input).
@@ -129,6 +138,7 @@ impl<'g> Lowering<'g> {
             Op::Conv(c, epilogue) => conv::conv(self, node, c, epilogue),
             Op::Pool(p) => pool::pool(self, node, p),
             Op::AdaptivePool { max, spatial, .. } => pool::adaptive(self, node, *max, *spatial),
+            Op::Cond { .. } | Op::While { .. } | Op::Scan { .. } => control::control(self),
             Op::Assert { condition, message } => {
                 let work = Work::Check { condition: condition.clone(), message: message.clone() };
                 self.step(node, work, Expr::Int(0));
@@ -326,6 +336,7 @@ impl<'g> Lowering<'g> {
         let buffer = &self.steps.buffers[place.buffer.0 as usize];
         let ty = self.graph.ty(v);
         let fits = buffer.storage == Storage::Arena
+            && place.buffer.0 as usize >= self.first_own
             && held_as(place.dtype) == held_as(ty.dtype)
             && place.shape == ty.shape
             && place.dense_order().is_some()

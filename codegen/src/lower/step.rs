@@ -5,7 +5,7 @@
 
 use crate::diag::Origin;
 use crate::ir::Formula;
-use crate::sym::Expr;
+use crate::sym::{Expr, Symbol};
 use exported_runtime::DType;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub struct Steps {
     /// What the steps work on.
     pub buffers: Vec<Buffer>,
-    /// In execution order.
+    /// In execution order, but for branches and jumps; those lead forward except from the end of a loop to its head.
     pub steps: Vec<Step>,
     /// Where each output of the graph stands after the last step: dense, row-major. `None` for outputs that are no tensors.
     pub outputs: Vec<Option<Region>>,
@@ -121,6 +121,34 @@ pub enum Work {
         /// The archive's own words.
         message: String,
     },
+    /// Goes on with the next step if the condition holds, else with that one.
+    Branch {
+        /// The condition.
+        condition: Condition,
+        /// Index of a step, or their number.
+        otherwise: usize,
+    },
+    /// Goes on with that step.
+    Jump {
+        /// Index of a step, or their number.
+        to: usize,
+    },
+    /// Gives a symbol its value for the steps that follow.
+    Bind {
+        /// The symbol: one that no input determines.
+        symbol: Symbol,
+        /// Its value, over symbols known by then, itself included.
+        value: Expr,
+    },
+}
+
+/// What a branch looks at.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// A condition on symbols.
+    Size(Expr),
+    /// A bool tensor of one element.
+    Data(Region),
 }
 
 /// A call of a runtime kernel: the struct `rt::kernels::<path>` with these fields, run by `rt::dispatch`.
@@ -209,6 +237,18 @@ impl Place {
             last = Expr::Int(0);
         }
         Region { buffer: self.buffer, offset: self.offset.clone(), len: last, access }
+    }
+}
+
+impl Work {
+    /// The buffers it touches.
+    pub fn buffers(&self) -> Vec<BufferId> {
+        match self {
+            Work::Kernel(kernel) => kernel.regions().iter().map(|(region, _)| region.buffer).collect(),
+            Work::Loop(l) => l.inputs.iter().chain(&l.outputs).map(|place| place.buffer).collect(),
+            Work::Branch { condition: Condition::Data(region), .. } => vec![region.buffer],
+            Work::Branch { .. } | Work::Check { .. } | Work::Jump { .. } | Work::Bind { .. } => Vec::new(),
+        }
     }
 }
 

@@ -72,6 +72,13 @@ impl Lowering<'_> {
         place
     }
 
+    /// Lets a result of a subgraph be computed at this place, if it can be.
+    pub(super) fn wish(&mut self, v: ValueId, place: Option<&Place>, earlier: &[ValueId]) {
+        if let Some(place) = place.filter(|_| self.may_preset(v, earlier)) {
+            self.presets[v.0 as usize] = Some(place.clone());
+        }
+    }
+
     /// A part can be computed in place unless it exists already (input, constant, state, view) or has a wish already.
     fn may_preset(&self, part: ValueId, earlier: &[ValueId]) -> bool {
         let producer = self.graph.nodes.iter().find(|n| n.outputs.contains(&part));

@@ -4,7 +4,7 @@
 //! they are part of what the program promises.
 
 use crate::diag::Diagnostic;
-use crate::ir::{Graph, Op, OutputKind, ValueId};
+use crate::ir::{Graph, OutputKind, ValueId};
 use crate::options::Options;
 
 /// Removes unneeded nodes.
@@ -19,7 +19,7 @@ pub fn run(graph: &mut Graph, _: &Options) -> Result<bool, Diagnostic> {
         .iter()
         .rev()
         .map(|node| {
-            let keep = matches!(node.op, Op::Assert { .. }) || node.outputs.iter().any(|v| needed[v.0 as usize]);
+            let keep = node.op.asserts() || node.outputs.iter().any(|v| needed[v.0 as usize]);
             if keep {
                 node.inputs.iter().for_each(|v| needed[v.0 as usize] = true);
             }

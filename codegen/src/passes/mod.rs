@@ -1,6 +1,7 @@
 //! Graph to graph. Each pass keeps the meaning; [`verify`] runs after every one of them, in every build.
 
 mod batch_norm;
+mod capture;
 mod dce;
 mod edit;
 mod epilogue;
@@ -21,6 +22,8 @@ pub type Pass = fn(&mut Graph, &Options) -> Result<bool, Diagnostic>;
 
 /// The passes in order.
 pub const PASSES: &[(&str, Pass)] = &[
+    // Constants reach the subgraphs that read them, so that those are optimized as any graph.
+    ("capture", capture::run),
     // Before folding, which would turn integer weights into floats.
     ("quantized", quantized::run),
     ("fold", fold::run),
@@ -34,7 +37,7 @@ pub const PASSES: &[(&str, Pass)] = &[
     ("dce", dce::run),
 ];
 
-/// Runs all of them.
+/// Runs all of them, on subgraphs too.
 ///
 /// # Errors
 /// A breach of the graph's invariant, named after the pass.
@@ -44,6 +47,9 @@ pub fn run(graph: &mut Graph, options: &Options) -> Result<(), Errors> {
         if pass(graph, options)? {
             verify(graph).map_err(|d| Diagnostic { message: format!("after pass `{name}`: {}", d.message), ..d })?;
         }
+    }
+    for node in &mut graph.nodes {
+        node.op.graphs_mut().into_iter().try_for_each(|inner| run(inner, options))?;
     }
     Ok(())
 }

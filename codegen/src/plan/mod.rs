@@ -105,29 +105,40 @@ impl Block {
     }
 }
 
-/// First and last step of every planned buffer that is touched at all.
+/// First and last step of every planned buffer that is touched at all. Branches are alternatives that stand one after
+/// the other, so that what only one of them needs never meets what only the other needs. What a loop touches that is also
+/// touched outside it lives through all its rounds.
 fn lives(steps: &Steps) -> Vec<Option<(usize, usize)>> {
-    let mut lives: Vec<Option<(usize, usize)>> = vec![None; steps.buffers.len()];
-    let mut touch = |BufferId(b): BufferId, step: usize| {
-        let life = lives[b as usize].get_or_insert((step, step));
-        *life = (life.0.min(step), life.1.max(step));
-    };
+    let mut touched: Vec<Vec<usize>> = vec![Vec::new(); steps.buffers.len()];
     for (index, step) in steps.steps.iter().enumerate() {
-        match &step.work {
-            Work::Kernel(kernel) => kernel.regions().iter().for_each(|(r, _)| touch(r.buffer, index)),
-            Work::Loop(l) => l.inputs.iter().chain(&l.outputs).for_each(|p| touch(p.buffer, index)),
-            Work::Check { .. } => {}
-        }
+        step.work.buffers().into_iter().for_each(|BufferId(b)| touched[b as usize].push(index));
     }
     for region in steps.outputs.iter().flatten() {
-        touch(region.buffer, steps.steps.len());
+        touched[region.buffer.0 as usize].push(steps.steps.len());
     }
-    for (life, buffer) in lives.iter_mut().zip(&steps.buffers) {
+    let loops: Vec<(usize, usize)> = steps
+        .steps
+        .iter()
+        .enumerate()
+        .filter_map(|(end, step)| match step.work {
+            Work::Jump { to } if to <= end => Some((to, end)),
+            _ => None,
+        })
+        .collect();
+    let life = |(touched, buffer): (Vec<usize>, &crate::lower::Buffer)| {
         if !matches!(buffer.storage, Storage::Arena | Storage::Scratch) {
-            *life = None;
+            return None;
         }
-    }
-    lives
+        let (mut first, mut last) = (*touched.first()?, *touched.last()?);
+        for &(head, end) in &loops {
+            let inside = |step: &usize| (head..=end).contains(step);
+            if touched.iter().any(inside) && !touched.iter().all(inside) {
+                (first, last) = (first.min(head), last.max(end));
+            }
+        }
+        Some((first, last))
+    };
+    touched.into_iter().zip(&steps.buffers).map(life).collect()
 }
 
 fn lower_bound(blocks: &[Block], steps: usize) -> (usize, usize) {
@@ -222,6 +233,7 @@ fn place(blocks: &[Block], neighbours: &[Vec<usize>], order: &[usize]) -> (usize
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sym::Expr;
 
     fn blocks(list: &[(usize, usize, usize)]) -> Vec<Block> {
         let block = |(i, &(size, first, last)): (usize, &(usize, usize, usize))| Block { buffer: i, size, first, last };
@@ -236,6 +248,56 @@ mod tests {
         assert_eq!((bound, step), (288, 1));
         let offsets = search(&chain, bound);
         assert_eq!(chain.iter().zip(&offsets).map(|(b, o)| o + b.size).max(), Some(288));
+    }
+
+    #[test]
+    fn alternatives_share_memory_and_loops_keep_theirs() {
+        use crate::lower::{Buffer, Condition, Loop, Place, Step};
+        let (mut steps, n) = (Steps::default(), Expr::Int(16));
+        let buffer = |name: &str| Buffer {
+            name: name.into(),
+            dtype: exported_runtime::DType::F32,
+            len: n.clone(),
+            storage: Storage::Arena,
+        };
+        steps.buffers = ["x", "a", "b", "y"].map(buffer).to_vec();
+        let step = |work: Work| Step {
+            name: String::new(),
+            origin: Default::default(),
+            nodes: vec![],
+            results: vec![],
+            work,
+            macs: Expr::Int(0),
+        };
+        let touch = |buffers: &[u32]| {
+            let place = |&b: &u32| Place::dense(BufferId(b), exported_runtime::DType::F32, &[n.clone()], &[0]);
+            let outputs = buffers.iter().map(place).collect();
+            step(Work::Loop(Loop { shape: vec![n.clone()], formula: Default::default(), inputs: vec![], outputs }))
+        };
+        let branch = |otherwise| step(Work::Branch { condition: Condition::Size(Expr::Bool(true)), otherwise });
+        // if x { a; y } else { b; y }
+        steps.steps = vec![
+            touch(&[0]),
+            branch(5),
+            touch(&[0, 1]),
+            touch(&[1, 3]),
+            step(Work::Jump { to: 7 }),
+            touch(&[0, 2]),
+            touch(&[2, 3]),
+            touch(&[3]),
+        ];
+        assert_eq!(lives(&steps), [Some((0, 5)), Some((2, 3)), Some((5, 6)), Some((3, 7))]);
+        // x; while { a reads x; b reads a }; y reads b: a lives within a round, x and b through all rounds.
+        steps.steps = vec![
+            touch(&[0, 2]),
+            branch(6),
+            touch(&[0, 1]),
+            touch(&[1, 2]),
+            step(Work::Check { condition: Expr::Bool(true), message: String::new() }),
+            step(Work::Jump { to: 1 }),
+            touch(&[2, 3]),
+        ];
+        assert_eq!(lives(&steps), [Some((0, 5)), Some((2, 3)), Some((0, 6)), Some((6, 6))]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! `import` compares the two and [`super::verify()`] runs these again after every pass. One function per family.
 
+mod control;
 mod conv;
 mod index;
 mod matmul;
@@ -39,6 +40,7 @@ pub fn infer(op: &Op, inputs: &[TensorType], graph: &Graph) -> Result<Vec<Tensor
             Ok(vec![inputs[0].clone()])
         }
         Op::Assert { .. } => Ok(Vec::new()),
+        Op::Cond { .. } | Op::While { .. } | Op::Scan { .. } => control::control(op, inputs),
         Op::Linear(epilogue) => Ok(vec![matmul::linear(epilogue, inputs)?]),
         Op::MatMul(epilogue) => Ok(vec![matmul::matmul(epilogue, inputs)?]),
         Op::Conv(conv, epilogue) => Ok(vec![conv::conv(conv, epilogue, inputs)?]),
