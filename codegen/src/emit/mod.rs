@@ -1,6 +1,6 @@
 //! From a planned model to Rust: the last stage.
 //!
-//! Takes a [`Model`](crate::Model), in which every decision is taken; gives an [`Output`]: the items of one module as
+//! Takes a [`Model`], in which every decision is taken; gives an [`Output`]: the items of one module as
 //! text, and the bytes of the weights. What stands in the module: constants, `Inputs`, `Outputs`, `OutputsMut`, `Model`,
 //! `Run`, and the private module `layers` with one function per step. No `unsafe`, no index that can fail, no path that
 //! is not absolute (a user's module may have no prelude and call the runtime by another name).

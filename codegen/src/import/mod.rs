@@ -4,7 +4,7 @@
 //! Takes a [`Program`] and the tensors of its [`Archive`]; gives a [`Graph`]. The decision a reader would question:
 //! aliasing is resolved here and nowhere later. Every tensor name is a chain of views over a *base*; a write through any
 //! name makes a new value of its base, and names are read by replaying their chain on the base's current value
-//! ([`alias`]). What the archive recorded about shapes and dtypes is compared with our own inference at every node; a
+//! (`alias`). What the archive recorded about shapes and dtypes is compared with our own inference at every node; a
 //! difference is a fault, whoever is right.
 
 mod alias;

@@ -211,11 +211,11 @@ pub enum Op {
     Pad { pads: Vec<(i64, i64)>, mode: PadMode },
     /// x, src → x with the slice replaced.
     SliceScatter { dim: usize, start: Expr, len: Expr, step: i64 },
-    /// x[.., k], weight[n, k], (epilogue) → y[.., n]. `aten.linear`.
+    /// `x[.., k]`, `weight[n, k]`, (epilogue) → `y[.., n]`. `aten.linear`.
     Linear(Epilogue),
-    /// a[batch.., m, k], b[batch.., k, n], (epilogue) → [batch.., m, n]; batch dims equal (views expand them before).
+    /// `a[batch.., m, k]`, `b[batch.., k, n]`, (epilogue) → `[batch.., m, n]`; batch dims equal (views expand them before).
     MatMul(Epilogue),
-    /// x[N, C, spatial..], weight, (epilogue) → y. Weight as PyTorch stores it.
+    /// `x[N, C, spatial..]`, weight, (epilogue) → y. Weight as PyTorch stores it.
     Conv(Conv, Epilogue),
     /// x → y, and i64 indices for max.
     Pool(Pool),
@@ -227,13 +227,13 @@ pub enum Op {
     Softmax { dim: usize, log: bool },
     /// x, (weight), (bias) → y; normalized over the last `dims` dims. `weight`/`bias` tell which are present.
     LayerNorm { dims: usize, eps: u64, weight: bool, bias: bool },
-    /// x[N, C, ..], (weight[C]), (bias[C]) → y.
+    /// `x[N, C, ..]`, (`weight[C]`), (`bias[C]`) → y.
     GroupNorm { groups: usize, eps: u64, weight: bool, bias: bool },
-    /// x[N, C, ..], weight[C], bias[C], mean[C], var[C] → y; statistics are constants or state, never updated here.
+    /// `x[N, C, ..]`, `weight[C]`, `bias[C]`, `mean[C]`, `var[C]` → y; statistics are constants or state, never updated here.
     BatchNorm { eps: u64 },
-    /// table[n, d..], ids → table[ids]; out-of-range ids are a run-time error. Also `index_select` on dim 0.
+    /// `table[n, d..]`, ids → `table[ids]`; out-of-range ids are a run-time error. Also `index_select` on dim 0.
     Embedding,
-    /// x, ids[k] → x with dim replaced by k entries.
+    /// x, `ids[k]` → x with dim replaced by k entries.
     IndexSelect { dim: usize },
     /// x, index → `torch.gather`.
     Gather { dim: usize },
@@ -243,7 +243,7 @@ pub enum Op {
     Index { dims: Vec<usize> },
     /// x, values, (indices) → copy of x with values written; values have the shape of what [`Op::Index`] would give.
     IndexPut { dims: Vec<usize>, accumulate: bool },
-    /// weight[n, d], ids[k], offsets[b] (, factors[k]) → [b, d]; mode 0 sum, 1 mean, 2 max.
+    /// `weight[n, d]`, `ids[k]`, `offsets[b]` (, `factors[k]`) → `[b, d]`; mode 0 sum, 1 mean, 2 max.
     EmbeddingBag { mode: u8, padding_idx: Option<i64>, include_last_offset: bool },
     /// x → values, i64 indices.
     TopK { k: Expr, dim: usize, largest: bool, sorted: bool },
@@ -251,7 +251,7 @@ pub enum Op {
     Sort { dim: usize, descending: bool, stable: bool },
     /// x → y (, indices).
     Cumulative { kind: CumKind, dim: usize },
-    /// x[N, C, spatial..] → resized; `scales` (f64 bits) when the scale, not the size, was given.
+    /// `x[N, C, spatial..]` → resized; `scales` (f64 bits) when the scale, not the size, was given.
     Resample { mode: ResampleMode, spatial: usize, out: Vec<Expr>, scales: Vec<Option<u64>> },
     /// x, h0 (, c0), then per layer and direction w_ih, w_hh (, b_ih, b_hh) → output, h_n (, c_n). Shapes as `aten.lstm.input`.
     Rnn { kind: RnnKind, layers: usize, bidirectional: bool, batch_first: bool, bias: bool },

@@ -3,7 +3,7 @@
 //! Takes a checked, optimized [`Graph`]; gives [`Steps`]. The decision a reader would question: layout is not a property
 //! of values in the graph but of their places. A node's lowering states which memory order it reads and writes; an
 //! operand that stands otherwise is copied once, here, by a [`Loop`]. Views are arithmetic on places. Values whose
-//! consumer is a concatenation are computed where it wants them ([`wishes`]), and a pointwise result takes the place of
+//! consumer is a concatenation are computed where it wants them (`wishes`), and a pointwise result takes the place of
 //! an operand that nobody reads later.
 
 mod control;

@@ -1,4 +1,4 @@
-//! Graph to graph. Each pass keeps the meaning; [`verify`] runs after every one of them, in every build.
+//! Graph to graph. Each pass keeps the meaning; [`verify()`](crate::ir::verify()) runs after every one of them, in every build.
 
 mod batch_norm;
 mod capture;
