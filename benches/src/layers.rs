@@ -80,6 +80,7 @@ fn linear(level: Level, rows: usize, inner: usize, columns: usize) -> f64 {
                 y_stride: columns,
                 low: 0.0,
                 high: f32::INFINITY,
+                format: (),
                 panel: N16,
             },
         );
@@ -121,6 +122,7 @@ fn conv(level: Level, size: usize, channels: usize, columns: usize, kernel: usiz
                 y_strides: [o * o * columns, o * o * columns, o * columns, columns],
                 low: 0.0,
                 high: f32::INFINITY,
+                format: (),
                 panel: N16,
             },
         );

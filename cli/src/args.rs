@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::boards::{BOARDS, Board};
-use exported_codegen::options::{Layout, Optimize, Options, Target};
+use exported_codegen::options::{Layout, Optimize, Options, Quantization, Target};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ Options of check, emit and report:
   --target TRIPLE           where the code will run (default: this machine)
   --target-cpu CPU          as rustc's -Ctarget-cpu
   --optimize speed|size     what to favour
+  --quantization fused|faithful
+                            quantized graphs on integers, or as PyTorch computes them
   --cap DIM=N               upper bound of a dim without one: `x.0=8` (argument and dim) or `s77=8` (symbol)
   --layout ARGUMENT=nhwc    the caller passes this input channels-last
   --output-name N=NAME      name of output N
@@ -37,6 +39,9 @@ Options of verify:
   --release                 build with cargo's release profile
   --target BOARD            run in an emulator: m3, m4f, m7, m33, m0, riscv32
   --optimize speed|size     what to favour
+  --quantization fused|faithful
+                            quantized graphs on integers, or as PyTorch computes them
+  --layers                  check each quantized layer alone, fed with PyTorch's integers
   --level LEVEL             instruction set: portable, avx2 (default: the best this machine has)
   --timeout SECONDS         for all calls of one model (default: 120; in an emulator 600)
   --manifest-path FILE      Cargo.toml of the project whose runtime and target folder to use
@@ -66,6 +71,7 @@ pub struct Choices {
     pub target: Option<String>,
     pub target_cpu: Option<String>,
     pub optimize: Optimize,
+    pub quantization: Quantization,
     pub caps: Vec<(String, i64)>,
     pub layouts: Vec<(String, Layout)>,
     pub output_names: Vec<(usize, String)>,
@@ -85,6 +91,8 @@ pub struct Verify {
     pub release: bool,
     pub board: Option<&'static Board>,
     pub optimize: Optimize,
+    pub quantization: Quantization,
+    pub layers: bool,
     pub level: u32,
     pub manifest: Option<PathBuf>,
     pub timeout: u64,
@@ -98,6 +106,7 @@ impl Choices {
         target.cpu = self.target_cpu.clone();
         let mut options = Options::new(self.name.clone().unwrap_or_else(stem), target);
         options.optimize = self.optimize;
+        options.quantization = self.quantization;
         options.caps = self.caps.iter().cloned().collect();
         options.layouts = self.layouts.iter().cloned().collect();
         options.output_names = self.output_names.iter().cloned().collect();
@@ -169,6 +178,7 @@ fn choice(choices: &mut Choices, name: &str, parser: &mut Parser) -> Result<(), 
         "target" => choices.target = Some(word(parser)?),
         "target-cpu" => choices.target_cpu = Some(word(parser)?),
         "optimize" => choices.optimize = optimize(&word(parser)?)?,
+        "quantization" => choices.quantization = quantization(&word(parser)?)?,
         "cap" => {
             let (dim, n) = pair(parser, "--cap DIM=N")?;
             choices.caps.push((dim, n.parse().map_err(|_| format!("--cap: `{n}` is no number"))?));
@@ -203,6 +213,8 @@ fn verify(parser: &mut Parser) -> Result<Command, String> {
             Arg::Long("release") => verify.release = true,
             Arg::Long("target") => verify.board = board(&word(parser)?)?,
             Arg::Long("optimize") => verify.optimize = optimize(&word(parser)?)?,
+            Arg::Long("quantization") => verify.quantization = quantization(&word(parser)?)?,
+            Arg::Long("layers") => verify.layers = true,
             Arg::Long("level") => verify.level = level(&word(parser)?)?,
             Arg::Long("timeout") => timeout = Some(word(parser)?),
             Arg::Long("manifest-path") => verify.manifest = Some(path(parser)?),
@@ -234,6 +246,14 @@ fn optimize(word: &str) -> Result<Optimize, String> {
         "speed" => Ok(Optimize::Speed),
         "size" => Ok(Optimize::Size),
         other => Err(format!("--optimize: `{other}` is neither `speed` nor `size`")),
+    }
+}
+
+fn quantization(word: &str) -> Result<Quantization, String> {
+    match word {
+        "fused" => Ok(Quantization::Fused),
+        "faithful" => Ok(Quantization::Faithful),
+        other => Err(format!("--quantization: `{other}` is neither `fused` nor `faithful`")),
     }
 }
 

@@ -139,9 +139,11 @@ fn verify(request: &Verify) -> u8 {
         }
     };
     let triple = request.board.map_or(env!("HOST"), |board| board.target);
-    let compiler = Compiler { target: Target::new(triple), optimize: request.optimize };
+    let (quantization, layers) = (request.quantization, request.layers);
+    let compiler = Compiler { target: Target::new(triple), optimize: request.optimize, quantization, layers };
     let platform = Platform { board: request.board, release: request.release };
-    let what = Request { archives, platform, level: request.level, limit: Duration::from_secs(request.timeout) };
+    let limit = Duration::from_secs(request.timeout);
+    let what = Request { archives, platform, quantization, layers, level: request.level, limit };
     let project = Project::find(request.manifest.as_deref());
     let report = project
         .and_then(|project| crate::verify::verify(&what, &compiler, &project, &|progress| eprintln!("{progress}")));

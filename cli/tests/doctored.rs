@@ -101,8 +101,20 @@ fn falsified_golden_files_are_caught() {
     };
     let archives = expected.iter().map(prepare).collect();
     let limit = Duration::from_secs(60);
-    let request = Request { archives, platform: Platform { board: None, release: false }, level: 0, limit };
-    let compiler = Compiler { target: Target::new(env!("HOST")), optimize: Optimize::Speed };
+    let request = Request {
+        archives,
+        platform: Platform { board: None, release: false },
+        quantization: Default::default(),
+        layers: false,
+        level: 0,
+        limit,
+    };
+    let compiler = Compiler {
+        target: Target::new(env!("HOST")),
+        optimize: Optimize::Speed,
+        quantization: Default::default(),
+        layers: false,
+    };
     let project = Project { folder: scratch, ..project };
     let report = verify(&request, &compiler, &project, &|_| {}).expect("verification works");
     let found: Vec<Status> = report.archives.iter().map(|entry| entry.status).collect();

@@ -172,7 +172,14 @@ fn run(name: &str, words: &[&str], board: Option<&'static Board>) -> Report {
     let project = Project { folder: scratch, ..project };
     // An emulator takes longer to start than a loop without end needs to be known as one.
     let limit = Duration::from_secs(if board.is_some() { 60 } else { 10 });
-    let request = Request { archives, platform: Platform { board, release: false }, level: 0, limit };
+    let request = Request {
+        archives,
+        platform: Platform { board, release: false },
+        quantization: Default::default(),
+        layers: false,
+        level: 0,
+        limit,
+    };
     verify(&request, &Fake, &project, &|_| {}).expect("verification works")
 }
 

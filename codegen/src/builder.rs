@@ -1,7 +1,7 @@
 //! The build-script route: archives to files in `OUT_DIR`.
 
 use crate::diag::{Diagnostic, Errors, Kind};
-use crate::options::{Layout, Optimize, Options, Target, WeightsForm};
+use crate::options::{Layout, Optimize, Options, Quantization, Target, WeightsForm};
 use std::path::{Path, PathBuf};
 
 /// Compiles one model in a `build.rs`, to one readable file and one of weights.
@@ -42,6 +42,13 @@ impl Builder {
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = name.into();
+        self
+    }
+
+    /// How quantized graphs are computed: on integers (the default), or as PyTorch does.
+    #[must_use]
+    pub fn quantization(mut self, quantization: Quantization) -> Self {
+        self.options.quantization = quantization;
         self
     }
 

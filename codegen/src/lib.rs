@@ -50,6 +50,9 @@ pub fn analyze(bytes: &[u8], options: &Options) -> Result<Model, Errors> {
     let archive = archive::read(bytes, &archive::Limits::default())?;
     let program = schema::parse(&archive.program)?;
     let mut graph = import::import(&program, &archive)?;
+    if options.layers {
+        passes::cut::run(&mut graph);
+    }
     let entry = check::check(&mut graph, options)?;
     passes::run(&mut graph, options)?;
     let steps = lower::lower(&graph, options)?;

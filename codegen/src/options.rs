@@ -11,6 +11,10 @@ pub struct Options {
     pub target: Target,
     /// What to favour.
     pub optimize: Optimize,
+    /// How quantized graphs are computed.
+    pub quantization: Quantization,
+    /// Cut the program into its quantized layers ([`crate::passes::cut`]), for verification.
+    pub layers: bool,
     /// Upper bounds of dims the archive leaves unbounded, by symbol or by the name of the user's `Dim`.
     pub caps: BTreeMap<String, i64>,
     /// Memory order of user-visible inputs, by argument name.
@@ -46,6 +50,16 @@ pub enum Optimize {
     Speed,
     /// Least flash.
     Size,
+}
+
+/// How quantized graphs are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quantization {
+    /// On integers where possible: each requantization differs from PyTorch's by one quantum at most.
+    #[default]
+    Fused,
+    /// As PyTorch does: dequantized, computed in floats, quantized again.
+    Faithful,
 }
 
 /// Memory order of an input.
@@ -136,6 +150,8 @@ impl Options {
             name: name.into(),
             target,
             optimize: Optimize::Speed,
+            quantization: Quantization::Fused,
+            layers: false,
             caps: BTreeMap::new(),
             layouts: BTreeMap::new(),
             output_names: BTreeMap::new(),

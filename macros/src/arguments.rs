@@ -1,6 +1,6 @@
 //! The macro's input: target, path and options, each with the span to blame.
 
-use exported_codegen::options::{Layout, Optimize, Options, Target};
+use exported_codegen::options::{Layout, Optimize, Options, Quantization, Target};
 use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 
 /// What the macro was asked for.
@@ -180,6 +180,14 @@ impl Reader {
                     _ => return Err(Fault::new(span, "expected \"speed\" or \"size\"")),
                 };
             }
+            "quantization" => {
+                let (word, span) = self.value()?;
+                options.quantization = match word.as_str() {
+                    "fused" => Quantization::Fused,
+                    "faithful" => Quantization::Faithful,
+                    _ => return Err(Fault::new(span, "expected \"fused\" or \"faithful\"")),
+                };
+            }
             "cap" => self.list(|entry| {
                 let dim = entry.key("the name of a dim")?;
                 entry.equals()?;
@@ -212,7 +220,7 @@ impl Reader {
             })?,
             _ => {
                 return self.fault(format!(
-                    "unknown option `{name}`; there are name, optimize, cap, layout, outputs, weights_section, extra"
+                    "unknown option `{name}`; there are name, optimize, quantization, cap, layout, outputs, weights_section, extra"
                 ));
             }
         }

@@ -207,6 +207,7 @@ fn check<P: Panel>(case: &Case, transposed: bool, level: Level, panel: P) {
             y_strides,
             low: -0.5,
             high: INF,
+            format: (),
             panel,
         };
         dispatch(level, op);
@@ -260,6 +261,7 @@ fn depthwise<P: Panel>(case: &Case, level: Level, panel: P) {
         y_strides: [out.iter().product::<usize>() * stride, out[1] * out[2] * stride, out[2] * stride, stride],
         low: -0.3,
         high: 1.0,
+        format: (),
         panel,
     };
     dispatch(level, op);
@@ -371,6 +373,7 @@ fn integers_wrap() {
         y_strides: [2, 2, 2, 1],
         low: i8::MIN,
         high: i8::MAX,
+        format: (),
         panel: N4,
     };
     dispatch(Level::Portable, op);

@@ -71,6 +71,7 @@ fn linear<P: Panel>(case: &Case, level: Level, panel: P) -> Vec<f32> {
         y_stride: n + pad,
         low: case.clamp.0,
         high: case.clamp.1,
+        format: (),
         panel,
     };
     dispatch(level, op);
@@ -107,7 +108,7 @@ fn portable_bits_do_not_depend_on_panel_or_tile() {
     assert_eq!(row.len(), 21);
 }
 
-fn call<K: Arith>(
+fn call<K: Arith<Format = ()>>(
     level: Level,
     x: &[K::X],
     w: &[K::W],
@@ -138,6 +139,7 @@ fn call<K: Arith>(
             y_stride: n,
             low,
             high,
+            format: (),
             panel: N16,
         },
     );
@@ -294,6 +296,7 @@ fn short_slices_write_nothing() {
         y_stride: 2,
         low: -INF,
         high: INF,
+        format: (),
         panel: N4,
     };
     dispatch(Level::Portable, op);

@@ -6,6 +6,7 @@ mod common;
 use common::{Values, assert_close, levels};
 use exported_runtime::kernels::arith::{Arith, F32, Half, Plain};
 use exported_runtime::kernels::pool::{AdaptivePool, AvgPool, MaxPool};
+use exported_runtime::simd::Num;
 use exported_runtime::{F16, Level, N4, N16, Panel, dispatch};
 
 #[derive(Clone, Debug)]
@@ -179,6 +180,9 @@ fn avg_pool<P: Panel>(case: &Case, level: Level, panel: P, count_include_pad: bo
         divisor,
         x_strides,
         y_strides,
+        format: (),
+        low: f32::NEG_INFINITY,
+        high: f32::INFINITY,
         panel,
     };
     dispatch(level, op);
@@ -229,6 +233,9 @@ fn ceil_mode_windows_beyond_the_padding_do_not_count() {
             divisor: 0,
             x_strides: [4, 4, 4, 4, 1],
             y_strides: [3, 3, 3, 3, 1],
+            format: (),
+            low: f32::NEG_INFINITY,
+            high: f32::INFINITY,
             panel: N4,
         };
         dispatch(Level::Portable, op);
@@ -236,7 +243,7 @@ fn ceil_mode_windows_beyond_the_padding_do_not_count() {
     }
 }
 
-fn adaptive<K: Arith>(
+fn adaptive<K: Arith<Format = ()>>(
     level: Level,
     x: &[K::X],
     y: &mut [K::Y],
@@ -246,6 +253,8 @@ fn adaptive<K: Arith>(
     channels: usize,
 ) {
     let out = y.len() / channels;
+    let least = K::A::LEAST;
+    let bounds = (least, K::A::ZERO.minus(least));
     let op = AdaptivePool::<K, N16> {
         x,
         y,
@@ -257,6 +266,9 @@ fn adaptive<K: Arith>(
         out: [1, 1, out],
         x_strides: [size * channels, 1, size * channels, size * channels, channels],
         y_strides: [out * channels, 1, out * channels, out * channels, channels],
+        format: (),
+        low: bounds.0,
+        high: bounds.1,
         panel: N16,
     };
     dispatch(level, op);

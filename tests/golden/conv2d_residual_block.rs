@@ -301,6 +301,7 @@ mod layers {
                 y: rt::cast_mut::<f32>(y),
                 low: 0.0,
                 high: f32::INFINITY,
+                format: (),
                 scale: None,
                 zero_point: None,
                 batch: 1,
@@ -336,6 +337,7 @@ mod layers {
                 y: rt::cast_mut::<f32>(y),
                 low: f32::NEG_INFINITY,
                 high: f32::INFINITY,
+                format: (),
                 scale: None,
                 zero_point: None,
                 batch: 1,
@@ -375,6 +377,7 @@ mod layers {
                 y: rt::cast_mut::<f32>(y),
                 low: 0.0,
                 high: f32::INFINITY,
+                format: (),
                 scale: None,
                 zero_point: None,
                 batch: 1,
@@ -433,9 +436,9 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0xcd, 0x29, 0x1b, 0xd8, 0xfe, 0x42, 0xf4, 0x3f, 0x60, 0x15, 0x0d, 0xbb, 0x7e, 0xa9,
-    0xf4, 0x34, 0x09, 0xbf, 0xea, 0xf2, 0x0a, 0x00, 0xcb, 0x0a, 0x46, 0x70, 0x09, 0xde,
-    0x59, 0xd8, 0x1a, 0x37,
+    0x1c, 0xce, 0x8a, 0x34, 0x9d, 0xff, 0xeb, 0xfb, 0x75, 0xbb, 0xf8, 0x74, 0x32, 0xed,
+    0x62, 0x1a, 0x5b, 0x75, 0xca, 0x70, 0xeb, 0x25, 0x2d, 0xb8, 0x73, 0x9a, 0xbe, 0xc1,
+    0x61, 0x0b, 0x1d, 0xb8,
 ];
 
 /// The model's constants, as the kernels read them.

@@ -15,6 +15,8 @@ pub struct Tolerance {
     pub rtol: f64,
     /// Absolute.
     pub atol: f64,
+    /// Of integers, absolute.
+    pub quanta: f64,
 }
 
 /// What came of comparing one output.
@@ -79,7 +81,11 @@ fn tensors(actual: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Comparis
             expected.dtype.name()
         ));
     }
-    let tolerance = if expected.dtype.is_float() { tolerance } else { Tolerance { rtol: 0.0, atol: 0.0 } };
+    let tolerance = if expected.dtype.is_float() {
+        tolerance
+    } else {
+        Tolerance { rtol: 0.0, atol: tolerance.quanta, ..tolerance }
+    };
     let size = expected.dtype.size();
     let mut tally = Tally::default();
     for (i, (a, e)) in actual.data.chunks_exact(size).zip(expected.data.chunks_exact(size)).enumerate() {
@@ -231,7 +237,7 @@ fn index(mut flat: usize, shape: &[usize]) -> String {
 mod tests {
     use super::*;
 
-    const TIGHT: Tolerance = Tolerance { rtol: 1e-5, atol: 1e-6 };
+    const TIGHT: Tolerance = Tolerance { rtol: 1e-5, atol: 1e-6, quanta: 0.0 };
 
     fn f32s(shape: &[usize], values: &[f32]) -> Value {
         let data = values.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -282,7 +288,11 @@ mod tests {
     #[test]
     fn integers_are_exact_and_kinds_must_agree() {
         assert_eq!(compare(&i64s(&[i64::MAX, 3]), &i64s(&[i64::MAX, 3]), TIGHT), Comparison::EQUAL);
-        let wrong = compare(&i64s(&[i64::MAX, -3]), &i64s(&[i64::MAX - 1, -3]), Tolerance { rtol: 1.0, atol: 9.0 });
+        let wrong = compare(
+            &i64s(&[i64::MAX, -3]),
+            &i64s(&[i64::MAX - 1, -3]),
+            Tolerance { rtol: 1.0, atol: 9.0, quanta: 0.0 },
+        );
         assert_eq!((wrong.abs, wrong.ratio), (1.0, f64::INFINITY));
         assert!(wrong.fault.expect("off by one").starts_with("Mismatched elements: 1 / 2 (50.0%)\nGreatest absolute"));
         let fault = |a: &Value, e: &Value| compare(a, e, TIGHT).fault.expect("different");
@@ -305,7 +315,7 @@ mod tests {
         assert_eq!(ulp(0.0, -0.0), 0);
         let half =
             |bits: u16| Value::Tensor(Tensor { dtype: DType::Bf16, shape: vec![1], data: bits.to_le_bytes().to_vec() });
-        let result = compare(&half(0x3f81), &half(0x3f80), Tolerance { rtol: 1.6e-2, atol: 1e-5 });
+        let result = compare(&half(0x3f81), &half(0x3f80), Tolerance { rtol: 1.6e-2, atol: 1e-5, quanta: 0.0 });
         assert_eq!((result.ulp, result.abs, result.fault), (1, 0.007_812_5, None));
     }
 }

@@ -12,6 +12,8 @@ pub(super) struct Manifest {
     torch: String,
     rtol: f64,
     atol: f64,
+    #[serde(default)]
+    atol_integer_requantization: Option<f64>,
     cases: Vec<CaseEntry>,
     #[serde(default)]
     reject: Vec<RejectEntry>,
@@ -71,7 +73,7 @@ enum Entry {
 
 impl Manifest {
     pub(super) fn resolve(self, container: &Container) -> Result<Golden, String> {
-        let tolerance = Tolerance { rtol: self.rtol, atol: self.atol };
+        let tolerance = Tolerance { rtol: self.rtol, atol: self.atol, quanta: 0.0 };
         if !(self.rtol >= 0.0 && self.atol >= 0.0 && self.rtol.is_finite() && self.atol.is_finite()) {
             return Err(format!("rtol {} and atol {} must be finite and not negative", self.rtol, self.atol));
         }
@@ -82,6 +84,7 @@ impl Manifest {
         Ok(Golden {
             torch: self.torch,
             tolerance,
+            integer_atol: self.atol_integer_requantization.filter(|atol| *atol >= 0.0 && atol.is_finite()),
             wishes: Wishes { train_mode: self.options.train_mode, loop_caps: self.options.loop_caps },
             cases: cases.collect::<Result<_, _>>()?,
             rejects: rejects.collect::<Result<_, _>>()?,

@@ -82,6 +82,8 @@ pub struct Golden {
     pub torch: String,
     /// How far a floating-point output may be from torch's.
     pub tolerance: Tolerance,
+    /// `atol` for a quantized program that is computed on integers, if that is another one.
+    pub integer_atol: Option<f64>,
     /// The manifest's `options`.
     pub wishes: Wishes,
     /// Calls with their answers.
@@ -108,6 +110,40 @@ impl Golden {
         let golden = manifest.resolve(&container)?;
         all_tensors_belong(&container, &golden)?;
         Ok(golden)
+    }
+}
+
+impl Golden {
+    /// The golden file of the program cut into its quantized layers, as the compiler cuts it: the integers of every node
+    /// are inputs and outputs, too, the latter right within one quantum.
+    pub fn layers(mut self) -> Golden {
+        for case in &mut self.cases {
+            let nodes: Vec<Value> = case.nodes.values().cloned().map(Value::Tensor).collect();
+            case.inputs.extend(nodes.iter().cloned());
+            case.outputs.extend(nodes);
+        }
+        self.rejects.clear();
+        self.tolerance.quanta = 1.0;
+        self
+    }
+
+    /// With the tolerance for integer arithmetic.
+    pub fn fused(mut self) -> Golden {
+        self.tolerance.atol = self.integer_atol.unwrap_or(self.tolerance.atol);
+        self
+    }
+
+    /// Elements of the nodes' integers in the answers to a cut program: all of them, and those that differ.
+    pub fn deviations(case: &Case, answer: &[Value]) -> (usize, usize) {
+        let skip = answer.len().saturating_sub(case.nodes.len());
+        let pairs = answer.iter().skip(skip).zip(case.nodes.values());
+        pairs.fold((0, 0), |(all, differ), (found, expected)| match found {
+            Value::Tensor(t) => {
+                let unequal = t.data.iter().zip(&expected.data).filter(|(a, b)| a != b).count();
+                (all + expected.data.len(), differ + unequal)
+            }
+            _ => (all, differ),
+        })
     }
 }
 

@@ -97,8 +97,15 @@ mod tests {
             nodes: BTreeMap::new(),
         };
         let cases = calls.iter().map(case).collect();
-        let tolerance = Tolerance { rtol: 0.0, atol: 0.0 };
-        Golden { torch: String::new(), tolerance, wishes: Wishes::default(), cases, rejects: vec![] }
+        let tolerance = Tolerance { rtol: 0.0, atol: 0.0, quanta: 0.0 };
+        Golden {
+            torch: String::new(),
+            tolerance,
+            integer_atol: None,
+            wishes: Wishes::default(),
+            cases,
+            rejects: vec![],
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::{Compile, Generated, Source};
 use crate::golden::Golden;
 use crate::report::Report;
 use exported_codegen::diag::Errors;
-use exported_codegen::options::{Optimize, Options, Target, WeightsForm};
+use exported_codegen::options::{Optimize, Options, Quantization, Target, WeightsForm};
 use exported_codegen::{analyze, archive, emit, import, schema};
 use std::collections::BTreeMap;
 
@@ -16,6 +16,10 @@ pub struct Compiler {
     pub target: Target,
     /// What to favour.
     pub optimize: Optimize,
+    /// How quantized graphs are computed.
+    pub quantization: Quantization,
+    /// Cut into quantized layers; the golden files are cut alike ([`crate::golden::Golden::layers`]).
+    pub layers: bool,
 }
 
 impl Compile for Compiler {
@@ -23,6 +27,8 @@ impl Compile for Compiler {
         let name = source.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let mut options = Options::new(name, self.target.clone());
         options.optimize = self.optimize;
+        options.quantization = self.quantization;
+        options.layers = self.layers;
         options.program = true;
         options.runtime_path = "::exported_runtime".into();
         if let Some(golden) = source.golden {

@@ -22,6 +22,7 @@ pub use report::{Entry, Report};
 use crate::golden::{self, Golden};
 use crates::{Platform, Unit};
 use exported_codegen::diag::{Diagnostic, Errors, Kind};
+use exported_codegen::options::Quantization;
 use project::Project;
 use run::Outcome;
 use std::any::Any;
@@ -41,6 +42,10 @@ pub struct Request {
     pub archives: Vec<PathBuf>,
     /// Where the programs run.
     pub platform: Platform,
+    /// How the compiler computes quantized graphs: their outputs may differ more when it does so on integers.
+    pub quantization: Quantization,
+    /// The compiler cuts programs into quantized layers.
+    pub layers: bool,
     /// Code of the instruction set level (see `harness/job.rs`): 0 is the best that the machine has.
     pub level: u32,
     /// Time that all calls of one model may take.
@@ -98,7 +103,7 @@ pub fn verify(
     let _lock = lock(project)?;
     progress(&format!("compiling {} archives", request.archives.len()));
     let numbered: Vec<(usize, &PathBuf)> = request.archives.iter().enumerate().collect();
-    let mut subjects = in_parallel(&numbered, |(number, path)| Subject::compiled(*number, path, compiler));
+    let mut subjects = in_parallel(&numbered, |(number, path)| Subject::compiled(*number, path, request, compiler));
     let units: Vec<Unit> = subjects.iter_mut().filter_map(|subject| subject.unit.take()).collect();
     let batches = crates::batches(&units, request.platform);
     progress(&format!("building {} models in {} programs", units.len(), batches.len()));
@@ -146,7 +151,7 @@ struct Subject {
 }
 
 impl Subject {
-    fn compiled(number: usize, path: &Path, compiler: &dyn Compile) -> Subject {
+    fn compiled(number: usize, path: &Path, request: &Request, compiler: &dyn Compile) -> Subject {
         let mut subject = Subject {
             number,
             path: path.display().to_string(),
@@ -155,7 +160,11 @@ impl Subject {
             notes: vec![],
             verdict: None,
         };
-        let golden = read_golden(path);
+        let golden = read_golden(path).map(|golden| match (request.layers, request.quantization) {
+            (true, _) => golden.layers(),
+            (false, Quantization::Fused) => golden.fused(),
+            (false, Quantization::Faithful) => golden,
+        });
         subject.golden = golden.as_ref().ok().cloned();
         let weights = format!("{:?}", crates::weights_file(number));
         match compile(path, subject.golden.as_ref(), &weights, compiler) {
@@ -184,6 +193,9 @@ impl Subject {
             let instructions = ticks * board.instructions_per_tick;
             self.notes.push(format!("at most {instructions} instructions in a call"));
         }
+        if golden.tolerance.quanta > 0.0 {
+            self.notes.push(deviation(golden, outcome));
+        }
         self.verdict = Some(verdict::judge(golden, outcome));
     }
 
@@ -203,6 +215,19 @@ impl Subject {
             notes: self.notes,
         }
     }
+}
+
+/// How many of the integers of all layers are not the reference's.
+fn deviation(golden: &Golden, outcome: &Outcome) -> String {
+    let answers = golden.cases.iter().zip(&outcome.answers.calls);
+    let (all, differ) = answers.fold((0, 0), |(all, differ), (case, answer)| match answer {
+        wire::Answer::Outputs(outputs) => {
+            let (more, unequal) = Golden::deviations(case, outputs);
+            (all + more, differ + unequal)
+        }
+        wire::Answer::Refused(_) => (all, differ),
+    });
+    format!("{differ} of {all} integers in {} layers differ", golden.cases.first().map_or(0, |case| case.nodes.len()))
 }
 
 /// The golden file beside an archive.

@@ -227,8 +227,9 @@ mod tests {
         };
         let reject = |torch_raises| Reject { inputs: vec![vector(&[])], why: "x is empty".into(), torch_raises };
         Golden {
+            integer_atol: None,
             torch: String::new(),
-            tolerance: Tolerance { rtol: 0.0, atol: 1e-3 },
+            tolerance: Tolerance { rtol: 0.0, atol: 1e-3, quanta: 0.0 },
             wishes: Wishes::default(),
             cases: vec![case(1.0), case(4.0)],
             rejects: vec![reject(true), reject(false)],

@@ -60,6 +60,7 @@ fn field(value: &Field, name: &str, slices: &mut Slices<'_, '_>) -> Result<Token
             let fields = list(fields, slices)?;
             quote!([#(#fields),*])
         }
+        Field::Unit => quote!(()),
         Field::Option(None) => quote!(None),
         Field::Option(Some(value)) => {
             let value = field(value, name, slices)?;

@@ -64,12 +64,30 @@ pub struct Conv {
     pub output_padding: [usize; 3],
 }
 
+/// How an integer sum becomes a quantized result: `clamp(round_half_even(sum * factor / 2^shift) + output_zero)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requantize {
+    /// Of the result.
+    pub dtype: DType,
+    /// The operand that stands for 0, also outside of images.
+    pub input_zero: i32,
+    /// The result that stands for 0.
+    pub output_zero: i32,
+    /// 1 to 62.
+    pub shift: u32,
+    /// Least and greatest result.
+    pub bounds: (i32, i32),
+}
+
 /// What a matrix product or convolution does to a sum while it is in registers:
 /// `clamp(leaky(sum * scale + bias + residual))`. Operands follow the operation's own in the order of the fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Epilogue {
     /// Weights are integers; scale and zero point, one per output channel, are operands: `(w - zero_point) * scale`.
     pub dequantize: bool,
+    /// All operands are integers; the factor (i32), one per output channel, is an operand, and the bias (i32) makes up for
+    /// the zero point of the input. Excludes the other fields but `bias`.
+    pub requantize: Option<Requantize>,
     /// Bias, one per output channel, is an operand.
     pub bias: bool,
     /// Slope of negative values, one per output channel, is an operand.
@@ -88,7 +106,8 @@ impl Epilogue {
 
     /// Number of operands.
     pub fn operands(&self) -> usize {
-        2 * usize::from(self.dequantize) + usize::from(self.bias) + usize::from(self.slope) + usize::from(self.residual)
+        let vectors = 2 * usize::from(self.dequantize) + usize::from(self.requantize.is_some());
+        vectors + usize::from(self.bias) + usize::from(self.slope) + usize::from(self.residual)
     }
 }
 
@@ -118,6 +137,8 @@ pub struct Pool {
     pub dilation: [usize; 3],
     /// Round the output size up, as PyTorch does.
     pub ceil_mode: bool,
+    /// Of a mean of integers, with the factor.
+    pub requantize: Option<(Requantize, i32)>,
 }
 
 /// Reductions over a set of dims.
@@ -220,7 +241,7 @@ pub enum Op {
     /// x → y, and i64 indices for max.
     Pool(Pool),
     /// x → y, and i64 indices for max; `out` = output spatial sizes.
-    AdaptivePool { max: bool, spatial: usize, out: [usize; 3] },
+    AdaptivePool { max: bool, spatial: usize, out: [usize; 3], requantize: Option<(Requantize, i32)> },
     /// x → reduced.
     Reduce { kind: ReduceKind, dims: Vec<usize>, keepdim: bool },
     /// x → softmax (or its log) along dim.

@@ -43,8 +43,8 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
         return Err(Diagnostic::unsupported("a convolution whose weight is computed").at(&node.origin));
     };
     let shape = Shape::of(conv, &weight.shape);
-    let (arith, accumulator) = arithmetic(node, cx.dtype(node.inputs[0]), epilogue.dequantize)?;
-    if conv.transposed && epilogue.dequantize {
+    let (arith, accumulator) = arithmetic(node, cx.dtype(node.inputs[0]), epilogue)?;
+    if conv.transposed && (epilogue.dequantize || epilogue.requantize.is_some()) {
         return Err(Diagnostic::bug("a transposed convolution with integer weights").at(&node.origin));
     }
     let (x, gathers) = input(cx, node, conv, &shape);
@@ -62,7 +62,9 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
         let depthwise =
             !conv.transposed && conv.groups > 1 && shape.channels == 1 && shape.columns == 1 && shape.taps <= TAPS;
         weights = if depthwise { pack_depthwise(cx, weight, conv, &shape) } else { pack(cx, weight, conv, &shape) };
-        if !epilogue.dequantize && !conv.transposed {
+        if conv.transposed {
+            fields.retain(|(name, _)| *name != "format");
+        } else if !epilogue.dequantize && epilogue.requantize.is_none() {
             fields.extend([("scale", Field::Option(None)), ("zero_point", Field::Option(None))]);
         }
         let mut all = vec![("x", Field::Read(x.region(Access::Whole))), ("weights", Field::Read(weights))];

@@ -2,15 +2,50 @@
 
 use super::{Access, Field, Lowering, Place, Region, numel};
 use crate::diag::Diagnostic;
-use crate::ir::{Constant, Epilogue, Node, ValueId};
+use crate::ir::{Constant, Epilogue, Node, Requantize, ValueId};
 use crate::sym::Expr;
 use exported_runtime::DType;
 use exported_runtime::kernels::pack;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
-/// The implementation of `rt::kernels::arith::Arith` for layers on this dtype, and what sums are kept in.
-pub(super) fn arithmetic(node: &Node, dtype: DType, quantized: bool) -> Result<(&'static str, DType)> {
+/// The implementation of `rt::kernels::arith::Arith` for layers with this epilogue on this dtype, and what sums are kept
+/// in.
+pub(super) fn arithmetic(node: &Node, dtype: DType, epilogue: &Epilogue) -> Result<(&'static str, DType)> {
+    match epilogue.requantize {
+        Some(r) => Ok((integers(node, dtype, r)?, DType::I32)),
+        None => plain_arithmetic(node, dtype, epilogue.dequantize),
+    }
+}
+
+/// The arithmetic of layers on quantized activations.
+pub(super) fn integers(node: &Node, dtype: DType, requantize: Requantize) -> Result<&'static str> {
+    Ok(match (dtype, requantize.dtype) {
+        (DType::I8, DType::I8) => "rt::kernels::arith::Quantized<i8, i8>",
+        (DType::I8, DType::U8) => "rt::kernels::arith::Quantized<i8, u8>",
+        (DType::U8, DType::I8) => "rt::kernels::arith::Quantized<u8, i8>",
+        (DType::U8, DType::U8) => "rt::kernels::arith::Quantized<u8, u8>",
+        _ => return Err(Diagnostic::bug(format!("a quantized layer on {}", dtype.name())).at(&node.origin)),
+    })
+}
+
+/// What the numbers of a layer stand for: a mean has one factor for all channels.
+pub(super) fn format(requantize: Option<Requantize>, factor: i32) -> Field {
+    let Some(r) = requantize else { return Field::Unit };
+    let int = |value: i32| Field::Int(Expr::Int(i64::from(value)));
+    Field::Struct(
+        "arith::Rescale",
+        vec![
+            ("input_zero", int(r.input_zero)),
+            ("output_zero", int(r.output_zero)),
+            ("factor", int(factor)),
+            ("shift", size(r.shift as usize)),
+        ],
+    )
+}
+
+/// The arithmetic of everything else.
+pub(super) fn plain_arithmetic(node: &Node, dtype: DType, quantized: bool) -> Result<(&'static str, DType)> {
     Ok(match (dtype, quantized) {
         (DType::F32, true) => ("rt::kernels::arith::I8Weights", DType::F32),
         (DType::F32, false) => ("rt::kernels::arith::F32", DType::F32),
@@ -93,6 +128,8 @@ impl Lowering<'_> {
         if epilogue.dequantize {
             fields.push(("scale", vector(self, true)?));
             fields.push(("zero_point", vector(self, true)?));
+        } else if epilogue.requantize.is_some() {
+            fields.extend([("scale", vector(self, true)?), ("zero_point", Field::Option(None))]);
         }
         for (name, given) in [("bias", epilogue.bias), ("slope", epilogue.slope)] {
             fields.push((name, if given { vector(self, true)? } else { Field::Option(None) }));
@@ -108,8 +145,10 @@ impl Lowering<'_> {
         let (low, high) = epilogue
             .clamp
             .map_or((f64::NEG_INFINITY, f64::INFINITY), |(low, high)| (f64::from_bits(low), f64::from_bits(high)));
+        let (low, high) = epilogue.requantize.map_or((low, high), |r| (f64::from(r.bounds.0), f64::from(r.bounds.1)));
         fields.push(("low", bound(accumulator, low)));
         fields.push(("high", bound(accumulator, high)));
+        fields.push(("format", format(epilogue.requantize, 0)));
         Ok((fields, place))
     }
 
@@ -153,7 +192,7 @@ pub(super) fn macs(shape: &[Expr], inner: usize) -> Expr {
 }
 
 /// A bound of the result in the accumulator's dtype.
-fn bound(dtype: DType, value: f64) -> Field {
+pub(super) fn bound(dtype: DType, value: f64) -> Field {
     match dtype {
         DType::F32 => Field::F32((value as f32).to_bits()),
         DType::F64 => Field::F64(value.to_bits()),

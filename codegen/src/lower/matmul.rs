@@ -60,7 +60,7 @@ fn packed(
     columns: usize,
     at: impl Fn(usize, usize) -> usize,
 ) -> Result<()> {
-    let (arith, accumulator) = arithmetic(node, cx.dtype(node.inputs[0]), epilogue.dequantize)?;
+    let (arith, accumulator) = arithmetic(node, cx.dtype(node.inputs[0]), epilogue)?;
     let weights = cx.packed(weight, [1, inner, columns], |_, k, n| at(k, n));
     let (x, x_stride) = rows(cx, node.inputs[0]);
     let shape = cx.shape(node.outputs[0]).to_vec();
@@ -158,14 +158,14 @@ fn with_unit_stride(cx: &mut Lowering<'_>, v: ValueId) -> Place {
 /// A product whose right operand is known at run time only.
 fn product(cx: &mut Lowering<'_>, node: &Node, epilogue: &Epilogue, a: Place, b: Place) -> Result<()> {
     let dtype = a.dtype;
-    let (arith, accumulator) = arithmetic(node, dtype, false)?;
-    if a.shape.len() > 4 || epilogue.slope || epilogue.dequantize {
+    let (arith, accumulator) = arithmetic(node, dtype, epilogue)?;
+    if a.shape.len() > 4 || epilogue.slope || epilogue.dequantize || epilogue.requantize.is_some() {
         return Err(Diagnostic::bug("a matrix product with more than two batch dims").at(&node.origin));
     }
     let y = node.outputs[0];
     let order: Vec<usize> = (0..cx.shape(y).len()).collect();
     let (mut fields, _) = cx.epilogue(node, epilogue, accumulator, &order, |cx, y| cx.output_dense(y, &order))?;
-    fields.retain(|(name, _)| *name != "slope");
+    fields.retain(|(name, _)| !["slope", "format"].contains(name));
     let rank = a.shape.len();
     let [m, k, n] = [a.shape[rank - 2].clone(), a.shape[rank - 1].clone(), b.shape[rank - 1].clone()];
     let lead = 4 - rank;

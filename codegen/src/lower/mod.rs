@@ -137,7 +137,9 @@ impl<'g> Lowering<'g> {
             Op::MatMul(epilogue) => matmul::matmul(self, node, epilogue),
             Op::Conv(c, epilogue) => conv::conv(self, node, c, epilogue),
             Op::Pool(p) => pool::pool(self, node, p),
-            Op::AdaptivePool { max, spatial, .. } => pool::adaptive(self, node, *max, *spatial),
+            Op::AdaptivePool { max, spatial, requantize, .. } => {
+                pool::adaptive(self, node, *max, *spatial, *requantize)
+            }
             Op::Cond { .. } | Op::While { .. } | Op::Scan { .. } => control::control(self),
             Op::Assert { condition, message } => {
                 let work = Work::Check { condition: condition.clone(), message: message.clone() };

@@ -1,10 +1,11 @@
 //! Pooling: channels-last where the input can be.
 
-use super::layer::{arithmetic, size, sizes, some};
+use super::layer::{arithmetic, bound, format, size, sizes, some};
 use super::{Access, Field, Kernel, Lowering, Place, Work, channels_last};
 use crate::diag::Diagnostic;
-use crate::ir::{Node, Pool, PoolKind, ValueId};
+use crate::ir::{Epilogue, Node, Pool, PoolKind, Requantize, ValueId};
 use crate::sym::Expr;
+use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -28,25 +29,56 @@ pub(super) fn pool(cx: &mut Lowering<'_>, node: &Node, pool: &Pool) -> Result<()
     };
     fields.extend([("kernel", sizes(pool.kernel)), ("stride", sizes(pool.stride)), ("padding", sizes(pool.padding))]);
     let work = pool.kernel.iter().fold(1usize, |n, k| n.saturating_mul(*k)).min(1 << 31);
-    kernel(cx, node, path, pool.spatial, pool.kind == PoolKind::Max, fields, work)
+    if pool.kind != PoolKind::Max {
+        fields.extend(mean(cx, node, pool.requantize)?);
+    }
+    kernel(cx, node, path, pool.spatial, pool.kind == PoolKind::Max, pool.requantize, fields, work)
 }
 
 /// Lowers a division into a given number of windows.
-pub(super) fn adaptive(cx: &mut Lowering<'_>, node: &Node, max: bool, spatial: usize) -> Result<()> {
-    kernel(cx, node, "pool::AdaptivePool", spatial, true, vec![("max", Field::Bool(max))], 1)
+pub(super) fn adaptive(
+    cx: &mut Lowering<'_>,
+    node: &Node,
+    max: bool,
+    spatial: usize,
+    requantize: Option<(Requantize, i32)>,
+) -> Result<()> {
+    let mut fields = vec![("max", Field::Bool(max))];
+    fields.extend(mean(cx, node, requantize)?);
+    kernel(cx, node, "pool::AdaptivePool", spatial, true, requantize, fields, 1)
+}
+
+/// The fields that only means have.
+fn mean(cx: &Lowering<'_>, node: &Node, requantize: Option<(Requantize, i32)>) -> Result<[(&'static str, Field); 3]> {
+    let (_, accumulator) = mean_arithmetic(cx, node, requantize)?;
+    let infinite = (f64::NEG_INFINITY, f64::INFINITY);
+    let (low, high) = requantize.map_or(infinite, |(r, _)| (f64::from(r.bounds.0), f64::from(r.bounds.1)));
+    let (requantize, factor) = requantize.map_or((None, 0), |(r, factor)| (Some(r), factor));
+    Ok([("format", format(requantize, factor)), ("low", bound(accumulator, low)), ("high", bound(accumulator, high))])
+}
+
+fn mean_arithmetic(
+    cx: &Lowering<'_>,
+    node: &Node,
+    requantize: Option<(Requantize, i32)>,
+) -> Result<(&'static str, DType)> {
+    let epilogue = Epilogue { requantize: requantize.map(|(r, _)| r), ..Epilogue::default() };
+    arithmetic(node, cx.dtype(node.inputs[0]), &epilogue)
 }
 
 /// The fields all kinds have; `indices` if the kernel has that field, `work` reads per output.
+#[allow(clippy::too_many_arguments)]
 fn kernel(
     cx: &mut Lowering<'_>,
     node: &Node,
     path: &'static str,
     spatial: usize,
     indices: bool,
+    requantize: Option<(Requantize, i32)>,
     extra: Vec<(&'static str, Field)>,
     work: usize,
 ) -> Result<()> {
-    let (arith, _) = arithmetic(node, cx.dtype(node.inputs[0]), false)?;
+    let (arith, _) = mean_arithmetic(cx, node, requantize)?;
     let x = cx.read_channels_last(node.inputs[0]);
     let wanted = node.outputs.get(1).copied().filter(|&v| cx.is_used(v));
     let order = channels_last(spatial + 2);

@@ -192,6 +192,8 @@ pub enum Field {
     Array(Vec<Field>),
     /// `Some(..)` or `None`.
     Option(Option<Box<Field>>),
+    /// `()`.
+    Unit,
     /// A constant, unit struct or enum variant below `rt::kernels` (`matmul::Activation::None`).
     Path(&'static str),
     /// A struct or struct-like variant below `rt::kernels`.

@@ -73,12 +73,12 @@ fn pool(call: &Call<'_>, spatial: usize, kind: PoolKind, dilation: [usize; 3]) -
     if (0..3).any(|d| padding[d] > kernel[d] / 2) {
         return Err(call.damaged(format!("padding {padding:?} is more than half of the window {kernel:?}")));
     }
-    Ok(Pool { kind, spatial, kernel, stride, padding, dilation, ceil_mode: call.bool("ceil_mode")? })
+    Ok(Pool { kind, spatial, kernel, stride, padding, dilation, ceil_mode: call.bool("ceil_mode")?, requantize: None })
 }
 
 fn adaptive(call: &mut Call<'_>, spatial: usize, max: bool) -> Result<Vec<ValueId>> {
     let out = spatial_list(call, "output_size", spatial, 1)?;
-    with_batch(call, spatial, Op::AdaptivePool { max, spatial, out })
+    with_batch(call, spatial, Op::AdaptivePool { max, spatial, out, requantize: None })
 }
 
 /// Runs a pooling on an input with or without a batch dim.

@@ -2,8 +2,7 @@
 //! `quantize(x) = clamp(round_half_even(x * (1 / scale)) + zero_point, min, max)`, `dequantize(q) = (q - zero_point) * scale`,
 //! every step rounded to f32.
 //!
-//! Quantization is pointwise. Dequantization is an operation of its own until the passes have seen whether a layer can
-//! keep its weights as integers.
+//! Both are operations of their own until the passes have seen what can be computed on integers.
 
 use super::{Outs, Row, map, one};
 use crate::diag::Diagnostic;
@@ -27,31 +26,20 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// The tensor to quantize, its integer type and bounds.
-fn quantization(call: &Call<'_>) -> Result<(ValueId, DType, f64, f64)> {
+fn quantization(call: &Call<'_>) -> Result<(ValueId, DType, i64, i64)> {
     let x = call.tensor("input")?;
     if call.dtype_of(x) != DType::F32 {
         return Err(call.unsupported(format!("quantization of {}", call.ty(x))));
     }
     let dtype = call.dtype("dtype")?.filter(|d| d.is_int());
     let dtype = dtype.ok_or_else(|| call.unsupported("quantization to something that is no integer"))?;
-    Ok((x, dtype, call.int("quant_min")? as f64, call.int("quant_max")? as f64))
+    Ok((x, dtype, call.int("quant_min")?, call.int("quant_max")?))
 }
 
 fn quantize_per_tensor(call: &mut Call<'_>) -> Result<Outs> {
     let (x, dtype, min, max) = quantization(call)?;
-    let (scale, zero_point) = (call.float("scale")?, call.int("zero_point")? as f64);
-    one(map(call, &[x], |f, p| {
-        // The inverse is formed in double precision, as Python does, and used in single.
-        let inverse = f.float(DType::F32, 1.0 / scale);
-        let scaled = f.binary(Binary::Mul, p[0], inverse);
-        let rounded = f.unary(Unary::Round, scaled);
-        let zero_point = f.float(DType::F32, zero_point);
-        let shifted = f.binary(Binary::Add, rounded, zero_point);
-        let (min, max) = (f.float(DType::F32, min), f.float(DType::F32, max));
-        let raised = f.binary(Binary::Max, shifted, min);
-        let cut = f.binary(Binary::Min, raised, max);
-        f.cast(dtype, cut)
-    })?)
+    let (scale, zero_point) = (call.float("scale")?.to_bits(), call.int("zero_point")?);
+    one(call.push(Op::Quantize { scale, zero_point, min, max, dtype, axis: None }, &[x])?)
 }
 
 fn quantize_per_channel(call: &mut Call<'_>) -> Result<Outs> {
@@ -63,7 +51,7 @@ fn quantize_per_channel(call: &mut Call<'_>) -> Result<Outs> {
         let scaled = f.binary(Binary::Mul, p[0], inverse);
         let rounded = f.unary(Unary::Round, scaled);
         let shifted = f.binary(Binary::Add, rounded, p[2]);
-        let (min, max) = (f.float(DType::F32, min), f.float(DType::F32, max));
+        let (min, max) = (f.float(DType::F32, min as f64), f.float(DType::F32, max as f64));
         let raised = f.binary(Binary::Max, shifted, min);
         let cut = f.binary(Binary::Min, raised, max);
         f.cast(dtype, cut)

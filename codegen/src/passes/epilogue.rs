@@ -33,7 +33,7 @@ pub fn run(graph: &mut Graph, _: &Options) -> Result<bool, Diagnostic> {
 }
 
 /// What a pointwise node does.
-enum Pattern {
+pub(super) enum Pattern {
     /// Sum of two operands.
     Add(usize, usize),
     /// An operand between bounds.
@@ -42,12 +42,15 @@ enum Pattern {
     Leaky { of: usize, slope: Slope },
 }
 
-enum Slope {
+pub(super) enum Slope {
+    /// The same everywhere.
     Number(f64),
+    /// An operand.
     Operand(usize),
 }
 
-fn pattern(f: &Formula) -> Option<Pattern> {
+/// Recognizes a formula.
+pub(super) fn pattern(f: &Formula) -> Option<Pattern> {
     let &[result] = f.results.as_slice() else { return None };
     let first = *f.params.first()?;
     if f.params.iter().any(|d| *d != first) || !matches!(first, DType::F32 | DType::F64) {

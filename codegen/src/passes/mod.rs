@@ -2,6 +2,7 @@
 
 mod batch_norm;
 mod capture;
+pub mod cut;
 mod dce;
 mod edit;
 mod epilogue;
@@ -9,6 +10,7 @@ mod flatten;
 mod fold;
 mod fuse;
 mod pad;
+mod quantize;
 mod quantized;
 #[cfg(test)]
 mod tests;
@@ -24,7 +26,9 @@ pub type Pass = fn(&mut Graph, &Options) -> Result<bool, Diagnostic>;
 pub const PASSES: &[(&str, Pass)] = &[
     // Constants reach the subgraphs that read them, so that those are optimized as any graph.
     ("capture", capture::run),
-    // Before folding, which would turn integer weights into floats.
+    // Scales and biases become numbers; integer weights stay, as dequantization is not folded.
+    ("fold", fold::run),
+    ("quantize", quantize::run),
     ("quantized", quantized::run),
     ("fold", fold::run),
     ("batch_norm", batch_norm::run),

@@ -18,7 +18,13 @@ pub fn run(graph: &mut Graph, _: &Options) -> Result<bool, Diagnostic> {
         else {
             continue;
         };
-        if f64::from_bits(*bits) != 0.0 || pads.iter().any(|p| p.0 < 0 || p.1 < 0) {
+        // What stands for 0.
+        let zero = match &graph.nodes[index].op {
+            Op::Conv(_, e) => e.requantize.map_or(0, |r| r.input_zero),
+            Op::Pool(p) => p.requantize.map_or(0, |(r, _)| r.input_zero),
+            _ => 0,
+        };
+        if f64::from_bits(*bits) != f64::from(zero) || pads.iter().any(|p| p.0 < 0 || p.1 < 0) {
             continue;
         }
         let padded = match &graph.nodes[index].op {

@@ -1,4 +1,4 @@
-//! Layers keep integer weights as integers; every other dequantization becomes pointwise arithmetic.
+//! Layers keep integer weights as integers; every other conversion becomes pointwise arithmetic.
 //!
 //! `layer(x, dequantize(w))` with constant 8-bit weights, quantized as a whole or per output channel, becomes a layer
 //! with integer weights, whose sums are scaled per output channel: `sum(x * (w - zero_point)) * scale`. That differs from
@@ -6,13 +6,13 @@
 
 use super::edit::{constant, producers, splice};
 use crate::diag::Diagnostic;
-use crate::ir::{Binary, Epilogue, Formula, Graph, Node, Op, TensorType, ValueId, View};
+use crate::ir::{Binary, Epilogue, Formula, Graph, Node, Op, TensorType, Unary, ValueId, View};
 use crate::options::Options;
 use crate::sym::Expr;
 use exported_runtime::DType;
 use std::collections::BTreeMap;
 
-/// Resolves dequantizations.
+/// Resolves quantizations and dequantizations.
 ///
 /// # Errors
 /// None.
@@ -23,12 +23,14 @@ pub fn run(graph: &mut Graph, _: &Options) -> Result<bool, Diagnostic> {
         changed = true;
     }
     for index in (0..graph.nodes.len()).rev() {
-        if let Op::Dequantize { .. } = graph.nodes[index].op {
-            let node = graph.nodes[index].clone();
-            let nodes = pointwise(graph, &node);
-            splice(graph, BTreeMap::from([(index, nodes)]));
-            changed = true;
-        }
+        let node = graph.nodes[index].clone();
+        let nodes = match node.op {
+            Op::Dequantize { .. } => pointwise(graph, &node),
+            Op::Quantize { .. } => vec![quantize(graph, node)],
+            _ => continue,
+        };
+        splice(graph, BTreeMap::from([(index, nodes)]));
+        changed = true;
     }
     Ok(changed)
 }
@@ -72,6 +74,26 @@ fn layer(graph: &mut Graph, index: usize) -> Option<Vec<Node>> {
     let inputs = [vec![node.inputs[0], weight], vectors, node.inputs[2..].to_vec()].concat();
     nodes.push(Node { op, inputs, ..node });
     Some(nodes)
+}
+
+/// `clamp(round_half_even(x * (1 / scale)) + zero_point, min, max)`, each step rounded to f32.
+fn quantize(graph: &Graph, node: Node) -> Node {
+    let Op::Quantize { scale, zero_point, min, max, dtype, axis: None } = node.op else { return node };
+    let mut f = Formula::new(&[DType::F32]);
+    let x = f.param(0);
+    // The inverse is formed in double precision, as Python does, and used in single.
+    let inverse = f.float(DType::F32, 1.0 / f64::from_bits(scale));
+    let scaled = f.binary(Binary::Mul, x, inverse);
+    let rounded = f.unary(Unary::Round, scaled);
+    let zero_point = f.float(DType::F32, zero_point as f64);
+    let shifted = f.binary(Binary::Add, rounded, zero_point);
+    let (min, max) = (f.float(DType::F32, min as f64), f.float(DType::F32, max as f64));
+    let raised = f.binary(Binary::Max, shifted, min);
+    let cut = f.binary(Binary::Min, raised, max);
+    let result = f.cast(dtype, cut);
+    f.results.push(result);
+    let shape = graph.ty(node.inputs[0]).shape.clone();
+    Node { op: Op::Pointwise { formula: f, shape }, ..node }
 }
 
 /// `(q - zero_point) * scale`, each step rounded to f32. A constant with constant parameters stays foldable.

@@ -39,7 +39,37 @@ pub trait Arith: Copy + 'static {
     /// Whether weights carry a zero point and a scale per output channel: `(w - zero_point) * scale`. The product with
     /// the scale is taken once, after the sum.
     const QUANTIZED: bool = false;
+    /// Whether sums are brought to the scale of an integer output: [`Arith::rescale`] and [`Arith::mean`] do more than
+    /// their name says, and the input outside an image is not 0.
+    const REQUANTIZED: bool = false;
+    /// What the numbers stand for, beyond their types.
+    type Format: Copy;
+    /// A stretch of input outside the image.
+    type Padding: AsRef<[Self::X]> + Copy;
 
+    /// Input outside the image.
+    fn padding(format: Self::Format) -> Self::Padding;
+    /// A sum on the scale of the output, `factor` one per channel. As it is, unless requantized.
+    #[inline(always)]
+    fn rescale<S: Simd, P: Panel>(_: S, sums: Self::V<S, P>, _factor: Self::V<S, P>, _: Self::Format) -> Self::V<S, P> {
+        sums
+    }
+    /// The mean of `inside` inputs and padding, from their sum.
+    #[inline(always)]
+    fn mean(sum: Self::A, divisor: usize, _inside: usize, _: Self::Format) -> Self::A {
+        sum.over(Self::A::count(divisor))
+    }
+    /// [`Arith::mean`] of each lane.
+    #[inline(always)]
+    fn means<S: Simd, P: Panel>(
+        s: S,
+        sums: Self::V<S, P>,
+        divisor: usize,
+        _inside: usize,
+        _: Self::Format,
+    ) -> Self::V<S, P> {
+        sums.div(s, Vector::splat(s, Self::A::count(divisor)))
+    }
     /// Input element.
     fn input(x: Self::X) -> Self::A;
     /// Output element.
@@ -64,6 +94,12 @@ impl Arith for F32 {
     type A = f32;
     type Y = f32;
     type V<S: Simd, P: Panel> = P::F32<S>;
+    type Format = ();
+    type Padding = &'static [f32; ZERO_RUN];
+    #[inline(always)]
+    fn padding((): ()) -> Self::Padding {
+        <f32>::ZEROS
+    }
     #[inline(always)]
     fn input(x: f32) -> f32 {
         x
@@ -101,6 +137,12 @@ impl Arith for I8Weights {
     type Y = f32;
     type V<S: Simd, P: Panel> = P::F32<S>;
     const QUANTIZED: bool = true;
+    type Format = ();
+    type Padding = &'static [f32; ZERO_RUN];
+    #[inline(always)]
+    fn padding((): ()) -> Self::Padding {
+        <f32>::ZEROS
+    }
     #[inline(always)]
     fn input(x: f32) -> f32 {
         x
@@ -141,6 +183,12 @@ impl<T: Zeroed + Num> Arith for Plain<T> {
     type A = T;
     type Y = T;
     type V<S: Simd, P: Panel> = P::Lanes<S, T>;
+    type Format = ();
+    type Padding = &'static [T; ZERO_RUN];
+    #[inline(always)]
+    fn padding((): ()) -> Self::Padding {
+        <T>::ZEROS
+    }
     #[inline(always)]
     fn input(x: T) -> T {
         x
@@ -164,6 +212,159 @@ impl<T: Zeroed + Num> Arith for Plain<T> {
     #[inline(always)]
     fn write<S: Simd, P: Panel>(s: S, values: P::Lanes<S, T>, to: &mut [T]) {
         values.store(s, to);
+    }
+}
+
+/// Zero points and scale of a layer on integers. A sum becomes an output as `sum * factor / 2^shift + output_zero`,
+/// rounded half to even.
+#[derive(Clone, Copy, Debug)]
+pub struct Rescale {
+    /// The input that stands for 0; fills the surroundings of images.
+    pub input_zero: i32,
+    /// The output that stands for 0.
+    pub output_zero: i32,
+    /// Factor of a mean; layers with weights have one per channel.
+    pub factor: i32,
+    /// At least 1.
+    pub shift: u32,
+}
+
+/// `x * factor / 2^shift`, rounded half to even; `shift` is 1 to 62 and the result fits.
+///
+/// This is exact. Where `factor` stands for a real number rounded to `shift` bits, the result before rounding is off by at
+/// most `|x| / 2^(shift + 1)`.
+#[inline(always)]
+pub fn rescaled(x: i32, factor: i32, shift: u32) -> i32 {
+    let shift = shift & 63;
+    let product = i64::from(x) * i64::from(factor);
+    let below_half = ((1i64 << shift) >> 1) - 1;
+    ((product + below_half + ((product >> shift) & 1)) >> shift) as i32
+}
+
+/// An integer of 8 bits that activations are stored as.
+pub trait Narrow: Zeroed {
+    /// Exact.
+    fn widen(self) -> i32;
+    /// The low bits; the number fits.
+    fn narrow(x: i32) -> Self;
+}
+
+macro_rules! narrow {
+    ($($t:ty),*) => {$(
+        impl Narrow for $t {
+            #[inline(always)]
+            fn widen(self) -> i32 { i32::from(self) }
+            #[inline(always)]
+            fn narrow(x: i32) -> Self { x as $t }
+        }
+    )*};
+}
+narrow!(i8, u8);
+
+/// A stretch of one value.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch<T>([T; ZERO_RUN]);
+
+impl<T> AsRef<[T]> for Stretch<T> {
+    #[inline(always)]
+    fn as_ref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+/// Quantized throughout: 8-bit activations with a zero point, i8 weights without, sums in i32. The zero point of the input
+/// is part of the bias: what is summed are the stored integers.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantized<X, Y>(PhantomData<(X, Y)>);
+
+impl<X: Narrow, Y: Narrow> Arith for Quantized<X, Y> {
+    type X = X;
+    type W = i8;
+    type A = i32;
+    type Y = Y;
+    type V<S: Simd, P: Panel> = P::Lanes<S, i32>;
+    const REQUANTIZED: bool = true;
+    type Format = Rescale;
+    type Padding = Stretch<X>;
+    #[inline(always)]
+    fn padding(format: Rescale) -> Stretch<X> {
+        Stretch([X::narrow(format.input_zero); ZERO_RUN])
+    }
+    #[inline(always)]
+    fn rescale<S: Simd, P: Panel>(
+        s: S,
+        sums: P::Lanes<S, i32>,
+        factor: P::Lanes<S, i32>,
+        format: Rescale,
+    ) -> P::Lanes<S, i32> {
+        let (mut row, mut factors) = (P::Row::<i32>::default(), P::Row::<i32>::default());
+        sums.store(s, row.as_mut());
+        factor.store(s, factors.as_mut());
+        for (x, factor) in row.as_mut().iter_mut().zip(factors.as_ref()) {
+            *x = rescaled(*x, *factor, format.shift).wrapping_add(format.output_zero);
+        }
+        Vector::load(s, row.as_ref())
+    }
+    #[inline(always)]
+    fn mean(sum: i32, divisor: usize, inside: usize, format: Rescale) -> i32 {
+        let factor = format.factor.wrapping_add(divisor as i32 / 2).checked_div(divisor as i32).unwrap_or(0);
+        let sum = sum.wrapping_sub((inside as i32).wrapping_mul(format.input_zero));
+        rescaled(sum, factor, format.shift).wrapping_add(format.output_zero)
+    }
+    #[inline(always)]
+    fn means<S: Simd, P: Panel>(
+        s: S,
+        sums: P::Lanes<S, i32>,
+        divisor: usize,
+        inside: usize,
+        format: Rescale,
+    ) -> P::Lanes<S, i32> {
+        let mut row = P::Row::<i32>::default();
+        sums.store(s, row.as_mut());
+        for x in row.as_mut() {
+            *x = Self::mean(*x, divisor, inside, format);
+        }
+        Vector::load(s, row.as_ref())
+    }
+    #[inline(always)]
+    fn input(x: X) -> i32 {
+        x.widen()
+    }
+    #[inline(always)]
+    fn output(sum: i32) -> Y {
+        Y::narrow(sum)
+    }
+    #[inline(always)]
+    fn inputs<S: Simd, P: Panel>(s: S, from: &[X]) -> P::Lanes<S, i32> {
+        let mut wide = P::Row::<i32>::default();
+        for (w, x) in wide.as_mut().iter_mut().zip(from) {
+            *w = x.widen();
+        }
+        Vector::load(s, wide.as_ref())
+    }
+    #[inline(always)]
+    fn weights<S: Simd, P: Panel>(s: S, row: &P::Row<i8>) -> P::Lanes<S, i32> {
+        let mut wide = P::Row::<i32>::default();
+        for (w, q) in wide.as_mut().iter_mut().zip(row.as_ref()) {
+            *w = i32::from(*q);
+        }
+        Vector::load(s, wide.as_ref())
+    }
+    #[inline(always)]
+    fn read<S: Simd, P: Panel>(s: S, from: &[Y]) -> P::Lanes<S, i32> {
+        let mut wide = P::Row::<i32>::default();
+        for (w, y) in wide.as_mut().iter_mut().zip(from) {
+            *w = y.widen();
+        }
+        Vector::load(s, wide.as_ref())
+    }
+    #[inline(always)]
+    fn write<S: Simd, P: Panel>(s: S, values: P::Lanes<S, i32>, to: &mut [Y]) {
+        let mut wide = P::Row::<i32>::default();
+        values.store(s, wide.as_mut());
+        for (y, w) in to.iter_mut().zip(wide.as_ref()) {
+            *y = Y::narrow(*w);
+        }
     }
 }
 
@@ -197,6 +398,12 @@ impl<T: HalfFloat> Arith for Half<T> {
     type A = f32;
     type Y = T;
     type V<S: Simd, P: Panel> = P::F32<S>;
+    type Format = ();
+    type Padding = &'static [T; ZERO_RUN];
+    #[inline(always)]
+    fn padding((): ()) -> Self::Padding {
+        <T>::ZEROS
+    }
     #[inline(always)]
     fn input(x: T) -> f32 {
         x.widen()

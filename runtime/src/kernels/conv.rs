@@ -11,7 +11,7 @@
 //! The order of summation is kernel depth, height, width, channel. A padded zero meets its weight: infinite weights give
 //! NaN there, as in PyTorch.
 
-use super::arith::{Arith, Zeroed};
+use super::arith::Arith;
 use super::tile::{BLOCK, Body, Epilogue, Order, Sums, accumulate, cover, zeros};
 use super::window::{Axis, MAX_ROWS, Plan, Run};
 use crate::simd::{Op, Panel, Simd};
@@ -70,6 +70,8 @@ pub struct Conv<'a, K: Arith, P: Panel> {
     pub low: K::A,
     /// Greatest result.
     pub high: K::A,
+    /// What the numbers stand for.
+    pub format: K::Format,
     /// Panel width.
     pub panel: P,
 }
@@ -148,6 +150,7 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
             };
         }
         let epilogue = Epilogue {
+            format: self.format,
             scale: self.scale.unwrap_or(&[]),
             zero_point: self.zero_point.unwrap_or(&[]),
             bias: self.bias.unwrap_or(&[]),
@@ -177,7 +180,7 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
     }
 }
 
-impl<K: Arith, P: Panel> Op for ConvTranspose<'_, K, P> {
+impl<K: Arith<Format = ()>, P: Panel> Op for ConvTranspose<'_, K, P> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
@@ -200,6 +203,7 @@ impl<K: Arith, P: Panel> Op for ConvTranspose<'_, K, P> {
                         };
                     }
                     let epilogue = Epilogue {
+                        format: (),
                         scale: &[],
                         zero_point: &[],
                         bias: self.bias.unwrap_or(&[]),
@@ -291,6 +295,7 @@ impl<K: Arith, P: Panel> Op for Images<'_, K, P> {
         let gathers = !self.scratch.is_empty() && self.scratch.len() >= scratch_len(P::WIDTH, inner);
         let panels = self.columns.div_ceil(P::WIDTH);
         let [d, h, w] = self.axes;
+        let padding = K::padding(self.epilogue.format);
         let pixels = self.images * d.count * h.count * w.count;
         let mut tiles = Pixels::<K, P> {
             x: self.x,
@@ -298,7 +303,8 @@ impl<K: Arith, P: Panel> Op for Images<'_, K, P> {
             epilogue: self.epilogue,
             y: self.y,
             scratch: self.scratch,
-            plan: Plan::new(self.axes, self.kernel, self.x_strides, self.y_strides, self.channels),
+            padding: padding.as_ref(),
+            plan: Plan::new(self.axes, self.kernel, self.x_strides, self.y_strides, self.channels, !K::REQUANTIZED),
             columns: self.columns,
             inner,
             group: 0,
@@ -329,6 +335,8 @@ struct Pixels<'a, K: Arith, P: Panel> {
     epilogue: Epilogue<'a, K>,
     y: &'a mut [K::Y],
     scratch: &'a mut [K::X],
+    /// Stands in for input outside the image.
+    padding: &'a [K::X],
     plan: Plan,
     columns: usize,
     inner: usize,
@@ -356,8 +364,21 @@ impl<K: Arith, P: Panel, const ROWS: usize, const PANELS: usize> Op for Tile<'_,
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
-        let Pixels { x, weights, epilogue, y, scratch, plan, columns, inner, group, panels, gathers, gathered } =
-            self.pixels;
+        let Pixels {
+            x,
+            weights,
+            epilogue,
+            y,
+            scratch,
+            padding,
+            plan,
+            columns,
+            inner,
+            group,
+            panels,
+            gathers,
+            gathered,
+        } = self.pixels;
         let first = *group * *columns + self.panel * P::WIDTH;
         let zero_point = epilogue.zero_points::<S, P, PANELS>(s, first);
         let mut sums = zeros::<K, S, P, ROWS, PANELS>(s);
@@ -365,12 +386,22 @@ impl<K: Arith, P: Panel, const ROWS: usize, const PANELS: usize> Op for Tile<'_,
         let (token, inner) = (s, *inner);
         let pass = |runs: &[Run], x: &[K::X], sums: &mut Sums<K, S, P, ROWS, PANELS>| {
             let zero_point = &zero_point;
-            s.outline(Pass::<K, S, P, ROWS, PANELS> { token, runs, x, weights, panel, inner, zero_point, sums });
+            s.outline(Pass::<K, S, P, ROWS, PANELS> {
+                token,
+                runs,
+                x,
+                padding,
+                weights,
+                panel,
+                inner,
+                zero_point,
+                sums,
+            });
         };
         if *gathers {
             if *gathered != Some(self.row) {
                 plan.enter(self.row, ROWS);
-                plan.gather(x, inner, scratch);
+                plan.gather(x, inner, scratch, padding.first().copied().unwrap_or_default());
                 *gathered = Some(self.row);
             }
             let starts = core::array::from_fn(|i| i * inner);
@@ -395,6 +426,7 @@ struct Pass<'a, K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: us
     token: S,
     runs: &'a [Run],
     x: &'a [K::X],
+    padding: &'a [K::X],
     weights: &'a [P::Row<K::W>],
     /// Row of `weights` where the first panel begins.
     panel: usize,
@@ -412,7 +444,7 @@ impl<K: Arith, T: Simd, P: Panel, const ROWS: usize, const PANELS: usize> Op for
             let mut rows: [&[K::X]; ROWS] = [&[]; ROWS];
             for i in 0..ROWS {
                 let start = run.starts[i];
-                rows[i] = self.x.get(start..start.wrapping_add(run.len)).unwrap_or(K::X::ZEROS);
+                rows[i] = self.x.get(start..start.wrapping_add(run.len)).unwrap_or(self.padding);
             }
             let mut panels: [&[P::Row<K::W>]; PANELS] = [&[]; PANELS];
             for p in 0..PANELS {

@@ -2,11 +2,12 @@
 //!
 //! A tile is a few neighbouring outputs of a row, for one vector of channels at a time: each weight is loaded once for all
 //! of them, and all channels of the pixels pass while they are in the first cache. Taps outside the image are left out of
-//! the loop bounds, never tested inside; outputs near the left and right border are tiles of one.
+//! the loop bounds, never tested inside (where they count, as on integers with a zero point, they are added apart); outputs
+//! near the left and right border are tiles of one.
 
 use super::arith::Arith;
 use super::tile::{Epilogue, zeros};
-use crate::simd::{Op, Panel, Simd, Vector};
+use crate::simd::{Num, Op, Panel, Simd, Vector};
 
 /// `y[n, c, q] = clamp(leaky(sum over k of x[n, c, q * stride - padding + k * dilation] * w[c, k] * scale + bias +
 /// residual))`; taps outside the image are skipped. The order of summation is kernel depth, height, width.
@@ -56,6 +57,8 @@ pub struct Depthwise<'a, K: Arith, P: Panel> {
     pub low: K::A,
     /// Greatest result.
     pub high: K::A,
+    /// What the numbers stand for.
+    pub format: K::Format,
     /// Panel width.
     pub panel: P,
 }
@@ -88,6 +91,7 @@ pub(crate) fn taps_inside(start: isize, size: usize, kernel: usize, dilation: us
 impl<'a, K: Arith, P: Panel> Depthwise<'a, K, P> {
     fn epilogue(&self) -> Epilogue<'a, K> {
         Epilogue {
+            format: self.format,
             scale: self.scale.unwrap_or(&[]),
             zero_point: self.zero_point.unwrap_or(&[]),
             bias: self.bias.unwrap_or(&[]),
@@ -162,6 +166,7 @@ impl<K: Arith, P: Panel> Op for Image<'_, K, P> {
             blocks: l.channels.div_ceil(P::WIDTH),
             taps: [Tap::default(); TAPS],
             len: 0,
+            outside: 0,
             x_step: l.stride[2] * l.x_strides[3],
             y_step: l.y_strides[3],
             x_at: 0,
@@ -223,9 +228,10 @@ struct Row<'a, K: Arith, P: Panel> {
     y: &'a mut [K::Y],
     channels: usize,
     blocks: usize,
-    /// Those that lie inside.
+    /// Those that lie inside; after them, where they count, those outside.
     taps: [Tap; TAPS],
     len: usize,
+    outside: usize,
     x_step: usize,
     y_step: usize,
     /// Offset of tap 0 of the tile's first window; may lie outside.
@@ -255,7 +261,7 @@ impl<K: Arith, P: Panel, const OUTPUTS: usize> Op for Tile<'_, '_, K, P, OUTPUTS
 }
 
 impl<K: Arith, P: Panel> Row<'_, K, P> {
-    /// Lists the taps of these stretches per dim.
+    /// Lists the taps of these stretches per dim, and the others where the input outside counts.
     fn plan(&mut self, [d, h, w]: [(usize, usize); 3], kernel: [usize; 3], step: [usize; 3]) {
         self.len = 0;
         for kd in d.0..d.1 {
@@ -265,6 +271,24 @@ impl<K: Arith, P: Panel> Row<'_, K, P> {
                     tap.offset = kd * step[0] + kh * step[1] + kw * step[2];
                     tap.weight = ((kd * kernel[1] + kh) * kernel[2] + kw) * self.blocks;
                     self.len += 1;
+                }
+            }
+        }
+        self.outside = 0;
+        let all = kernel[0] * kernel[1] * kernel[2];
+        if !K::REQUANTIZED || self.len == all {
+            return;
+        }
+        let inside = |(from, to): (usize, usize), at: usize| from <= at && at < to;
+        for kd in 0..kernel[0] {
+            for kh in 0..kernel[1] {
+                for kw in 0..kernel[2] {
+                    if inside(d, kd) && inside(h, kh) && inside(w, kw) {
+                        continue;
+                    }
+                    let Some(tap) = self.taps.get_mut(self.len + self.outside) else { return };
+                    tap.weight = ((kd * kernel[1] + kh) * kernel[2] + kw) * self.blocks;
+                    self.outside += 1;
                 }
             }
         }
@@ -298,6 +322,17 @@ impl<K: Arith, P: Panel> Row<'_, K, P> {
                 let start = at + t * self.x_step;
                 let x = self.x.get(start..start.wrapping_add(width)).unwrap_or(&[]);
                 sums[t][0] = K::inputs::<S, P>(s, x).mul_add(s, weights, sums[t][0]);
+            }
+        }
+        if K::REQUANTIZED && self.outside > 0 {
+            let padding = K::padding(self.epilogue.format);
+            let x = K::V::<S, P>::splat(s, padding.as_ref().first().map_or(K::A::ZERO, |x| K::input(*x)));
+            for tap in self.taps.iter().skip(self.len).take(self.outside) {
+                let Some(weights) = self.weights.get(tap.weight + block) else { break };
+                let weights = K::weights::<S, P>(s, weights);
+                for t in 0..OUTPUTS {
+                    sums[t][0] = x.mul_add(s, weights, sums[t][0]);
+                }
             }
         }
         sums

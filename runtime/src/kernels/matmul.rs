@@ -44,6 +44,8 @@ pub struct Linear<'a, K: Arith, P: Panel> {
     pub low: K::A,
     /// Greatest result.
     pub high: K::A,
+    /// What the numbers stand for.
+    pub format: K::Format,
     /// Panel width.
     pub panel: P,
 }
@@ -70,6 +72,7 @@ impl<'a, K: Arith, P: Panel> Linear<'a, K, P> {
 
     fn epilogue(&self) -> Epilogue<'a, K> {
         Epilogue {
+            format: self.format,
             scale: self.scale.unwrap_or(&[]),
             zero_point: self.zero_point.unwrap_or(&[]),
             bias: self.bias.unwrap_or(&[]),
@@ -159,7 +162,7 @@ impl<K: Arith, P: Panel, S: Simd> Body<S> for Rows<'_, K, P> {
 ///
 /// `b` has any strides (so a transposed one costs nothing more); each matrix is packed into panels in `scratch` first,
 /// once for all that share it. The sums are those of [`Linear`]. If a slice is too short, nothing is written.
-pub struct MatMul<'a, K: Arith<W = <K as Arith>::X>, P: Panel> {
+pub struct MatMul<'a, K: Arith<W = <K as Arith>::X, Format = ()>, P: Panel> {
     /// Left operand; inner dim contiguous.
     pub a: &'a [K::X],
     /// Right operand.
@@ -196,7 +199,7 @@ pub struct MatMul<'a, K: Arith<W = <K as Arith>::X>, P: Panel> {
     pub panel: P,
 }
 
-impl<K: Arith<W = <K as Arith>::X>, P: Panel> MatMul<'_, K, P> {
+impl<K: Arith<W = <K as Arith>::X, Format = ()>, P: Panel> MatMul<'_, K, P> {
     fn fits(&self) -> Option<()> {
         let outer = |strides: [usize; 2]| {
             if self.batch.contains(&0) {
@@ -250,7 +253,7 @@ impl<K: Arith<W = <K as Arith>::X>, P: Panel> MatMul<'_, K, P> {
     }
 }
 
-impl<K: Arith<W = <K as Arith>::X>, P: Panel> Op for MatMul<'_, K, P> {
+impl<K: Arith<W = <K as Arith>::X, Format = ()>, P: Panel> Op for MatMul<'_, K, P> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
@@ -258,9 +261,9 @@ impl<K: Arith<W = <K as Arith>::X>, P: Panel> Op for MatMul<'_, K, P> {
     }
 }
 
-struct Products<'a, K: Arith<W = <K as Arith>::X>, P: Panel>(MatMul<'a, K, P>);
+struct Products<'a, K: Arith<W = <K as Arith>::X, Format = ()>, P: Panel>(MatMul<'a, K, P>);
 
-impl<K: Arith<W = <K as Arith>::X>, P: Panel> Op for Products<'_, K, P> {
+impl<K: Arith<W = <K as Arith>::X, Format = ()>, P: Panel> Op for Products<'_, K, P> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
@@ -282,6 +285,7 @@ impl<K: Arith<W = <K as Arith>::X>, P: Panel> Op for Products<'_, K, P> {
                 x: super::tile::from(m.a, at(&m.a_strides)),
                 weights: P::rows(m.scratch),
                 epilogue: Epilogue {
+                    format: (),
                     scale: &[],
                     zero_point: &[],
                     bias: m.bias.unwrap_or(&[]),

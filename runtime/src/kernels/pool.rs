@@ -78,6 +78,12 @@ pub struct AvgPool<'a, K: Arith, P: Panel> {
     pub x_strides: [usize; 5],
     /// Output strides: image, channel, d, h, w.
     pub y_strides: [usize; 5],
+    /// What the numbers stand for.
+    pub format: K::Format,
+    /// Least mean.
+    pub low: K::A,
+    /// Greatest mean.
+    pub high: K::A,
     /// Panel width: vectors of that many channels.
     pub panel: P,
 }
@@ -107,6 +113,12 @@ pub struct AdaptivePool<'a, K: Arith, P: Panel> {
     pub x_strides: [usize; 5],
     /// Output strides: image, channel, d, h, w.
     pub y_strides: [usize; 5],
+    /// What the numbers stand for.
+    pub format: K::Format,
+    /// Least mean.
+    pub low: K::A,
+    /// Greatest mean.
+    pub high: K::A,
     /// Panel width: vectors of that many channels.
     pub panel: P,
 }
@@ -164,6 +176,10 @@ struct Windows<'a, K: Arith, P: Panel, F> {
     x_strides: [usize; 5],
     y_strides: [usize; 5],
     kind: Kind,
+    /// Of means.
+    format: Option<K::Format>,
+    low: K::A,
+    high: K::A,
     /// Window of output `q` of a dim.
     span: F,
     panel: P,
@@ -185,6 +201,9 @@ impl<K: Arith, P: Panel> Op for MaxPool<'_, K, P> {
             x_strides: self.x_strides,
             y_strides: self.y_strides,
             kind: Kind::Max,
+            format: None,
+            low: K::A::LEAST,
+            high: K::A::LEAST,
             span: move |d: usize, q| Span::window(q, size[d], kernel[d], stride[d], padding[d], dilation[d]),
             panel: self.panel,
         });
@@ -212,6 +231,9 @@ impl<K: Arith, P: Panel> Op for AvgPool<'_, K, P> {
             x_strides: self.x_strides,
             y_strides: self.y_strides,
             kind,
+            format: Some(self.format),
+            low: self.low,
+            high: self.high,
             span: move |d: usize, q| Span::window(q, size[d], kernel[d], stride[d], padding[d], 1),
             panel: self.panel,
         });
@@ -234,6 +256,9 @@ impl<K: Arith, P: Panel> Op for AdaptivePool<'_, K, P> {
             x_strides: self.x_strides,
             y_strides: self.y_strides,
             kind: if self.max { Kind::Max } else { Kind::Mean },
+            format: Some(self.format),
+            low: self.low,
+            high: self.high,
             span: move |d: usize, q| Span::part(q, size[d], out[d]),
             panel: self.panel,
         });
@@ -286,20 +311,23 @@ impl<K: Arith, P: Panel, F: Fn(usize, usize) -> Span> Op for Windows<'_, K, P, F
 }
 
 impl<K: Arith, P: Panel, F> Windows<'_, K, P, F> {
-    fn divisor(&self, spans: &[Span; 3]) -> K::A {
+    /// What the sum of a window is divided by, and how many inputs it has.
+    fn divisor(&self, spans: &[Span; 3]) -> (usize, usize) {
         let counted = spans.iter().fold(1, |n, s| n * s.count);
-        K::A::count(match self.kind {
+        let divisor = match self.kind {
             Kind::Max => 1,
             Kind::Mean => counted.max(1),
             Kind::MeanWithPadding => spans.iter().fold(1, |n, s| n * s.full).max(1),
             Kind::SumOver(n) => n,
-        })
+        };
+        (divisor, counted)
     }
 
     /// One window of all channels, vector by vector.
     #[inline(always)]
     fn many<S: Simd>(&mut self, s: S, spans: &[Span; 3], x: usize, y: usize) {
-        let divisor = K::V::<S, P>::splat(s, self.divisor(spans));
+        let (divisor, inside) = self.divisor(spans);
+        let [low, high] = [self.low, self.high].map(|bound| K::V::<S, P>::splat(s, bound));
         let max = matches!(self.kind, Kind::Max);
         let [sd, sh, sw] = spans;
         let [_, _, xd, xh, xw] = self.x_strides;
@@ -318,8 +346,8 @@ impl<K: Arith, P: Panel, F> Windows<'_, K, P, F> {
                     }
                 }
             }
-            if !max {
-                sum = sum.div(s, divisor);
+            if let (false, Some(format)) = (max, self.format) {
+                sum = K::means::<S, P>(s, sum, divisor, inside, format).clamp(s, low, high);
             }
             if let Some(to) = self.y.get_mut(y + first..y + first + width) {
                 K::write::<S, P>(s, sum, to);
@@ -331,12 +359,16 @@ impl<K: Arith, P: Panel, F> Windows<'_, K, P, F> {
     /// One window, channel by channel.
     #[inline(always)]
     fn each(&mut self, spans: &[Span; 3], x: usize, y: usize) {
-        let divisor = self.divisor(spans);
+        let (divisor, inside) = self.divisor(spans);
         for c in 0..self.channels {
             let base = x + c * self.x_strides[1];
             let at = y + c * self.y_strides[1];
-            let (value, index) = self.window(spans, base);
-            let value = if matches!(self.kind, Kind::Max) { value } else { value.over(divisor) };
+            let (mut value, index) = self.window(spans, base);
+            if let (false, Some(format)) = (matches!(self.kind, Kind::Max), self.format) {
+                value = K::mean(value, divisor, inside, format);
+                value = if value < self.low { self.low } else { value };
+                value = if value > self.high { self.high } else { value };
+            }
             if let Some(to) = self.y.get_mut(at) {
                 *to = K::output(value);
             }

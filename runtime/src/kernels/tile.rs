@@ -62,11 +62,14 @@ pub fn accumulate<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: 
     *sums = local;
 }
 
-/// What happens to a sum before it is written: `clamp(leaky(sum * scale + bias + residual))`. Per-channel slices are
+/// What happens to a sum before it is written: `clamp(leaky(sum * scale + bias + residual))`, or of requantized sums
+/// `clamp(rescale(sum + bias, scale))`. Per-channel slices are
 /// indexed by output channel; an empty one is left out.
 #[derive(Clone, Copy)]
 pub struct Epilogue<'a, K: Arith> {
-    /// Factor, quantized weights only.
+    /// What the numbers stand for.
+    pub format: K::Format,
+    /// Factor: of quantized weights, or of sums that are requantized.
     pub scale: &'a [K::A],
     /// Zero point of the weights, quantized weights only.
     pub zero_point: &'a [K::A],
@@ -134,6 +137,9 @@ impl<K: Arith> Epilogue<'_, K> {
                 }
                 if !self.bias.is_empty() {
                     v = v.add(s, bias);
+                }
+                if K::REQUANTIZED {
+                    v = K::rescale::<S, P>(s, v, scale, self.format);
                 }
                 if !self.residual.is_empty() {
                     v = v.add(s, K::read::<S, P>(s, self.residual.get(at..at + width).unwrap_or(&[])));

@@ -130,6 +130,8 @@ pub(crate) struct Plan {
     pub y_strides: [usize; 4],
     /// Channels of a group.
     pub channels: usize,
+    /// Input outside the image is 0: runs of nothing else are left out.
+    pub zeros: bool,
     /// Offset of the group's channels in the input.
     pub first_channel: usize,
     /// Where each row of the tile is written.
@@ -156,6 +158,7 @@ impl Plan {
         x_strides: [usize; 5],
         y_strides: [usize; 4],
         channels: usize,
+        zeros: bool,
     ) -> Plan {
         Plan {
             axes,
@@ -163,6 +166,7 @@ impl Plan {
             x_strides,
             y_strides,
             channels,
+            zeros,
             first_channel: 0,
             offsets: [0; MAX_ROWS],
             runs: [Run::default(); RUNS],
@@ -263,7 +267,7 @@ impl Plan {
                         present += 1;
                     }
                 }
-                if present == 0 {
+                if present == 0 && self.zeros {
                     p.w += 1;
                     continue;
                 }
@@ -294,9 +298,9 @@ impl Plan {
         false
     }
 
-    /// Copies the patches of the tile's rows from `x` to `to`, `inner` elements each, 0 outside the image.
+    /// Copies the patches of the tile's rows from `x` to `to`, `inner` elements each, `outside` beyond the image.
     #[inline(always)]
-    pub fn gather<T: Copy + Default>(&self, x: &[T], inner: usize, to: &mut [T]) {
+    pub fn gather<T: Copy>(&self, x: &[T], inner: usize, to: &mut [T], outside: T) {
         let [ad, ah, aw] = self.axes;
         let (contiguous, row_len) = (self.contiguous(), aw.taps * self.channels);
         for (window, patch) in self.windows.iter().take(self.rows).zip(to.chunks_exact_mut(inner.max(1))) {
@@ -309,7 +313,7 @@ impl Plan {
                     let present = inside(window.origin[0] + dd, ad.size) && inside(window.origin[1] + dh, ah.size);
                     let base = window.base + dd * self.x_strides[1] as isize + dh * self.x_strides[2] as isize;
                     if !present {
-                        row.fill(T::default());
+                        row.fill(outside);
                     } else if contiguous {
                         let (first, last) = taps_inside(window.origin[2], aw.size, aw.taps, 1);
                         let (first, last) = (first * self.channels, last * self.channels);
@@ -317,11 +321,11 @@ impl Plan {
                         let from = super::tile::from(x, start);
                         let (left, rest) = row.split_at_mut_checked(first).unwrap_or_default();
                         let (middle, right) = rest.split_at_mut_checked(last - first).unwrap_or_default();
-                        left.fill(T::default());
+                        left.fill(outside);
                         middle.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
-                        right.fill(T::default());
+                        right.fill(outside);
                     } else {
-                        self.gather_row(x, window, base, row);
+                        self.gather_row(x, window, base, row, outside);
                     }
                 }
             }
@@ -330,12 +334,12 @@ impl Plan {
 
     /// One kernel row of a patch, tap by tap.
     #[inline(always)]
-    fn gather_row<T: Copy + Default>(&self, x: &[T], window: &Window, base: isize, row: &mut [T]) {
+    fn gather_row<T: Copy>(&self, x: &[T], window: &Window, base: isize, row: &mut [T], outside: T) {
         let axis = &self.axes[2];
         for (tap, to) in row.chunks_exact_mut(self.channels.max(1)).enumerate() {
             let step = tap as isize * axis.tap_step;
             if !inside(window.origin[2] + step, axis.size) {
-                to.fill(T::default());
+                to.fill(outside);
                 continue;
             }
             let at = (base + step * self.x_strides[3] as isize) as usize;

@@ -13,7 +13,7 @@ pub(super) fn conv(conv: &Conv, epilogue: &Epilogue, inputs: &[TensorType]) -> R
     if !(1..=3).contains(&conv.spatial) || x.shape.len() != rank || weight.shape.len() != rank {
         return wrong("the ranks do not fit");
     }
-    if x.dtype != weight.dtype && !epilogue.dequantize {
+    if x.dtype != weight.dtype && !epilogue.dequantize && epilogue.requantize.is_none() {
         return wrong("the dtypes differ");
     }
     let sizes: Option<Vec<i64>> = weight.shape.iter().map(Expr::as_int).collect();
@@ -34,7 +34,7 @@ pub(super) fn conv(conv: &Conv, epilogue: &Epilogue, inputs: &[TensorType]) -> R
         }
         shape.push(size);
     }
-    let result = TensorType { dtype: x.dtype, shape };
+    let result = TensorType { dtype: epilogue.requantize.map_or(x.dtype, |r| r.dtype), shape };
     check_epilogue(epilogue, &inputs[2..], &result, &Expr::Int(channels))?;
     Ok(result)
 }

@@ -9,12 +9,12 @@ pub(super) fn linear(epilogue: &Epilogue, inputs: &[TensorType]) -> Result<Tenso
     let (Some((k, rows)), [n, inner]) = (x.shape.split_last(), weight.shape.as_slice()) else {
         return Err(format!("linear layer of {x} with weight {weight}"));
     };
-    if k != inner || (x.dtype != weight.dtype && !epilogue.dequantize) {
+    if k != inner || (x.dtype != weight.dtype && !epilogue.dequantize && epilogue.requantize.is_none()) {
         return Err(format!("linear layer of {x} with weight {weight}"));
     }
     let mut shape = rows.to_vec();
     shape.push(n.clone());
-    let result = TensorType { dtype: x.dtype, shape };
+    let result = TensorType { dtype: epilogue.requantize.map_or(x.dtype, |r| r.dtype), shape };
     check_epilogue(epilogue, &inputs[2..], &result, n)?;
     Ok(result)
 }

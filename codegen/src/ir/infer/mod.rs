@@ -48,7 +48,11 @@ pub fn infer(op: &Op, inputs: &[TensorType], graph: &Graph) -> Result<Vec<Tensor
         Op::Quantize { dtype, axis, .. } => Ok(vec![conv::quantize(*dtype, *axis, inputs)?]),
         Op::Dequantize { axis, .. } => Ok(vec![conv::quantize(exported_runtime::DType::F32, *axis, inputs)?]),
         Op::Pool(p) => pool::pool(p, operand(inputs, 0)?),
-        Op::AdaptivePool { max, spatial, out } => pool::adaptive(*max, *spatial, out, operand(inputs, 0)?),
+        Op::AdaptivePool { max, spatial, out, requantize } => {
+            let mut types = pool::adaptive(*max, *spatial, out, operand(inputs, 0)?)?;
+            pool::requantized(requantize, &mut types);
+            Ok(types)
+        }
         Op::Reduce { .. }
         | Op::Softmax { .. }
         | Op::LayerNorm { .. }

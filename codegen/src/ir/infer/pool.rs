@@ -1,6 +1,6 @@
 //! Pooling.
 
-use super::super::{Pool, PoolKind, TensorType};
+use super::super::{Pool, PoolKind, Requantize, TensorType};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -17,7 +17,16 @@ pub(super) fn pool(pool: &Pool, x: &TensorType) -> Result<Vec<TensorType>, Strin
         }
         shape.push(size);
     }
-    Ok(with_indices(pool.kind == PoolKind::Max, TensorType { dtype: x.dtype, shape }))
+    let mut types = with_indices(pool.kind == PoolKind::Max, TensorType { dtype: x.dtype, shape });
+    requantized(&pool.requantize, &mut types);
+    Ok(types)
+}
+
+/// A requantized mean has a type of its own.
+pub(super) fn requantized(requantize: &Option<(Requantize, i32)>, types: &mut [TensorType]) {
+    if let (Some((r, _)), Some(mean)) = (requantize, types.first_mut()) {
+        mean.dtype = r.dtype;
+    }
 }
 
 pub(super) fn adaptive(max: bool, spatial: usize, out: &[usize; 3], x: &TensorType) -> Result<Vec<TensorType>, String> {

@@ -1,0 +1,33 @@
+//! Cuts a quantized program into its layers, so that each can be verified alone: every quantized tensor becomes an
+//! output, and whoever reads it reads a new input instead. Fed with the reference's integers, every layer must give the
+//! reference's integers, whatever the layers before it did.
+
+use crate::ir::{Graph, Input, InputKind, Op, Output, OutputKind, PathPart, ValueId};
+use std::collections::BTreeMap;
+
+/// Cuts at every per-tensor quantization. New inputs and outputs follow the old ones, ordered by the names of the nodes
+/// that quantize.
+pub fn run(graph: &mut Graph) {
+    let quantized: BTreeMap<String, ValueId> = graph
+        .nodes
+        .iter()
+        .filter(|n| matches!(n.op, Op::Quantize { axis: None, .. }))
+        .map(|n| (n.origin.node.clone(), n.outputs[0]))
+        .collect();
+    let mut read = BTreeMap::new();
+    for output in &mut graph.outputs {
+        output.path.insert(0, PathPart::Index(0));
+    }
+    for (i, (name, &v)) in quantized.iter().enumerate() {
+        let ty = graph.ty(v).clone();
+        let given = graph.add_value(&format!("{name}_given"), ty);
+        read.insert(v, given);
+        let path = vec![PathPart::Key(format!("{name}_given"))];
+        graph.inputs.push(Input { name: format!("{name}_given"), path, kind: InputKind::Tensor(given) });
+        let path = vec![PathPart::Index(1), PathPart::Index(i)];
+        graph.outputs.push(Output { path, kind: OutputKind::Tensor(v), mutates: None });
+    }
+    for v in graph.nodes.iter_mut().flat_map(|n| &mut n.inputs) {
+        *v = read.get(v).copied().unwrap_or(*v);
+    }
+}

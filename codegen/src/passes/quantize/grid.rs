@@ -1,0 +1,227 @@
+//! Integers that stand for real numbers, and the integer formulas that lead from one grid to another.
+
+use crate::ir::{Binary, ExprId, ExprNode, Formula, Literal, Op, Requantize};
+use exported_runtime::DType;
+
+/// `q` stands for `(q - zero) * scale`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grid {
+    pub scale: f64,
+    pub zero: i32,
+    pub dtype: DType,
+}
+
+impl Grid {
+    /// From the arguments of an operator, the scale by its bits.
+    pub fn new(scale: u64, zero_point: i64, dtype: DType) -> Self {
+        let zero = zero_point.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i32;
+        Grid { scale: f64::from_bits(scale), zero, dtype }
+    }
+
+    /// Least and greatest integer stored.
+    fn range(&self) -> (i32, i32) {
+        if self.dtype == DType::U8 { (0, 255) } else { (-128, 127) }
+    }
+
+    /// Greatest distance of a stored integer from the zero point.
+    fn reach(&self) -> i64 {
+        let (least, greatest) = self.range();
+        i64::from((greatest - self.zero).max(self.zero - least))
+    }
+}
+
+/// The grid of a result, and the bounds it is cut at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    pub grid: Grid,
+    pub low: i32,
+    pub high: i32,
+}
+
+impl Target {
+    /// `None` where parameters are out of range.
+    pub fn new(grid: Grid, min: i64, max: i64) -> Option<Self> {
+        let (least, greatest) = grid.range();
+        let low = i32::try_from(min.max(i64::from(least))).ok()?;
+        let high = i32::try_from(max.min(i64::from(greatest))).ok()?;
+        (low <= high && grid.scale.is_finite() && grid.scale > 0.0).then_some(Target { grid, low, high })
+    }
+
+    /// What a number is quantized to: as the reference, in f32.
+    pub fn quantized(&self, x: f64) -> i32 {
+        let scaled = (x as f32 * (1.0 / self.grid.scale) as f32).round_ties_even();
+        (f64::from(scaled) + f64::from(self.grid.zero)).clamp(f64::from(self.low), f64::from(self.high)) as i32
+    }
+
+    /// Quantization to this grid.
+    pub fn operation(&self) -> Op {
+        Op::Quantize {
+            scale: self.grid.scale.to_bits(),
+            zero_point: i64::from(self.grid.zero),
+            min: i64::from(self.low),
+            max: i64::from(self.high),
+            dtype: self.grid.dtype,
+            axis: None,
+        }
+    }
+
+    /// Also bounds the real result. Quantization does not change order, so the bounds may come after it.
+    pub fn clamp(&mut self, low: f64, high: f64) {
+        (self.low, self.high) = (self.quantized(low), self.quantized(high));
+    }
+
+    /// Whether every integer of that grid is one of this, and within the bounds.
+    pub fn holds(&self, grid: &Grid) -> bool {
+        let same =
+            (grid.scale as f32, grid.zero, grid.dtype) == (self.grid.scale as f32, self.grid.zero, self.grid.dtype);
+        same && (self.low, self.high) == grid.range()
+    }
+
+    /// The epilogue of sums whose factors have this shift.
+    pub fn requantize(&self, input: &Grid, shift: u32) -> Requantize {
+        Requantize {
+            dtype: self.grid.dtype,
+            input_zero: input.zero,
+            output_zero: self.grid.zero,
+            shift,
+            bounds: (self.low, self.high),
+        }
+    }
+
+    /// The epilogue of a mean of such integers, and its factor, which the kernel divides by the count.
+    pub fn mean(&self, input: &Grid) -> Option<(Requantize, i32)> {
+        let ratio = input.scale / self.grid.scale;
+        let shift = shift_for(ratio, 30)?;
+        Some((self.requantize(input, shift), fixed(ratio, shift) as i32))
+    }
+}
+
+/// The greatest shift, at most 62, with `ratio * 2^shift < 2^bits`; at least 1 or none.
+pub(super) fn shift_for(ratio: f64, bits: i32) -> Option<u32> {
+    if !(ratio.is_finite() && ratio > 0.0) {
+        return None;
+    }
+    (1..=62u32).rev().find(|&shift| fixed(ratio, shift) < 1i64 << bits)
+}
+
+/// `ratio * 2^shift`, rounded; scaling by a power of two is exact.
+pub(super) fn fixed(ratio: f64, shift: u32) -> i64 {
+    (ratio * (1u64 << shift) as f64).round_ties_even() as i64
+}
+
+/// From integers of one grid to the target's.
+pub(super) fn conversion(grid: &Grid, target: &Target) -> Option<Formula> {
+    combination(&[*grid], &[1.0], 0.0, target)
+}
+
+/// The integer form of a formula over dequantized tensors: a sum of operands with factors, or the product of two.
+pub(super) fn pointwise(f: &Formula, grids: &[Grid], target: &Target) -> Option<Formula> {
+    let &[result] = f.results.as_slice() else { return None };
+    if grids.is_empty() || f.params.iter().any(|d| *d != DType::F32) {
+        return None;
+    }
+    if let ExprNode::Binary(Binary::Mul, a, b) = f.nodes[result.0 as usize]
+        && let (ExprNode::Param(i), ExprNode::Param(j)) = (f.nodes[a.0 as usize], f.nodes[b.0 as usize])
+    {
+        return product(grids, [i as usize, j as usize], target);
+    }
+    let mut factors = vec![0.0; grids.len()];
+    let mut addend = 0.0;
+    linear(f, result, 1.0, &mut factors, &mut addend)?;
+    combination(grids, &factors, addend, target)
+}
+
+/// Adds `times` the expression, if it is linear in the operands.
+fn linear(f: &Formula, e: ExprId, times: f64, factors: &mut [f64], addend: &mut f64) -> Option<()> {
+    let number = |e: ExprId| match f.nodes[e.0 as usize] {
+        ExprNode::Const(_, Literal::Float(bits)) => Some(f64::from_bits(bits)).filter(|x| x.is_finite()),
+        _ => None,
+    };
+    match f.nodes[e.0 as usize] {
+        ExprNode::Param(i) => *factors.get_mut(i as usize)? += times,
+        ExprNode::Const(..) => *addend += times * number(e)?,
+        ExprNode::Binary(Binary::Add, a, b) => {
+            linear(f, a, times, factors, addend)?;
+            linear(f, b, times, factors, addend)?;
+        }
+        ExprNode::Binary(Binary::Sub, a, b) => {
+            linear(f, a, times, factors, addend)?;
+            linear(f, b, -times, factors, addend)?;
+        }
+        ExprNode::Binary(Binary::Mul, a, b) => match (number(a), number(b)) {
+            (Some(number), _) => linear(f, b, times * number, factors, addend)?,
+            (_, Some(number)) => linear(f, a, times * number, factors, addend)?,
+            _ => return None,
+        },
+        ExprNode::Binary(Binary::Div, a, b) => linear(f, a, times / number(b).filter(|n| *n != 0.0)?, factors, addend)?,
+        _ => return None,
+    }
+    Some(())
+}
+
+/// `sum of factor * operand + addend`, in i32: factors have as many bits as leave room for the sum. Before rounding a
+/// result is within `(1 + sum of reaches) / 2^(shift + 1)` of the exact one.
+fn combination(grids: &[Grid], factors: &[f64], addend: f64, target: &Target) -> Option<Formula> {
+    let ratios: Vec<f64> = grids.iter().zip(factors).map(|(g, f)| f * g.scale / target.grid.scale).collect();
+    let addend = addend / target.grid.scale;
+    let room = |shift: u32| {
+        let sum = grids.iter().zip(&ratios).map(|(g, r)| fixed(r.abs(), shift).saturating_mul(g.reach()));
+        let zero =
+            grids.iter().zip(&ratios).map(|(g, r)| fixed(r.abs(), shift).saturating_mul(i64::from(g.zero.abs())));
+        let all = sum.chain(zero).fold(fixed(addend.abs(), shift), i64::saturating_add);
+        all.saturating_add(1 << shift) < i64::from(i32::MAX)
+    };
+    let shift = (1..=30u32).rev().find(|&shift| room(shift))?;
+    let constant =
+        grids.iter().zip(&ratios).fold(fixed(addend, shift), |sum, (g, r)| sum - fixed(*r, shift) * i64::from(g.zero));
+    let dtypes: Vec<DType> = grids.iter().map(|g| g.dtype).collect();
+    let mut f = Formula::new(&dtypes);
+    let mut sum = f.int(DType::I32, constant);
+    for (i, ratio) in ratios.iter().enumerate() {
+        let (x, factor) = (f.param(i), f.int(DType::I32, fixed(*ratio, shift)));
+        let x = f.cast(DType::I32, x);
+        let term = f.binary(Binary::Mul, x, factor);
+        sum = f.binary(Binary::Add, sum, term);
+    }
+    Some(finished(f, sum, shift, DType::I32, target))
+}
+
+/// The product of two operands, in i64.
+fn product(grids: &[Grid], operands: [usize; 2], target: &Target) -> Option<Formula> {
+    let [a, b] = operands.map(|i| grids.get(i));
+    let (a, b) = (a?, b?);
+    let ratio = a.scale * b.scale / target.grid.scale;
+    let shift = shift_for(ratio, 31)?;
+    let dtypes: Vec<DType> = grids.iter().map(|g| g.dtype).collect();
+    let mut f = Formula::new(&dtypes);
+    let parts = operands.map(|i| {
+        let (x, zero) = (f.param(i), f.int(DType::I64, i64::from(grids[i].zero)));
+        let x = f.cast(DType::I64, x);
+        f.binary(Binary::Sub, x, zero)
+    });
+    let both = f.binary(Binary::Mul, parts[0], parts[1]);
+    let factor = f.int(DType::I64, fixed(ratio, shift));
+    let scaled = f.binary(Binary::Mul, both, factor);
+    Some(finished(f, scaled, shift, DType::I64, target))
+}
+
+/// `clamp(round_half_even(sum / 2^shift) + zero)` as the target's type.
+fn finished(mut f: Formula, sum: ExprId, shift: u32, dtype: DType, target: &Target) -> Formula {
+    let count = f.int(dtype, i64::from(shift));
+    let floor = f.binary(Binary::Shr, sum, count);
+    let one = f.int(dtype, 1);
+    let odd = f.binary(Binary::And, floor, one);
+    let below_half = f.int(dtype, (1i64 << (shift - 1)) - 1);
+    let raised = f.binary(Binary::Add, sum, below_half);
+    let raised = f.binary(Binary::Add, raised, odd);
+    let rounded = f.binary(Binary::Shr, raised, count);
+    let zero = f.int(dtype, i64::from(target.grid.zero));
+    let shifted = f.binary(Binary::Add, rounded, zero);
+    let low = f.int(dtype, i64::from(target.low));
+    let high = f.int(dtype, i64::from(target.high));
+    let at_least = f.binary(Binary::Max, shifted, low);
+    let cut = f.binary(Binary::Min, at_least, high);
+    let result = f.cast(target.grid.dtype, cut);
+    f.results.push(result);
+    f
+}
