@@ -9,6 +9,7 @@ mod attention;
 mod conv;
 mod index;
 mod join;
+mod loss;
 mod matmul;
 mod norm;
 mod order;
@@ -84,6 +85,7 @@ pub const TABLES: &[&[Row]] = &[
     attention::ROWS,
     index::ROWS,
     join::ROWS,
+    loss::ROWS,
     matmul::ROWS,
     norm::ROWS,
     order::ROWS,

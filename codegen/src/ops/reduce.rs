@@ -345,15 +345,27 @@ fn cosine_similarity(call: &mut Call<'_>) -> Result<Outs> {
 }
 
 fn pairwise_distance(call: &mut Call<'_>) -> Result<Outs> {
-    let [a, b] = broadcast(call, call.tensor("x1")?, call.tensor("x2")?)?;
+    let pair = [call.tensor("x1")?, call.tensor("x2")?];
     let (p, eps, keepdim) = (call.float("p")?, call.float("eps")?, call.bool("keepdim")?);
+    one(pair_distance(call, pair, p, eps, keepdim)?)
+}
+
+/// The `p`-norm of `a - b + eps` over the last dim.
+pub(super) fn pair_distance(
+    call: &mut Call<'_>,
+    [a, b]: [ValueId; 2],
+    p: f64,
+    eps: f64,
+    keepdim: bool,
+) -> Result<ValueId> {
+    let [a, b] = broadcast(call, a, b)?;
     let dtype = call.dtype_of(a);
     let difference = map(call, &[a, b], |f, p| {
         let (difference, eps) = (f.binary(Binary::Sub, p[0], p[1]), f.float(dtype, eps));
         f.binary(Binary::Add, difference, eps)
     })?;
     let last = call.rank(difference).saturating_sub(1);
-    one(vector_norm(call, difference, p, vec![last], keepdim)?)
+    vector_norm(call, difference, p, vec![last], keepdim)
 }
 
 fn dist(call: &mut Call<'_>) -> Result<Outs> {
