@@ -67,6 +67,9 @@ fn row_major(shape: &[usize]) -> Vec<usize> {
 
 /// Calls `f` with the offset of every element from `start` on, in row-major order of `shape`.
 fn offsets(shape: &[usize], strides: &[usize], base: usize, start: usize, len: usize, mut f: impl FnMut(usize)) {
+    if len == 0 {
+        return;
+    }
     let mut index = vec![0; shape.len()];
     let mut rest = start;
     for d in (0..shape.len()).rev() {

@@ -128,6 +128,11 @@ impl Place {
     /// contiguous relative to each other.
     fn reshape(&self, shape: &[Expr]) -> Option<Place> {
         let one = Expr::Int(1);
+        if shape.contains(&Expr::Int(0)) {
+            // Without elements there is nothing that could move.
+            let order: Vec<usize> = (0..shape.len()).collect();
+            return Some(Place { offset: self.offset.clone(), ..Place::dense(self.buffer, self.dtype, shape, &order) });
+        }
         let old: Vec<usize> = (0..self.shape.len()).filter(|&d| self.shape[d] != one).collect();
         let mut strides = vec![Expr::Int(0); shape.len()];
         let (mut i, mut j) = (0, 0);
@@ -158,7 +163,7 @@ impl Place {
                 stride = stride * shape[d].clone();
             }
         }
-        if shape[j..].iter().any(|s| *s != one) && !self.shape.contains(&Expr::Int(0)) {
+        if shape[j..].iter().any(|s| *s != one) {
             return None;
         }
         Some(Place { shape: shape.to_vec(), strides, ..self.clone() })
