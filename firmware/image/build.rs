@@ -1,11 +1,27 @@
-//! Compiles the archive that the variable EXPORTED_MODEL names.
+//! Compiles the archives that the variable EXPORTED_MODEL names, separated as in PATH. `main.rs` runs the first,
+//! `bin/reach.rs` links them all. The result of a model that is the only one is called `result`.
+
+use std::fmt::Write as _;
 
 fn main() {
     println!("cargo:rerun-if-env-changed=EXPORTED_MODEL");
     println!("cargo:rustc-link-arg-bins=-Tboard.x");
-    let Some(path) = std::env::var_os("EXPORTED_MODEL") else {
+    let (Some(paths), Some(folder)) = (std::env::var_os("EXPORTED_MODEL"), std::env::var_os("OUT_DIR")) else {
         eprintln!("set EXPORTED_MODEL to the path of a .pt2 file with one float32 input");
         std::process::exit(1);
     };
-    exported_codegen::Builder::new(path).name("model").program(true).compile();
+    let (mut modules, mut models) = (String::new(), String::new());
+    let only = std::env::split_paths(&paths).nth(1).is_none();
+    for (i, path) in std::env::split_paths(&paths).enumerate() {
+        let name = format!("model{i}");
+        let builder = exported_codegen::Builder::new(path).name(&*name).program(true);
+        if only { builder.outputs(["result"]) } else { builder }.compile();
+        _ = writeln!(modules, "mod {name} {{ include!(concat!(env!(\"OUT_DIR\"), \"/{name}.rs\")); }}");
+        _ = writeln!(models, "    call(&mut {name}::Model::new());");
+    }
+    let text = format!("{modules}\nfn each(mut call: impl FnMut(&mut dyn Program)) {{\n{models}}}\n");
+    if let Err(error) = std::fs::write(std::path::Path::new(&folder).join("models.rs"), text) {
+        eprintln!("cannot write the list of models: {error}");
+        std::process::exit(1);
+    }
 }

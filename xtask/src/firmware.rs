@@ -52,36 +52,91 @@ fn self_test(board: &Board) -> Result<(), String> {
 const FORBIDDEN: &[&str] =
     &["panic", "core3fmt", "core::fmt", "unwind", "slice_index", "unwrap_failed", "__aeabi_unwind"];
 
-/// The boards that differ in what gets linked: hardware and software floats, two instruction sets.
-const REPRESENTATIVE: &[&str] = &["m4f", "m0", "riscv32"];
+/// Boards and optimizations at which images are inspected: what gets linked depends on what is inlined and on which
+/// arithmetic the core lacks.
+const INSPECTED: &[(&str, &str)] = &[("m4f", "s"), ("m4f", "3"), ("riscv32", "s")];
 
-/// Builds each network alone, at both optimizations, runs it, prints what it costs, and refuses an image that can panic.
+/// Fixtures that are no models for a device: refused ones, and control flow.
+const NOT_COMPILED: &[&str] = &["refused", "cond_on_shape.2.15.0.pt2"];
+
+/// Refuses images that can panic: one of all fixtures together, so of every kernel they use, and one of each network, which
+/// also must give the same result layer by layer. Prints what the networks cost.
 pub fn sizes() -> Result<(), String> {
     ensure_qemu()?;
+    let mut faults = Vec::new();
+    let models = fixtures()?;
+    for (board, level) in INSPECTED {
+        println!("{} models in one image, {board}, optimization {level}", models.len());
+        let image = Image::build("exported-reach", &models, board_named(board)?, level, &[])?;
+        faults.extend(image.forbidden()?.iter().map(|symbol| format!("{board}, {level}: {symbol}")));
+    }
+    let board = board_named("m4f")?;
+    costs_on(&[board], &mut faults)?;
+    for (model, level) in networks().iter().zip(["s", "3"].iter().cycle()) {
+        let image = Image::build("exported-image", &[model.clone()], board, level, &["--features", "step"])?;
+        image.run(board).map_err(|e| format!("{}, layer by layer: {e}", name(model)))?;
+        faults.extend(image.forbidden()?.iter().map(|symbol| format!("{}, layer by layer: {symbol}", name(model))));
+    }
+    verdict(&faults)
+}
+
+/// Prints what the networks cost on every board.
+pub fn costs() -> Result<(), String> {
+    ensure_qemu()?;
+    let mut faults = Vec::new();
+    costs_on(&BOARDS.iter().collect::<Vec<_>>(), &mut faults)?;
+    verdict(&faults)
+}
+
+fn verdict(faults: &[String]) -> Result<(), String> {
+    if faults.is_empty() { Ok(()) } else { Err(format!("images link what they must not:\n  {}", faults.join("\n  "))) }
+}
+
+/// Builds each network alone, for size and for speed, runs it, and prints a row.
+fn costs_on(boards: &[&Board], faults: &mut Vec<String>) -> Result<(), String> {
     println!(
         "{:<20} {:<8} {:>3} {:>9} {:>9} {:>7} {:>13}",
         "network", "board", "opt", "flash", "RAM", "stack", "instructions"
     );
-    let mut faults = Vec::new();
     for model in networks() {
-        for board in BOARDS.iter().filter(|board| REPRESENTATIVE.contains(&board.name)) {
+        for board in boards {
             for level in ["s", "3"] {
-                let name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                let image = Image::build(&model, board, level, &[])?;
+                let image = Image::build("exported-image", &[model.clone()], board, level, &[])?;
                 let [ticks, stack] = image.run(board)?;
-                let (flash, ram) = (image.elf()?.flash(), image.elf()?.ram());
+                let (flash, ram, name) = (image.elf()?.flash(), image.elf()?.ram(), name(&model));
                 let instructions = ticks * board.instructions_per_tick;
                 println!("{name:<20} {:<8} {level:>3} {flash:>9} {ram:>9} {stack:>7} {instructions:>13}", board.name);
-                let stepwise = Image::build(&model, board, level, &["--features", "step"])?;
-                stepwise.run(board)?;
-                for image in [&image, &stepwise] {
-                    faults
-                        .extend(image.forbidden()?.iter().map(|symbol| format!("{name} on {}: {symbol}", board.name)));
-                }
+                faults.extend(image.forbidden()?.iter().map(|s| format!("{name} on {}, {level}: {s}", board.name)));
             }
         }
     }
-    if faults.is_empty() { Ok(()) } else { Err(format!("images link what they must not:\n  {}", faults.join("\n  "))) }
+    Ok(())
+}
+
+fn board_named(name: &str) -> Result<&'static Board, String> {
+    BOARDS.iter().find(|board| board.name == name).ok_or_else(|| format!("there is no board `{name}`"))
+}
+
+fn name(model: &Path) -> String {
+    model.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The networks, and every fixture that compiles.
+fn fixtures() -> Result<Vec<PathBuf>, String> {
+    let mut models = networks();
+    let folder = root().join("tests/fixtures");
+    let entries = |path: &Path| -> Result<Vec<PathBuf>, String> {
+        let entries = std::fs::read_dir(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        Ok(paths)
+    };
+    let compiled = |path: &PathBuf| path.file_name().is_none_or(|n| NOT_COMPILED.iter().all(|not| n != *not));
+    for family in entries(&folder)?.into_iter().filter(|path| path.is_dir()).filter(compiled) {
+        models
+            .extend(entries(&family)?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "pt2") && compiled(p)));
+    }
+    Ok(models)
 }
 
 /// The example's networks, and the pretrained ones where they are present.
@@ -91,17 +146,18 @@ fn networks() -> Vec<PathBuf> {
     [root().join("examples/digits/digits.pt2")].into_iter().chain(tiny).collect()
 }
 
-/// The firmware of one model.
+/// A program of `firmware/image`.
 struct Image(Vec<u8>);
 
 impl Image {
-    fn build(model: &Path, board: &Board, level: &str, features: &[&str]) -> Result<Self, String> {
+    fn build(program: &str, models: &[PathBuf], board: &Board, level: &str, features: &[&str]) -> Result<Self, String> {
         let project = root().join("firmware/image");
+        let models = std::env::join_paths(models).map_err(|e| e.to_string())?;
         let toolchain = Toolchain::of(board.target)?;
-        let mut build = toolchain.cargo(board.target, &["build", "--release", "--quiet"]);
+        let mut build = toolchain.cargo(board.target, &["build", "--release", "--quiet", "--bin", program]);
         build.args(features).current_dir(&project);
-        output(build.env("EXPORTED_MODEL", model).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", level))?;
-        let path = target_folder(&project, &toolchain).join(board.target).join("release/exported-image");
+        output(build.env("EXPORTED_MODEL", models).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", level))?;
+        let path = target_folder(&project, &toolchain).join(board.target).join("release").join(program);
         std::fs::read(&path).map(Image).map_err(|e| format!("{}: {e}", path.display()))
     }
 
@@ -125,6 +181,9 @@ impl Image {
     /// something can call it.
     fn forbidden(&self) -> Result<Vec<String>, String> {
         let symbols = self.elf()?.symbols();
+        if !symbols.contains(&"Reset") {
+            return Err("an image without symbols cannot be inspected".to_owned());
+        }
         let mut found: Vec<String> = symbols
             .iter()
             .filter(|name| FORBIDDEN.iter().any(|word| name.contains(word)))

@@ -23,7 +23,7 @@ const SECTIONS: &[(&str, &str, Section)] = &[
     ("msrv", "the workspace checks with the oldest compiler it promises", sections::msrv),
     ("bare-metal", "the runtime builds for every target", sections::bare_metal),
     ("firmware", "the emulated boards, and the firmware example on one of them", firmware::firmware),
-    ("sizes", "each network alone: flash, RAM, stack, instructions; no image may be able to panic", firmware::sizes),
+    ("sizes", "no image may be able to panic; flash, RAM, stack and instructions of each network", firmware::sizes),
     (
         "conformance",
         "`cargo exported verify` on the models in ../shared, where present, on the host and on the boards",
@@ -34,8 +34,10 @@ const SECTIONS: &[(&str, &str, Section)] = &[
 ];
 
 /// Commands that change or print something, and are no part of `ci`.
-const TOOLS: &[(&str, &str, Section)] =
-    &[("bless", "runs the tests so that they rewrite their golden files", sections::bless)];
+const TOOLS: &[(&str, &str, Section)] = &[
+    ("bless", "runs the tests so that they rewrite their golden files", sections::bless),
+    ("costs", "flash, RAM, stack and instructions of each network on every board", firmware::costs),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
