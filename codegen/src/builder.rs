@@ -66,6 +66,13 @@ impl Builder {
         self
     }
 
+    /// Most rounds that a `while_loop` may take: a call that needs more fails, and firmware never hangs.
+    #[must_use]
+    pub fn max_rounds(mut self, rounds: u32) -> Self {
+        self.options.max_rounds = Some(rounds.into());
+        self
+    }
+
     /// The caller's memory order of an input.
     #[must_use]
     pub fn layout(mut self, input: impl Into<String>, layout: Layout) -> Self {

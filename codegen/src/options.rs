@@ -17,6 +17,8 @@ pub struct Options {
     pub layers: bool,
     /// Upper bounds of dims the archive leaves unbounded, by symbol or by the name of the user's `Dim`.
     pub caps: BTreeMap<String, i64>,
+    /// Rounds that a `while_loop` may take; a call that needs more fails with [`rt::Error::Assert`](exported_runtime::Error::Assert).
+    pub max_rounds: Option<i64>,
     /// Memory order of user-visible inputs, by argument name.
     pub layouts: BTreeMap<String, Layout>,
     /// New names of outputs, by position.
@@ -153,6 +155,7 @@ impl Options {
             quantization: Quantization::Fused,
             layers: false,
             caps: BTreeMap::new(),
+            max_rounds: None,
             layouts: BTreeMap::new(),
             output_names: BTreeMap::new(),
             weights_section: None,

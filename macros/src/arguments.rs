@@ -194,6 +194,10 @@ impl Reader {
                 options.caps.insert(dim, entry.integer()?);
                 Ok(())
             })?,
+            "max_rounds" => {
+                self.equals()?;
+                options.max_rounds = Some(self.integer()?);
+            }
             "layout" => self.list(|entry| {
                 let input = entry.key("the name of an input")?;
                 let (word, span) = entry.value()?;
@@ -220,7 +224,7 @@ impl Reader {
             })?,
             _ => {
                 return self.fault(format!(
-                    "unknown option `{name}`; there are name, optimize, quantization, cap, layout, outputs, weights_section, extra"
+                    "unknown option `{name}`; there are name, optimize, quantization, cap, max_rounds, layout, outputs, weights_section, extra"
                 ));
             }
         }

@@ -14,6 +14,9 @@ fn main() {
         "interface/nested_structures",
         "layouts/buffer_mutation.2.15.0",
         "conv/conv2d_residual_block",
+        "contract/changed_arguments",
+        "contract/changed_plane",
+        "contract/loops",
     ];
     for model in models {
         Builder::new(format!("../fixtures/{model}.pt2")).program(true).runtime("::renamed::rt").compile();

@@ -6,7 +6,7 @@
 //! where finite. Dims without an upper bound are refused here, since memory is planned for the largest call.
 
 use crate::diag::{Diagnostic, Errors};
-use crate::ir::{Graph, Guard, InputKind, OutputKind, PathPart, ValueId};
+use crate::ir::{Graph, Guard, InputKind, Node, Op, OutputKind, PathPart, ValueId};
 use crate::options::Options;
 use crate::sym::{Expr, Interval, Symbol};
 
@@ -73,6 +73,8 @@ pub enum Source {
 pub fn check(graph: &mut Graph, options: &Options) -> Result<Entry, Errors> {
     let mut errors = Errors::default();
     apply_caps(graph, options, &mut errors);
+    let ranges = graph.ranges.clone();
+    data_ranges(graph, &ranges);
     let entry = entry(graph, &mut errors);
     bounded(graph, &mut errors);
     if options.target.is_big_endian() {
@@ -100,6 +102,40 @@ fn apply_caps(graph: &mut Graph, options: &Options, errors: &mut Errors) {
                         .help(format!("dynamic dims of this model: {}", known.join(", "))),
                 );
             }
+        }
+    }
+}
+
+/// A number read from data must lie in its range, for which memory is planned: checked where it is read, in the words of
+/// the assertion that says so, if there is one.
+fn data_ranges(graph: &mut Graph, ranges: &crate::sym::Ranges) {
+    let words: Vec<(Expr, String)> = graph
+        .nodes
+        .iter()
+        .filter_map(|node| match &node.op {
+            Op::Assert { condition, message } => Some((condition.clone(), message.clone())),
+            _ => None,
+        })
+        .collect();
+    let nodes = std::mem::take(&mut graph.nodes);
+    for mut node in nodes {
+        node.op.graphs_mut().into_iter().for_each(|inner| data_ranges(inner, ranges));
+        let (symbol, origin) = match &node.op {
+            Op::Item { symbol } => (symbol.clone(), node.origin.clone()),
+            _ => {
+                graph.nodes.push(node);
+                continue;
+            }
+        };
+        graph.nodes.push(node);
+        let (range, value) = (ranges.get(&symbol), Expr::Symbol(symbol.clone()));
+        let low = range.min.map(|min| Expr::ge(value.clone(), Expr::Int(min)));
+        let high = range.max.map(|max| Expr::le(value.clone(), Expr::Int(max)));
+        for condition in low.into_iter().chain(high) {
+            let stated = words.iter().find(|(c, _)| *c == condition).map(|(_, message)| message.clone());
+            let message = stated.unwrap_or_else(|| format!("Expected `{condition}` of a number read from data"));
+            let op = Op::Assert { condition, message };
+            graph.nodes.push(Node { op, inputs: vec![], outputs: vec![], origin: origin.clone() });
         }
     }
 }
@@ -241,7 +277,18 @@ fn unbounded(graph: &Graph, symbol: &Symbol) -> Diagnostic {
         let dim = graph.ty(v).shape.iter().position(|s| s.mentions(symbol))?;
         Some((path_text(&input.path), dim))
     });
-    let (argument, dim) = place.unwrap_or_else(|| (symbol.to_string(), 0));
+    let value = graph.inputs.iter().find(|input| matches!(&input.kind, InputKind::Int(e) if e.mentions(symbol)));
+    let Some((argument, dim)) = place else {
+        // An integer that the caller passes, or one that is read from a tensor.
+        let (what, name) = match value {
+            Some(input) => (format!("argument `{}` (`{symbol}`)", path_text(&input.path)), path_text(&input.path)),
+            None => (format!("`{symbol}`, which is read from data,"), "n".to_string()),
+        };
+        return Diagnostic::violated(format!("{what} has no upper bound, so memory of that size cannot be planned"))
+            .help(format!(
+                "bound it in the model: `torch._check({name} <= 64)`, or cap it here: `cap({symbol} = 64)`"
+            ));
+    };
     Diagnostic::violated(format!("dim {dim} of `{argument}` (`{symbol}`) has no upper bound, so its memory cannot be planned"))
         .help(format!(
             "export with a bound: `dynamic_shapes={{\"{argument}\": {{{dim}: torch.export.Dim(\"{symbol}\", max=64)}}}}`, or cap it here: `cap(\"{argument}.{dim}\" = 64)`"

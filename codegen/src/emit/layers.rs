@@ -45,6 +45,7 @@ pub(super) fn layer(emitter: &Emitter<'_>, step: &Step) -> Result<Layer, Diagnos
             });
         }
         Work::Bind { symbol, value } => return Ok(bind(step, symbol, value)),
+        Work::Load { symbol, region } => return load(emitter, step, symbol, region),
     };
     let Parameters { declared, passed } = parameters(emitter, &slices, dispatched);
     let (name, about) = (names::ident(&step.name), doc(&about(step)));
@@ -101,10 +102,29 @@ fn bind(step: &Step, symbol: &Symbol, value: &Expr) -> Layer {
     Layer { items, call: quote!(layers::#name(&mut self.frame)) }
 }
 
+/// A function that reads the value of a symbol.
+fn load(emitter: &Emitter<'_>, step: &Step, symbol: &Symbol, region: &Region) -> Result<Layer, Diagnostic> {
+    let mut slices = Slices::new(emitter);
+    let element = slices.read(region, slices.buffer_name(region.buffer))?;
+    let Parameters { declared, passed } = parameters(emitter, &slices, false);
+    let (name, about, field) = (names::ident(&step.name), doc(&about(step)), names::field(symbol));
+    let (taken, symbols) = (slices.statements(), locals(&slices.symbols));
+    let items = quote! {
+        #about
+        pub(super) fn #name(#(#declared),*) -> Result<i64, rt::Error> {
+            #symbols
+            #taken
+            let element = #element.first().ok_or(rt::Error::Internal)?;
+            Ok(*element as i64)
+        }
+    };
+    Ok(Layer { items, call: quote!(self.frame.#field = layers::#name(#(#passed),*)?) })
+}
+
 /// Symbols that steps give values, in order.
 pub(super) fn bound(steps: &[Step]) -> BTreeSet<Symbol> {
     let symbol = |step: &Step| match &step.work {
-        Work::Bind { symbol, .. } => Some(symbol.clone()),
+        Work::Bind { symbol, .. } | Work::Load { symbol, .. } => Some(symbol.clone()),
         _ => None,
     };
     steps.iter().filter_map(symbol).collect()

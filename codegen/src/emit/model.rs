@@ -78,6 +78,7 @@ fn constants(emitter: &Emitter<'_>) -> TokenStream {
         bytes(emitter.layout.state_bytes),
         "Bytes that the model remembers between calls.",
     );
+    push("SAVED_BYTES", quote!(usize), bytes(emitter.layout.state_bytes + 32), "Bytes that [`Model::save`] writes.");
     let steps: Vec<&str> = emitter.steps.steps.iter().map(|s| s.name.as_str()).collect();
     let count = literal(steps.len());
     push(
@@ -302,8 +303,18 @@ fn model(emitter: &Emitter<'_>) -> TokenStream {
     let result = quote!(::core::result::Result);
     let copies = copies(emitter);
     let documents = Documents::new();
-    let Documents { new, forward, forward_into, start, start_at, reset: about_reset, state: about_state, restore } =
-        &documents;
+    let Documents {
+        new,
+        forward,
+        forward_into,
+        start,
+        start_at,
+        reset: about_reset,
+        state: about_state,
+        restore,
+        save,
+        load,
+    } = &documents;
     quote! {
         #initial
         #about
@@ -362,6 +373,12 @@ fn model(emitter: &Emitter<'_>) -> TokenStream {
 
             #restore
             pub fn restore(&mut self, state: &[u8]) -> #result<(), rt::Error> { self.state.restore(state) }
+
+            #save
+            pub fn save(&self, to: &mut [u8]) -> #result<(), rt::Error> { self.state.save(&FINGERPRINT, to) }
+
+            #load
+            pub fn load(&mut self, from: &[u8]) -> #result<(), rt::Error> { self.state.load(&FINGERPRINT, from) }
         }
     }
 }
@@ -375,6 +392,8 @@ struct Documents {
     reset: TokenStream,
     state: TokenStream,
     restore: TokenStream,
+    save: TokenStream,
+    load: TokenStream,
 }
 
 impl Documents {
@@ -395,6 +414,12 @@ impl Documents {
             ),
             reset: doc("Back to the state the archive holds."),
             state: doc("What the model remembers, to be saved and restored."),
+            save: doc(
+                "Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`.\n\n# Errors\nA slice that is shorter.",
+            ),
+            load: doc(
+                "Takes over what [`Model::save`] wrote.\n\n# Errors\nBytes of another model, or of this one compiled otherwise; nothing is changed then.",
+            ),
             restore: doc(
                 "Takes over what [`Model::state`] gave.\n\n# Errors\nBytes of another length; nothing is changed then.",
             ),

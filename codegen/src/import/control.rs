@@ -136,6 +136,7 @@ impl<'a> Importer<'a> {
     fn subgraph(&mut self, region: &'a GraphArgument, operands: &[Kind]) -> Result<Graph> {
         let mut inner = Importer::new(self.program, self.archive, &region.graph);
         inner.conditional = true;
+        inner.unbacked = self.unbacked.clone();
         inner.graph.ranges = self.graph.ranges.clone();
         let placeholders = flat(region.graph.inputs.iter());
         if placeholders.len() != operands.len() {

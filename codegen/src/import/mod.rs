@@ -54,6 +54,10 @@ struct Importer<'a> {
     graph: Graph,
     /// Tensors by name.
     names: Names,
+    /// Symbols that have their values from data.
+    unbacked: std::collections::BTreeSet<sym::Symbol>,
+    /// Floating-point numbers read from tensors, as tensors of one element, by name.
+    items: HashMap<&'a str, ValueId>,
     /// Symbolic and plain scalars by name.
     scalars: HashMap<&'a str, Number>,
     errors: Errors,
@@ -70,6 +74,8 @@ impl<'a> Importer<'a> {
             conditional: false,
             graph: Graph::default(),
             names: Names::default(),
+            items: HashMap::new(),
+            unbacked: Default::default(),
             scalars: HashMap::new(),
             errors: Errors::default(),
         }
@@ -266,6 +272,9 @@ impl<'a> Importer<'a> {
             Argument::SymInt(NameOr::Value(v)) => Arg::Number(Number::Int(Expr::Int(*v))),
             Argument::SymFloat(NameOr::Value(v)) => Arg::Number(Number::Float(*v)),
             Argument::SymBool(NameOr::Value(v)) => Arg::Number(Number::Bool(Expr::Bool(*v))),
+            Argument::SymFloat(NameOr::Name(n)) if self.items.contains_key(n.as_str()) => {
+                Arg::Tensor(self.items[n.as_str()])
+            }
             Argument::SymInt(NameOr::Name(n))
             | Argument::SymFloat(NameOr::Name(n))
             | Argument::SymBool(NameOr::Name(n)) => Arg::Number(self.scalar(n)?),

@@ -2,7 +2,7 @@
 
 use super::{Importer, Number};
 use crate::diag::{Diagnostic, Origin};
-use crate::ir::{Guard, Op};
+use crate::ir::{Guard, Op, TensorType};
 use crate::schema::{Argument, NameOr, Node, SymInt};
 use crate::sym::Expr;
 
@@ -30,6 +30,12 @@ pub(super) fn is_scalar(target: &str) -> bool {
 impl<'a> Importer<'a> {
     /// The scalar of that name.
     pub(super) fn scalar(&self, name: &str) -> Result<Number> {
+        if self.items.contains_key(name) {
+            return Err(Diagnostic::unsupported(
+                "arithmetic on a floating-point number read from a tensor (`.item()`)",
+            )
+            .help("compute with the tensor itself: `x * s` instead of `x * (s.item() + 1)`"));
+        }
         self.scalars
             .get(name)
             .cloned()
@@ -53,9 +59,7 @@ impl<'a> Importer<'a> {
             // Bounds of unbacked symbols stand in the range table; metadata of tensors is static here.
             "aten.sym_constrain_range.default" | "aten.sym_constrain_range_for_size.default" => return Ok(()),
             "aten._assert_tensor_metadata.default" => return self.assert_metadata(node),
-            "aten.item.default" | "aten._local_scalar_dense.default" => {
-                return Err(Diagnostic::unsupported("a size or number that depends on data (`.item()`)"));
-            }
+            "aten.item.default" | "aten._local_scalar_dense.default" => return self.item(node, origin),
             "aten.sym_stride.int" | "aten.sym_storage_offset.default" => {
                 return Err(Diagnostic::unsupported("arithmetic on strides or storage offsets"));
             }
@@ -71,6 +75,48 @@ impl<'a> Importer<'a> {
         self.check_scalar(name, &value)?;
         self.scalars.insert(name, value);
         Ok(())
+    }
+
+    /// `x.item()`. An integer becomes a symbol that has its value from here on; a float stays the tensor it is, which
+    /// means the same to every operator that takes a tensor or a number.
+    fn item(&mut self, node: &'a Node, origin: &Origin) -> Result<()> {
+        let value = match node.inputs.first().map(|i| &i.arg) {
+            Some(Argument::Tensor(name)) => self.tensor(name)?,
+            _ => return Err(Diagnostic::damaged("`.item()` of something that is no tensor")),
+        };
+        let known = self.graph.ty(value).shape.iter().all(|size| *size == Expr::Int(1));
+        match node.outputs.first() {
+            Some(Argument::SymFloat(NameOr::Name(name))) if known && self.graph.ty(value).dtype.is_float() => {
+                let op = Op::View(crate::ir::View::Reshape(Vec::new()));
+                let ty = TensorType { dtype: self.graph.ty(value).dtype, shape: Vec::new() };
+                let scalar = self.graph.add_value(name, ty);
+                self.graph.nodes.push(crate::ir::Node {
+                    op,
+                    inputs: vec![value],
+                    outputs: vec![scalar],
+                    origin: origin.clone(),
+                });
+                self.items.insert(name, scalar);
+                Ok(())
+            }
+            Some(Argument::SymInt(NameOr::Name(name))) if known && self.graph.ty(value).dtype.is_int() => {
+                let symbol = match self.scope.sym_int_values.get(name) {
+                    Some(SymInt::Expr(e)) => crate::sym::parse(&e.expr_str).map_err(Diagnostic::damaged)?,
+                    _ => return Err(Diagnostic::damaged(format!("`{name}` has no recorded symbol"))),
+                };
+                let Expr::Symbol(symbol) = symbol else {
+                    return Err(Diagnostic::damaged(format!("`{name}` is recorded as `{symbol}`")));
+                };
+                self.scalars.insert(name, Number::Int(Expr::Symbol(symbol.clone())));
+                self.unbacked.insert(symbol.clone());
+                let op = Op::Item { symbol };
+                let origin = origin.clone();
+                self.graph.nodes.push(crate::ir::Node { op, inputs: vec![value], outputs: vec![], origin });
+                Ok(())
+            }
+            _ => Err(Diagnostic::unsupported("`.item()` of a truth value, or of more than one element")
+                .help("branch with `torch.cond` on the tensor itself")),
+        }
     }
 
     /// A recorded integer must agree with ours where both are known. (Recorded truth values are what torch concluded,
@@ -174,8 +220,10 @@ impl<'a> Importer<'a> {
             Some(Argument::String(text)) => text.clone(),
             _ => format!("assertion {condition}"),
         };
-        match self.conditional {
-            true if condition.prove(&crate::check::relaxed(&self.graph)) == Some(true) => {}
+        // What a range says of a symbol read from data is what such assertions say: it proves none of them.
+        let on_data = condition.symbols().iter().any(|s| self.unbacked.contains(s));
+        match self.conditional || on_data {
+            true if !on_data && condition.prove(&crate::check::relaxed(&self.graph)) == Some(true) => {}
             true => {
                 let op = Op::Assert { condition, message };
                 self.graph.nodes.push(crate::ir::Node { op, inputs: vec![], outputs: vec![], origin: origin.clone() });

@@ -12,7 +12,7 @@
 
 use super::Graph;
 use super::formula::Formula;
-use crate::sym::Expr;
+use crate::sym::{Expr, Symbol};
 use exported_runtime::DType;
 
 /// Reinterpretations of a tensor; no arithmetic.
@@ -290,6 +290,8 @@ pub enum Op {
     /// carried tensors, sequences, operands → carried tensors after the last entry, results stacked along a new dim 0.
     /// `body` takes carried tensors, one entry of dim 0 (of `length`) of each sequence, and the operands.
     Scan { carried: usize, sequences: usize, length: Expr, body: Box<Graph> },
+    /// integer tensor of one element → nothing: gives a symbol its value for the nodes that follow.
+    Item { symbol: Symbol },
     /// tensors → nothing: fails at run time unless the condition holds. For conditions the entry cannot check.
     Assert { condition: Expr, message: String },
 }
@@ -315,8 +317,9 @@ impl Op {
         }
     }
 
-    /// Whether it can fail on purpose: such a node stays even when nobody needs its results.
-    pub fn asserts(&self) -> bool {
-        matches!(self, Op::Assert { .. }) || self.graphs().iter().any(|g| g.nodes.iter().any(|n| n.op.asserts()))
+    /// Whether it does something beside its results: such a node stays even when nobody needs those.
+    pub fn stays(&self) -> bool {
+        matches!(self, Op::Assert { .. } | Op::Item { .. })
+            || self.graphs().iter().any(|g| g.nodes.iter().any(|n| n.op.stays()))
     }
 }

@@ -57,11 +57,23 @@ fn while_loop<'g>(
     let places = carry(cx, node, carried);
     let mut operands = places.clone();
     operands.extend(node.inputs[carried..].iter().map(|&v| cx.place(v)));
+    let round = cx.options.max_rounds.map(|most| (cx.counter(), most));
+    if let Some((round, _)) = &round {
+        cx.control_step(node, "begin", Work::Bind { symbol: round.clone(), value: Expr::Int(0) });
+    }
     let head = cx.steps.steps.len();
     let predicate = nested(cx, condition, &operands, &[None])?;
     let Some(predicate) = predicate.first() else { return Err(Diagnostic::bug("a loop without a condition")) };
     let condition = Condition::Data(predicate.region(Default::default()));
     let branch = cx.control_step(node, "while", Work::Branch { condition, otherwise: 0 });
+    if let Some((round, most)) = round {
+        let index = Expr::Symbol(round.clone());
+        let place = node.origin.source.as_ref().map(|s| format!(" of {s}")).unwrap_or_default();
+        let message = format!("The loop{place} takes more than {most} rounds");
+        let condition = Expr::lt(index.clone(), Expr::Int(most));
+        cx.control_step(node, "limit", Work::Check { condition, message });
+        cx.control_step(node, "count", Work::Bind { symbol: round, value: index + Expr::Int(1) });
+    }
     let new = nested(cx, body, &operands, &vec![None; carried])?;
     commit(cx, &new, &places);
     cx.control_step(node, "again", Work::Jump { to: head });

@@ -141,6 +141,11 @@ impl<'g> Lowering<'g> {
                 pool::adaptive(self, node, *max, *spatial, *requantize)
             }
             Op::Cond { .. } | Op::While { .. } | Op::Scan { .. } => control::control(self),
+            Op::Item { symbol } => {
+                let (region, _) = self.read_any_dense(node.inputs[0]);
+                self.step(node, Work::Load { symbol: symbol.clone(), region }, Expr::Int(0));
+                Ok(())
+            }
             Op::Assert { condition, message } => {
                 let work = Work::Check { condition: condition.clone(), message: message.clone() };
                 self.step(node, work, Expr::Int(0));

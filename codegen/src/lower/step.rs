@@ -133,6 +133,13 @@ pub enum Work {
         /// Index of a step, or their number.
         to: usize,
     },
+    /// Gives a symbol the value of an integer tensor of one element.
+    Load {
+        /// The symbol.
+        symbol: Symbol,
+        /// The element.
+        region: Region,
+    },
     /// Gives a symbol its value for the steps that follow.
     Bind {
         /// The symbol: one that no input determines.
@@ -248,7 +255,7 @@ impl Work {
         match self {
             Work::Kernel(kernel) => kernel.regions().iter().map(|(region, _)| region.buffer).collect(),
             Work::Loop(l) => l.inputs.iter().chain(&l.outputs).map(|place| place.buffer).collect(),
-            Work::Branch { condition: Condition::Data(region), .. } => vec![region.buffer],
+            Work::Branch { condition: Condition::Data(region), .. } | Work::Load { region, .. } => vec![region.buffer],
             Work::Branch { .. } | Work::Check { .. } | Work::Jump { .. } | Work::Bind { .. } => Vec::new(),
         }
     }

@@ -19,7 +19,7 @@ pub fn run(graph: &mut Graph, _: &Options) -> Result<bool, Diagnostic> {
         .iter()
         .rev()
         .map(|node| {
-            let keep = node.op.asserts() || node.outputs.iter().any(|v| needed[v.0 as usize]);
+            let keep = node.op.stays() || node.outputs.iter().any(|v| needed[v.0 as usize]);
             if keep {
                 node.inputs.iter().for_each(|v| needed[v.0 as usize] = true);
             }

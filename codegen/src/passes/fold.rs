@@ -42,7 +42,7 @@ pub fn run(graph: &mut Graph, _: &Options) -> Result<bool, Diagnostic> {
         let foldable = !matches!(node.op, Op::Constant(_)) && wanted.iter().all(|v| known.contains_key(v));
         if foldable && !wanted.is_empty() && wanted.iter().all(|v| pays(&known[v])) {
             replaced.insert(index, wanted);
-        } else if !wanted.is_empty() || node.op.asserts() {
+        } else if !wanted.is_empty() || node.op.stays() {
             node.inputs.iter().for_each(|v| needed[v.0 as usize] = true);
         }
     }

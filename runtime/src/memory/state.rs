@@ -49,6 +49,30 @@ impl<const N: usize> State<N> {
         Ok(())
     }
 
+    /// Writes what [`State::load`] reads: the fingerprint of the model, then all bytes.
+    ///
+    /// # Errors
+    /// [`Error::Capacity`] when `to` is shorter than both; nothing is written then.
+    #[inline]
+    pub fn save(&self, fingerprint: &[u8; 32], to: &mut [u8]) -> Result<(), Error> {
+        let (head, rest) = to.split_first_chunk_mut().ok_or(Error::Capacity)?;
+        crate::copy_into(&self.bytes, rest)?;
+        *head = *fingerprint;
+        Ok(())
+    }
+
+    /// Takes over what [`State::save`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::State`] when the length or the fingerprint is another; nothing is changed then.
+    #[inline]
+    pub fn load(&mut self, fingerprint: &[u8; 32], from: &[u8]) -> Result<(), Error> {
+        match from.split_first_chunk() {
+            Some((head, rest)) if head == fingerprint => self.restore(rest),
+            _ => Err(Error::State),
+        }
+    }
+
     /// Sets everything to zero.
     #[inline]
     pub fn clear(&mut self) {
@@ -58,7 +82,9 @@ impl<const N: usize> State<N> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
+    use std::vec;
 
     #[test]
     fn state_is_aligned_saved_and_restored() {
@@ -70,6 +96,16 @@ mod tests {
         assert_eq!(state.bytes(), &[9; 5]);
         assert_eq!(state.restore(&[0; 4]), Err(Error::State));
         assert_eq!(state.restore(saved.bytes()), Ok(()));
+        assert_eq!(state, saved);
+        let mut bytes = [0; 37];
+        assert_eq!(state.save(&[7; 32], &mut bytes[1..]), Err(Error::Capacity));
+        assert_eq!((state.save(&[7; 32], &mut bytes), bytes[31..34].to_vec()), (Ok(()), vec![7, 1, 2]));
+        state.clear();
+        for (fingerprint, from) in [([8; 32], &bytes[..]), ([7; 32], &bytes[..36]), ([7; 32], &bytes[..9])] {
+            assert_eq!(state.load(&fingerprint, from), Err(Error::State));
+            assert_eq!(state.bytes(), &[0; 5]);
+        }
+        assert_eq!(state.load(&[7; 32], &bytes), Ok(()));
         assert_eq!(state, saved);
         state.clear();
         assert_eq!(state.bytes(), &[0; 5]);

@@ -32,6 +32,14 @@ pub mod by_macro {
     pub mod stateful {
         ::renamed::include_exported!("../../fixtures/layouts/buffer_mutation.2.15.0.pt2", outputs("sum"));
     }
+    /// A model that changes its arguments.
+    pub mod changes {
+        ::renamed::include_exported!("../../fixtures/contract/changed_rows.pt2");
+    }
+    /// A loop that may take two rounds.
+    pub mod loops {
+        ::renamed::include_exported!("../../fixtures/contract/loops.pt2", max_rounds = 2);
+    }
 }
 
 /// The same models compiled by the build script.
@@ -51,6 +59,18 @@ pub mod by_build {
     /// A model that remembers.
     pub mod stateful {
         ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/buffer_mutation.2.15.0.rs"));
+    }
+    /// A model that changes its arguments, some of them truth values.
+    pub mod changes {
+        ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/changed_arguments.rs"));
+    }
+    /// A model that changes an argument of which no size is fixed.
+    pub mod plane {
+        ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/changed_plane.rs"));
+    }
+    /// A loop.
+    pub mod loops {
+        ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/loops.rs"));
     }
 }
 

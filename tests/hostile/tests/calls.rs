@@ -102,6 +102,96 @@ fn state_is_kept_saved_restored_and_reset() {
     assert_eq!(it.restore(&saved[1..]), Err(rt::Error::State));
     it.reset();
     assert_eq!(call(&mut it, 1.0, 2.0), 17.0);
+
+    let mut bytes = [0; model::SAVED_BYTES];
+    assert_eq!(it.save(&mut bytes[1..]), Err(rt::Error::Capacity));
+    it.save(&mut bytes).expect("large enough");
+    let mut other = model::Model::new();
+    other.load(&bytes).expect("of this model");
+    assert_eq!(other.state(), it.state());
+    bytes[0] ^= 1;
+    assert_eq!(other.load(&bytes), Err(rt::Error::State));
+}
+
+#[test]
+fn arguments_are_changed_when_a_call_succeeds() {
+    use by_build::changes as model;
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; model::WORKSPACE_BYTES + 15];
+    let mut workspace = workspace(&mut memory);
+    let mut it = model::Model::new();
+    let (mut total, mut count) = ([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [1 << 40, -1]);
+    let mut seen = [[true, false, false], [false, false, true]];
+    let inputs = model::Inputs { total: &mut total, count: &mut count, seen: &mut seen, x: &Y };
+    let out = it.forward(&mut workspace, inputs).expect("all static");
+    // total[:, 1:] * 0.5 + x[:, 1:], by hand.
+    assert_eq!((*out._0, *out._1), (-7.75, [(1 << 40) + 3, 2]));
+    assert_eq!(total, [[1.0, 1.25, 0.5], [4.0, -17.5, 3.0]]);
+    assert_eq!((count, seen), ([(1 << 40) + 3, 2], [[true, true, false], [true, false, true]]));
+
+    // Layer by layer, from flat slices: nothing changes before the end.
+    let mut flags = [false; 6];
+    let flat = model::Inputs::flat(rt::flat_mut(&mut total), &mut count, &mut flags, rt::flat(&Y));
+    let mut run = it.start(&mut workspace, flat.expect("right lengths")).expect("all static");
+    run.step().expect("nothing can fail");
+    drop(run);
+    assert_eq!((total[0][1], count[1]), (1.25, 2));
+    let flat = model::Inputs::flat(rt::flat_mut(&mut total), &mut count, &mut flags, rt::flat(&Y));
+    it.start(&mut workspace, flat.expect("right lengths")).and_then(|run| run.finish().map(drop)).expect("all static");
+    assert_eq!((total[0], count), ([1.0, 0.875, -0.75], [(1 << 40) + 6, 5]));
+}
+
+#[test]
+fn arguments_of_any_size_are_changed_or_left_alone() {
+    use by_macro::changes as model;
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; model::WORKSPACE_BYTES + 15];
+    let mut rows = workspace(&mut memory);
+    let mut history = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]];
+    let x = [0.0, -1.0, 10.0];
+    let inputs = model::Inputs { history: &mut history, x: &x };
+    let out = model::Model::new().forward(&mut rows, inputs).expect("three rows are enough");
+    assert_eq!(out.output, &[7.0, 8.0, 10.0]);
+    assert_eq!(history, [[4.0, 5.0, 6.0], [7.0, 8.0, 9.0], x]);
+    let mut more = [[0.5; 3]; 7];
+    let refused = model::Model::new().forward(&mut rows, model::Inputs { history: &mut more, x: &x }).err();
+    assert_eq!((refused, more), (Some(rt::Error::Shape { input: 0, dim: 0 }), [[0.5; 3]; 7]));
+
+    use by_build::plane;
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; plane::WORKSPACE_BYTES + 15];
+    let mut numbers = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    let inputs = plane::Inputs { plane: rt::TensorMut::new(&mut numbers, [2, 3]).expect("six"), gain: &[2.0] };
+    let mut it = plane::Model::new();
+    let mut workspace = workspace(&mut memory);
+    let out = it.forward(&mut workspace, inputs).expect("sizes in range").output;
+    assert_eq!((out.shape(), out.data()), ([3, 2], &[2.0, 8.0, 4.0, 10.0, 6.0, 12.0][..]));
+    assert_eq!(numbers, [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]);
+}
+
+#[test]
+fn loops_run_by_step_and_end_where_they_are_told_to() {
+    let x = [[0.5, -0.5, 1.0, 2.0]; 2];
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; by_macro::loops::WORKSPACE_BYTES + 15];
+    let mut small = workspace(&mut memory);
+    let mut capped = by_macro::loops::Model::new();
+    for (n, end) in [(0, 0), (2, 0), (-3, -3)] {
+        let out = capped.forward(&mut small, by_macro::loops::Inputs { n: &n, x: &x }).expect("two rounds at most");
+        assert_eq!(*out._0, end);
+    }
+    let refused = capped.forward(&mut small, by_macro::loops::Inputs { n: &3, x: &x }).err();
+    let Some(rt::Error::Assert { index }) = refused else { panic!("{refused:?}") };
+    assert!(by_macro::loops::ASSERTS[usize::from(index)].ends_with("takes more than 2 rounds"));
+
+    use by_build::loops as model;
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; model::WORKSPACE_BYTES + 15];
+    let mut free = workspace(&mut memory);
+    let mut it = model::Model::new();
+    let whole = *it.forward(&mut free, model::Inputs { n: &3, x: &x }).expect("no limit")._1;
+    let mut run = it.start(&mut free, model::Inputs { n: &3, x: &x }).expect("no limit");
+    let mut steps = 0;
+    while run.step().expect("no limit") {
+        steps += 1;
+    }
+    assert!(steps > model::LAYERS.len(), "each round is made of steps");
+    assert_eq!(*run.finish().expect("nothing left")._1, whole);
 }
 
 #[test]

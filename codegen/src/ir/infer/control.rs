@@ -52,6 +52,15 @@ pub(super) fn control(op: &Op, inputs: &[TensorType]) -> Result<Vec<TensorType>,
     }
 }
 
+/// No result, of an integer tensor of one element.
+///
+/// # Errors
+/// Another operand.
+pub(super) fn item(x: &TensorType) -> Result<Vec<TensorType>, String> {
+    let one = x.shape.iter().all(|size| *size == Expr::Int(1));
+    if one && x.dtype.is_int() { Ok(Vec::new()) } else { Err(format!("the integer in {x}")) }
+}
+
 fn part(types: &[TensorType], start: usize, len: usize) -> Result<&[TensorType], String> {
     types.get(start..).and_then(|rest| rest.get(..len)).ok_or_else(|| "operands are missing".to_string())
 }
