@@ -73,7 +73,7 @@ pub fn sizes() -> Result<(), String> {
     let board = board_named("m4f")?;
     costs_on(&[board], &mut faults)?;
     for (model, level) in networks().iter().zip(["s", "3"].iter().cycle()) {
-        let image = Image::build("exported-image", &[model.clone()], board, level, &["--features", "step"])?;
+        let image = Image::build("exported-image", std::slice::from_ref(model), board, level, &["--features", "step"])?;
         image.run(board).map_err(|e| format!("{}, layer by layer: {e}", name(model)))?;
         faults.extend(image.forbidden()?.iter().map(|symbol| format!("{}, layer by layer: {symbol}", name(model))));
     }
@@ -98,12 +98,12 @@ fn costs_on(boards: &[&Board], faults: &mut Vec<String>) -> Result<(), String> {
         "{:<20} {:<8} {:>3} {:>9} {:>9} {:>7} {:>13}",
         "network", "board", "opt", "flash", "RAM", "stack", "instructions"
     );
-    for model in networks() {
+    for model in &networks() {
         for board in boards {
             for level in ["s", "3"] {
-                let image = Image::build("exported-image", &[model.clone()], board, level, &[])?;
+                let image = Image::build("exported-image", std::slice::from_ref(model), board, level, &[])?;
                 let [ticks, stack] = image.run(board)?;
-                let (flash, ram, name) = (image.elf()?.flash(), image.elf()?.ram(), name(&model));
+                let (flash, ram, name) = (image.elf()?.flash(), image.elf()?.ram(), name(model));
                 let instructions = ticks * board.instructions_per_tick;
                 println!("{name:<20} {:<8} {level:>3} {flash:>9} {ram:>9} {stack:>7} {instructions:>13}", board.name);
                 faults.extend(image.forbidden()?.iter().map(|s| format!("{name} on {}, {level}: {s}", board.name)));
