@@ -11,7 +11,8 @@ then `cargo exported verify model.pt2`. Needs only `torch` and `safetensors`.
 The file `<name>.golden.safetensors` beside `<name>.pt2` holds the tensors `case.<k>.in.<i>`, `case.<k>.out.<i>` and
 `reject.<r>.in.<i>`, and under the metadata key `manifest` a JSON text: `torch` (the version), `source`, `rtol`, `atol`,
 `options`, `cases` (each with `inputs`, `outputs`, `stateful_continues` and, where the call changed an argument,
-`input_mutations`), `reject` (each with `inputs`, `why`, `torch_raises`, `torch_error`). An entry of `inputs` or `outputs`
+`input_mutations`, and of a quantized program without state `nodes`: names of the nodes that quantize, with their integers in
+`case.<k>.node.<name>`), `reject` (each with `inputs`, `why`, `torch_raises`, `torch_error`). An entry of `inputs` or `outputs`
 is one of `{"tensor": name}`, `{"int": n}`, `{"float": x}`, `{"bool": b}`, `{"str": s}`, `{"none": true}`.
 """
 
@@ -27,7 +28,7 @@ from torch.utils import _pytree as pytree
 _POSITIONS = ("stack_trace", "nn_module_stack", "custom", "torch_fn")
 
 
-def write_golden(path, cases, *, rtol=1e-4, atol=1e-5, rejects=(), stateful=False, options=None, source=None):
+def write_golden(path, cases, *, rtol=1e-4, atol=1e-5, rejects=(), stateful=False, options=None, source=None, integer_atol=None):
     """Runs the program saved at `path` on each case and writes the golden file beside it.
 
     cases     list of `(args, kwargs)`: what you would call the exported program with
@@ -37,6 +38,7 @@ def write_golden(path, cases, *, rtol=1e-4, atol=1e-5, rejects=(), stateful=Fals
     stateful  the cases are consecutive calls of one instance (buffers keep their values), instead of one fresh
               instance for each
     options   how the archive is meant to be compiled, for instance `{"train_mode": True}`
+    integer_atol  `atol` for a quantized program that is computed on integers instead of as PyTorch does, if that differs
     source    what the file came from, for a reader; default: the name of the running script
 
     Returns the path of the golden file. The same program, cases and torch give the same bytes.
@@ -52,6 +54,8 @@ def write_golden(path, cases, *, rtol=1e-4, atol=1e-5, rejects=(), stateful=Fals
         if not stateful:
             instance = torch.export.load(path).module()
         entry = _run_case(program, instance, number, args, kwargs, tensors)
+        if not stateful:
+            entry |= _run_nodes(torch.export.load(path).module(), number, args, kwargs, tensors)
         entries.append(entry | {"stateful_continues": bool(stateful and number > 0)})
     manifest = {
         "torch": torch.__version__.split("+")[0],
@@ -60,6 +64,8 @@ def write_golden(path, cases, *, rtol=1e-4, atol=1e-5, rejects=(), stateful=Fals
         "atol": atol,
         "cases": entries,
     }
+    if integer_atol is not None:
+        manifest["atol_integer_requantization"] = integer_atol
     refused = [_run_reject(program, path, number, *reject, tensors) for number, reject in enumerate(rejects)]
     if refused:
         manifest["reject"] = refused
@@ -102,6 +108,27 @@ def _run_case(program, instance, number, args, kwargs, tensors):
         if isinstance(old, torch.Tensor) and not torch.equal(_comparable(old), _comparable(new)):
             mutations.append({"input": i} | _entry(new, f"case.{number}.mut.{i}", tensors))
     return entry | ({"input_mutations": mutations} if mutations else {})
+
+
+class _Recorder(torch.fx.Interpreter):
+    """Keeps what the nodes give that quantize."""
+
+    def run_node(self, node):
+        value = super().run_node(node)
+        if "quantized_decomposed.quantize_per_tensor" in str(node.target):
+            self.integers = getattr(self, "integers", {}) | {node.name: value}
+        return value
+
+
+def _run_nodes(instance, number, args, kwargs, tensors):
+    if not any("quantized_decomposed.quantize_per_tensor" in str(node.target) for node in instance.graph.nodes):
+        return {}
+    recorder = _Recorder(instance)
+    with torch.no_grad():
+        recorder.run(*pytree.tree_leaves((_cloned(args), _cloned(kwargs))))
+    for name, value in recorder.integers.items():
+        _entry(value, f"case.{number}.node.{name}", tensors)
+    return {"nodes": list(recorder.integers)}
 
 
 def _run_reject(program, path, number, args, kwargs, why, tensors):

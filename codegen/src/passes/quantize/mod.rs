@@ -1,7 +1,7 @@
 //! Operations between dequantization and quantization become operations on integers.
 //!
-//! From each [`Op::Quantize`] the pass looks back, past bounds and views (which quantization commutes with), to the one
-//! operation that computes, and from that to the integers its operands were dequantized from. Where it knows the
+//! From each [`Op::Quantize`] the pass looks back, past what quantization commutes with (bounds, views, maxima, pads,
+//! concatenation), to the operations that compute, and from those to the integers their operands were dequantized from. Where it knows the
 //! operation, the whole chain becomes one that reads and writes integers; elsewhere the chain stays as it is, in floats.
 //!
 //! The decision a reader would question: sums are scaled by fixed-point factors and not by f32. Both round half to even.
@@ -51,31 +51,9 @@ fn integers(graph: &mut Graph, index: usize) -> Option<Vec<Node>> {
     if !narrow(dtype) {
         return None;
     }
-    let mut target = Target::new(Grid::new(scale, zero_point, dtype), min, max)?;
+    let target = Target::new(Grid::new(scale, zero_point, dtype), min, max)?;
     let mut maker = Maker::new(graph, &node);
-    let (mut v, mut views, mut alone) = (node.inputs[0], Vec::new(), true);
-    let core = loop {
-        alone &= maker.uses[v.0 as usize] == 1;
-        let core = maker.producer(v)?;
-        match &core.op {
-            Op::View(view) => views.push(view.clone()),
-            Op::Pointwise { formula, .. } => match pattern(formula) {
-                Some(Pattern::Clamp { of: 0, low, high }) => target.clamp(low, high),
-                _ => break core,
-            },
-            _ => break core,
-        }
-        v = core.inputs[0];
-    };
-    // An operation whose result is needed in floats, too, would be computed twice.
-    if !alone && !matches!(core.op, Op::Dequantize { .. }) {
-        return None;
-    }
-    maker.origin = core.origin.clone();
-    let mut result = maker.core(&core, &target)?;
-    for view in views.into_iter().rev() {
-        result = maker.push(Op::View(view), &[result])?;
-    }
+    let result = maker.onto(node.inputs[0], target, true)?;
     Some(maker.finish(result, node.outputs[0]))
 }
 
@@ -162,8 +140,54 @@ impl<'g> Maker<'g> {
         }
     }
 
+    /// A float tensor, quantized: past everything that quantization commutes with, to the operations that compute. These
+    /// must be needed for this alone, or they would be computed twice.
+    fn onto(&mut self, v: ValueId, mut target: Target, alone: bool) -> Option<ValueId> {
+        let node = self.producer(v)?;
+        let alone = alone && self.uses[v.0 as usize] == 1;
+        match &node.op {
+            Op::Dequantize { .. } => self.requantized(v, &target),
+            Op::View(_) | Op::Pool(Pool { kind: PoolKind::Max, .. }) | Op::AdaptivePool { max: true, .. } => {
+                if node.outputs.get(1).is_some_and(|v| self.uses[v.0 as usize] > 0) {
+                    return None;
+                }
+                let x = self.onto(node.inputs[0], target, alone)?;
+                self.push(node.op.clone(), &[x])
+            }
+            Op::Concat { .. } => {
+                let parts: Option<Vec<_>> = node.inputs.iter().map(|&v| self.onto(v, target, alone)).collect();
+                self.push(node.op.clone(), &parts?)
+            }
+            Op::Pad { pads, mode } => {
+                let x = match self.onto(node.inputs[0], target, alone) {
+                    Some(x) => x,
+                    // Quantized before it is padded: the same numbers in a quarter of the memory.
+                    None => self.push(target.operation(), &node.inputs[..1])?,
+                };
+                let mode = match mode {
+                    PadMode::Constant(bits) => {
+                        PadMode::Constant(f64::from(target.quantized(f64::from_bits(*bits))).to_bits())
+                    }
+                    other => other.clone(),
+                };
+                self.push(Op::Pad { pads: pads.clone(), mode }, &[x])
+            }
+            Op::Pointwise { formula, .. } => match pattern(formula) {
+                Some(Pattern::Clamp { of: 0, low, high }) => {
+                    target.clamp(low, high);
+                    self.onto(node.inputs[0], target, alone)
+                }
+                _ if alone => self.core(&node, &target),
+                _ => None,
+            },
+            _ if alone => self.core(&node, &target),
+            _ => None,
+        }
+    }
+
     /// The result of an operation on the grid of the quantization.
     fn core(&mut self, node: &Node, target: &Target) -> Option<ValueId> {
+        self.origin = node.origin.clone();
         match &node.op {
             Op::Conv(c, e) if !c.transposed => self.layer(node, *e, target),
             Op::Linear(e) => self.layer(node, *e, target),
@@ -175,31 +199,18 @@ impl<'g> Maker<'g> {
                 let inputs: Vec<ValueId> = operands.iter().map(|o| o.0).collect();
                 self.push(Op::Pointwise { formula, shape: shape.clone() }, &inputs)
             }
-            Op::Pool(p) if p.kind != PoolKind::Max => {
+            Op::Pool(p) => {
                 let (x, grid) = self.source(node.inputs[0])?;
                 let requantize = Some(target.mean(&grid)?);
                 self.push(Op::Pool(Pool { requantize, ..p.clone() }), &[x])
             }
-            &Op::AdaptivePool { max: false, spatial, out, .. } => {
+            &Op::AdaptivePool { spatial, out, .. } => {
                 let (x, grid) = self.source(node.inputs[0])?;
                 let requantize = Some(target.mean(&grid)?);
                 self.push(Op::AdaptivePool { max: false, spatial, out, requantize }, &[x])
             }
             Op::Reduce { kind: ReduceKind::Mean, dims, .. } => self.mean(node, dims, target),
-            Op::Concat { dim } => {
-                let parts: Option<Vec<ValueId>> = node.inputs.iter().map(|&v| self.requantized(v, target)).collect();
-                self.push(Op::Concat { dim: *dim }, &parts?)
-            }
-            Op::Pad { pads, mode: PadMode::Constant(bits) } => {
-                let x = match self.requantized(node.inputs[0], target) {
-                    Some(x) => x,
-                    // Quantized before it is padded: the same numbers in a quarter of the memory.
-                    None => self.push(target.operation(), &node.inputs[..1])?,
-                };
-                let mode = PadMode::Constant((target.quantized(f64::from_bits(*bits)) as f64).to_bits());
-                self.push(Op::Pad { pads: pads.clone(), mode }, &[x])
-            }
-            _ => self.requantized(node.outputs[0], target),
+            _ => None,
         }
     }
 

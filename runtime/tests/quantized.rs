@@ -1,0 +1,346 @@
+//! Kernels on integers against sums in i64 and exact rational rounding: ties, zero points, padding, saturation.
+
+mod common;
+
+use common::{Values, levels};
+use exported_runtime::kernels::arith::{Quantized, Rescale, rescaled};
+use exported_runtime::kernels::conv::{Conv, scratch_len};
+use exported_runtime::kernels::depthwise::Depthwise;
+use exported_runtime::kernels::matmul::Linear;
+use exported_runtime::kernels::pack::{panels, panels_len};
+use exported_runtime::kernels::pool::{AdaptivePool, AvgPool};
+use exported_runtime::{Level, N4, N16, Panel, dispatch};
+
+/// `sum * factor / 2^shift` rounded half to even, by remainder.
+fn rounded(sum: i64, factor: i64, shift: u32) -> i64 {
+    let (product, unit) = (i128::from(sum) * i128::from(factor), 1i128 << shift);
+    let (floor, rest) = (product.div_euclid(unit), product.rem_euclid(unit) * 2);
+    let up = rest > unit || (rest == unit && floor & 1 == 1);
+    (floor + i128::from(up)) as i64
+}
+
+fn finish(sum: i64, factor: i32, format: Rescale, (low, high): (i32, i32)) -> i64 {
+    let value = rounded(sum, i64::from(factor), format.shift) + i64::from(format.output_zero);
+    value.clamp(i64::from(low), i64::from(high))
+}
+
+#[test]
+fn rescaling_rounds_half_to_even() {
+    for (x, expected) in [(1, 0), (3, 2), (5, 2), (7, 4), (-1, 0), (-3, -2), (-5, -2), (2, 1), (-2, -1), (0, 0)] {
+        assert_eq!(rescaled(x, 1 << 20, 21), expected, "{x} / 2");
+    }
+    let mut v = Values::new(1);
+    for _ in 0..20_000 {
+        let (x, factor) = (v.next() as i32 >> v.below(24), (v.next() >> 33) as i32);
+        let shift = 31 + v.below(32) as u32 % 31;
+        assert_eq!(
+            i64::from(rescaled(x, factor, shift)),
+            rounded(x.into(), factor.into(), shift),
+            "{x} {factor} {shift}"
+        );
+    }
+    assert_eq!(rescaled(i32::MAX, i32::MAX, 62), 1);
+    assert_eq!(rescaled(i32::MIN, i32::MAX, 62), -1);
+}
+
+/// A convolution of `groups` groups of `channels` to `columns` channels, dims `[1, h, w]`.
+struct Case {
+    groups: usize,
+    channels: usize,
+    columns: usize,
+    size: [usize; 3],
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    dilation: [usize; 3],
+    padding: [usize; 3],
+    format: Rescale,
+    bounds: (i32, i32),
+}
+
+impl Case {
+    fn random(v: &mut Values, depthwise: bool) -> Case {
+        let groups = if depthwise { 1 + v.below(37) } else { 1 + v.below(3) };
+        let kernel = [1, 1 + v.below(3), 1 + v.below(4)];
+        let dilation = [1, 1 + v.below(2), 1 + v.below(2)];
+        let padding = [0, v.below(3), v.below(4)];
+        let reach = |d: usize| dilation[d] * (kernel[d] - 1);
+        let size = [1, 1, 2].map(|d: usize| (1 + reach(d) + v.below(6)).saturating_sub(padding[d]).max(1));
+        let zero = |v: &mut Values| v.below(256) as i32 - 128;
+        let (input_zero, output_zero) = (zero(v), zero(v));
+        Case {
+            groups,
+            channels: if depthwise { 1 } else { [1, 2, 3, 5, 16, 40, 150][v.below(7)] },
+            columns: if depthwise { 1 } else { 1 + v.below(35) },
+            size: [1, size[1], size[2]],
+            kernel,
+            stride: [1, 1 + v.below(3), 1 + v.below(3)],
+            dilation,
+            padding,
+            format: Rescale { input_zero, output_zero, factor: 0, shift: 36 + v.below(4) as u32 },
+            bounds: if v.below(2) == 0 { (-128, 127) } else { (output_zero, 127) },
+        }
+    }
+
+    fn out(&self) -> [usize; 3] {
+        std::array::from_fn(|d| {
+            let room = self.size[d] + 2 * self.padding[d] - self.dilation[d] * (self.kernel[d] - 1);
+            (room - 1) / self.stride[d] + 1
+        })
+    }
+
+    fn inner(&self) -> usize {
+        self.channels * self.kernel.iter().product::<usize>()
+    }
+
+    /// What every output must be: input outside of the image is its zero point.
+    fn expected(&self, x: &[i8], w: &[i8], bias: &[i32], factor: &[i32]) -> Vec<i8> {
+        let ([_, h, wd], [_, oh, ow], [_, kh, kw]) = (self.size, self.out(), self.kernel);
+        let (inputs, outputs) = (self.groups * self.channels, self.groups * self.columns);
+        let mut y = vec![0; oh * ow * outputs];
+        for (at, to) in y.iter_mut().enumerate() {
+            let (o, q) = (at % outputs, at / outputs);
+            let mut sum = i64::from(bias[o]);
+            for (k, weight) in w[o * self.inner()..][..self.inner()].iter().enumerate() {
+                let (c, tap) = (k % self.channels, k / self.channels);
+                let row = (q / ow * self.stride[1] + tap / kw % kh * self.dilation[1]).wrapping_sub(self.padding[1]);
+                let column = (q % ow * self.stride[2] + tap % kw * self.dilation[2]).wrapping_sub(self.padding[2]);
+                let inside = row < h && column < wd;
+                let group = o / self.columns * self.channels;
+                let value = match inside {
+                    true => i64::from(x[(row * wd + column) * inputs + group + c]),
+                    false => i64::from(self.format.input_zero),
+                };
+                sum += value * i64::from(*weight);
+            }
+            *to = finish(sum, factor[o], self.format, self.bounds) as i8;
+        }
+        y
+    }
+
+    fn check<P: Panel>(&self, v: &mut Values, level: Level, panel: P, gathers: bool, depthwise: bool) {
+        let byte = |v: &mut Values| v.next() as i8;
+        let (inputs, outputs) = (self.groups * self.channels, self.groups * self.columns);
+        let ([_, h, w], out) = (self.size, self.out());
+        let x: Vec<i8> = (0..h * w * inputs).map(|_| byte(v)).collect();
+        let weights: Vec<i8> = (0..outputs * self.inner()).map(|_| byte(v).max(-127)).collect();
+        let bias: Vec<i32> = (0..outputs).map(|_| v.next() as i32 >> 14).collect();
+        let factor: Vec<i32> = (0..outputs).map(|_| (v.next() >> 34) as i32).collect();
+        let expected = self.expected(&x, &weights, &bias, &factor);
+        let mut packed = Vec::new();
+        if depthwise {
+            let padded = outputs.next_multiple_of(P::WIDTH);
+            packed = vec![0; padded * self.inner()];
+            (0..weights.len()).for_each(|i| packed[i % self.inner() * padded + i / self.inner()] = weights[i]);
+        } else {
+            for group in 0..self.groups {
+                let mut part = vec![0; panels_len(P::WIDTH, self.inner(), self.columns)];
+                let at = |k: usize, n: usize| weights[(group * self.columns + n) * self.inner() + k];
+                panels(P::WIDTH, self.inner(), self.columns, at, &mut part);
+                packed.extend(part);
+            }
+        }
+        let mut scratch = vec![0; scratch_len(P::WIDTH, self.inner())];
+        let mut y = vec![0; expected.len()];
+        let (x_strides, y_strides) = ([0, 0, w * inputs, inputs], [0, 0, out[2] * outputs, outputs]);
+        let (low, high) = self.bounds;
+        if depthwise {
+            dispatch(
+                level,
+                Depthwise::<Quantized<i8, i8>, P> {
+                    x: &x,
+                    weights: &packed,
+                    bias: Some(&bias),
+                    scale: Some(&factor),
+                    zero_point: None,
+                    slope: None,
+                    residual: None,
+                    in_place: false,
+                    y: &mut y,
+                    batch: 1,
+                    channels: outputs,
+                    size: self.size,
+                    out,
+                    kernel: self.kernel,
+                    stride: self.stride,
+                    dilation: self.dilation,
+                    padding: self.padding,
+                    x_strides,
+                    y_strides,
+                    low,
+                    high,
+                    format: self.format,
+                    panel,
+                },
+            );
+        } else {
+            dispatch(
+                level,
+                Conv::<Quantized<i8, i8>, P> {
+                    x: &x,
+                    weights: &packed,
+                    bias: Some(&bias),
+                    scale: Some(&factor),
+                    zero_point: None,
+                    slope: None,
+                    residual: None,
+                    in_place: false,
+                    y: &mut y,
+                    scratch: gathers.then_some(&mut scratch),
+                    batch: 1,
+                    groups: self.groups,
+                    channels: self.channels,
+                    columns: self.columns,
+                    size: self.size,
+                    out,
+                    kernel: self.kernel,
+                    stride: self.stride,
+                    dilation: self.dilation,
+                    padding: self.padding,
+                    x_strides: [0, 0, w * inputs, inputs, 1],
+                    y_strides,
+                    low,
+                    high,
+                    format: self.format,
+                    panel,
+                },
+            );
+        }
+        assert_eq!(y, expected, "{level:?}, {} groups, {} to {}", self.groups, self.channels, self.columns);
+    }
+}
+
+#[test]
+fn convolutions_pad_with_the_zero_point() {
+    let mut v = Values::new(2);
+    for i in 0..60 {
+        let (conv, depthwise) = (Case::random(&mut v, false), Case::random(&mut v, true));
+        for level in levels() {
+            conv.check(&mut v, level, N16, false, false);
+            conv.check(&mut v, level, N4, conv.groups == 1 && i % 2 == 0, false);
+            depthwise.check(&mut v, level, N16, false, true);
+            depthwise.check(&mut v, level, N4, false, true);
+        }
+    }
+}
+
+#[test]
+fn products_saturate_and_take_unsigned_activations() {
+    let mut v = Values::new(3);
+    for (m, k, n) in [(1, 640, 40), (3, 7, 5), (9, 128, 33), (1, 0, 3), (2, 1, 1)] {
+        let format = Rescale { input_zero: 9, output_zero: 131, factor: 0, shift: 37 };
+        let x: Vec<u8> = (0..m * k).map(|_| v.next() as u8).collect();
+        let w: Vec<i8> = (0..k * n).map(|i| if i % n == 0 { 127 } else { v.next() as i8 }).collect();
+        let bias: Vec<i32> = (0..n).map(|_| v.next() as i32 >> 12).collect();
+        let factor: Vec<i32> = (0..n).map(|_| (v.next() >> 34) as i32).collect();
+        let mut packed = vec![0; panels_len(16, k, n)];
+        panels(16, k, n, |c, j| w[c * n + j], &mut packed);
+        let expected: Vec<u8> = (0..m * n)
+            .map(|at| {
+                let (i, j) = (at / n, at % n);
+                let sum = (0..k).map(|c| i64::from(x[i * k + c]) * i64::from(w[c * n + j])).sum::<i64>();
+                finish(sum + i64::from(bias[j]), factor[j], format, (0, 255)) as u8
+            })
+            .collect();
+        for level in levels() {
+            let mut y = vec![77; m * n];
+            dispatch(
+                level,
+                Linear::<Quantized<u8, u8>, N16> {
+                    x: &x,
+                    weights: &packed,
+                    bias: Some(&bias),
+                    scale: Some(&factor),
+                    zero_point: None,
+                    slope: None,
+                    residual: None,
+                    in_place: false,
+                    y: &mut y,
+                    rows: m,
+                    inner: k,
+                    columns: n,
+                    x_stride: k,
+                    y_stride: n,
+                    low: 0,
+                    high: 255,
+                    format,
+                    panel: N16,
+                },
+            );
+            assert_eq!(y, expected, "{level:?} {m}x{k}x{n}");
+        }
+    }
+}
+
+#[test]
+fn means_round_half_to_even_and_do_not_count_padding() {
+    // Of scale 1 both sides: the mean of 1 and 2 is 1.5, of 2 and 3 is 2.5: both become 2.
+    let format = Rescale { input_zero: 10, output_zero: -20, factor: 1 << 29, shift: 29 };
+    for level in levels() {
+        let mut y = [0i8; 3];
+        let op = AvgPool::<Quantized<i8, i8>, N4> {
+            x: &[11, 12, 12, 13, -128, -127],
+            y: &mut y,
+            batch: 1,
+            channels: 1,
+            size: [1, 1, 6],
+            out: [1, 1, 3],
+            kernel: [1, 1, 2],
+            stride: [1, 1, 2],
+            padding: [0; 3],
+            count_include_pad: false,
+            divisor: 0,
+            x_strides: [6, 1, 6, 6, 1],
+            y_strides: [3, 1, 3, 3, 1],
+            format,
+            low: -128,
+            high: 127,
+            panel: N4,
+        };
+        dispatch(level, op);
+        assert_eq!(y, [2 - 20, 2 - 20, -128], "{level:?}");
+        // Padding stands for 0 where it counts: (4 + 0) / 2 = 2, not counted 4.
+        for (count_include_pad, expected) in [(true, 2 - 20), (false, 4 - 20)] {
+            let mut y = [0i8; 20];
+            let op = AvgPool::<Quantized<i8, i8>, N16> {
+                x: &[14i8; 20],
+                y: &mut y,
+                batch: 1,
+                channels: 20,
+                size: [1, 1, 1],
+                out: [1, 1, 1],
+                kernel: [1, 1, 2],
+                stride: [1, 1, 1],
+                padding: [0, 0, 1],
+                count_include_pad,
+                divisor: 0,
+                x_strides: [20, 1, 20, 20, 20],
+                y_strides: [20, 1, 20, 20, 20],
+                format,
+                low: -128,
+                high: 127,
+                panel: N16,
+            };
+            dispatch(level, op);
+            assert_eq!(y, [expected; 20], "{level:?}");
+        }
+        let mut y = [0i8; 2];
+        let op = AdaptivePool::<Quantized<i8, i8>, N4> {
+            x: &[11, 12, 13, 15, 15],
+            y: &mut y,
+            indices: None,
+            max: false,
+            batch: 1,
+            channels: 1,
+            size: [1, 1, 5],
+            out: [1, 1, 2],
+            x_strides: [5, 1, 5, 5, 1],
+            y_strides: [2, 1, 2, 2, 1],
+            format,
+            low: -19,
+            high: -17,
+            panel: N4,
+        };
+        dispatch(level, op);
+        assert_eq!(y, [2 - 20, -17], "{level:?}: (1 + 2 + 3) / 3, and (3 + 5 + 5) / 3 cut");
+    }
+}
