@@ -19,6 +19,7 @@ mod memory;
 mod model;
 mod names;
 mod program;
+mod run;
 
 use crate::diag::{Diagnostic, Errors};
 use crate::ir::Scalar;
