@@ -1,5 +1,5 @@
 //! Kernel speed per layer shape, against the peak of this machine at the same level: `cargo run --release -p
-//! exported-bench [FILTER]`. One core, minimum over batches; a shared machine can only make figures worse.
+//! exported-bench [FILTER [LEVEL]]`. One core, minimum over batches; a shared machine can only make figures worse.
 
 mod layers;
 mod time;
@@ -8,7 +8,12 @@ use exported_runtime::Level;
 
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
-    let level = Level::detect();
+    let level = match std::env::args().nth(2).as_deref() {
+        Some("portable") => Level::Portable,
+        #[cfg(target_arch = "x86_64")]
+        Some("avx2") => Level::detect().min(Level::Avx2),
+        _ => Level::detect(),
+    };
     let peak = time::peak(level);
     println!("level {level:?}, peak {peak:.1} GFLOP/s");
     for layer in layers::all() {

@@ -26,9 +26,10 @@ pub fn least(mut work: impl FnMut()) -> f64 {
 struct Chains(u32);
 
 impl Op for Chains {
-    type Output = f32;
+    /// The sum, and the lanes of a vector.
+    type Output = (f32, usize);
     #[inline(always)]
-    fn call<S: Simd>(self, s: S) -> f32 {
+    fn call<S: Simd>(self, s: S) -> (f32, usize) {
         let (a, b) = (S::F32::splat(s, black_box(0.999)), S::F32::splat(s, black_box(0.001)));
         let mut sums = [S::F32::splat(s, 1.0); 12];
         for _ in 0..self.0 {
@@ -38,19 +39,16 @@ impl Op for Chains {
         }
         let mut total = [0.0f32; 16];
         sums.into_iter().fold(a, |total, sum| total.add(s, sum)).store(s, &mut total);
-        total[0]
+        (total[0], S::F32::LANES)
     }
 }
 
 /// GFLOP/s of a level's multiply-add.
 pub fn peak(level: Level) -> f64 {
-    let lanes = match level {
-        Level::Portable => 4.0,
-        _ => 8.0,
-    };
     let steps = 2_000;
+    let mut lanes = 0;
     let ns = least(|| {
-        black_box(dispatch(level, Chains(steps)));
+        lanes = black_box(dispatch(level, Chains(steps))).1;
     });
-    f64::from(steps) * 12.0 * lanes * 2.0 / ns
+    f64::from(steps) * 12.0 * lanes as f64 * 2.0 / ns
 }

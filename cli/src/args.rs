@@ -42,7 +42,7 @@ Options of verify:
   --quantization fused|faithful
                             quantized graphs on integers, or as PyTorch computes them
   --layers                  check each quantized layer alone, fed with PyTorch's integers
-  --level LEVEL             instruction set: portable, avx2 (default: the best this machine has)
+  --level LEVEL             instruction set: portable, avx2, avx512 (default: the best this machine has)
   --timeout SECONDS         for all calls of one model (default: 120; in an emulator 600)
   --manifest-path FILE      Cargo.toml of the project whose runtime and target folder to use
 
@@ -262,7 +262,8 @@ fn level(word: &str) -> Result<u32, String> {
         "best" => Ok(0),
         "portable" => Ok(1),
         "avx2" => Ok(2),
-        other => Err(format!("--level: `{other}` is none of `best`, `portable`, `avx2`")),
+        "avx512" => Ok(3),
+        other => Err(format!("--level: `{other}` is none of `best`, `portable`, `avx2`, `avx512`")),
     }
 }
 

@@ -8,6 +8,8 @@
 //! [`Panel`] ([`Panel::F32`]), or an array of any element type ([`Lanes`]). So one kernel source serves all levels,
 //! panel widths and dtypes.
 
+use crate::kernels::tile::{Four, Tiles, Two};
+
 /// Instruction set in use. `Portable` gives the same bits on every target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -17,6 +19,9 @@ pub enum Level {
     /// x86-64 with AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ and VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 /// Proof that a level's instructions may be used.
@@ -27,8 +32,8 @@ pub trait Simd: Copy + 'static {
     type F32x4: Vector<Self, Elem = f32>;
     /// Sixteen f32 in as few registers as possible.
     type F32x16: Vector<Self, Elem = f32>;
-    /// Rows of a register tile one panel of 16 wide, so that the accumulators, a row of weights and a splat fit.
-    const TILE_ROWS: usize;
+    /// Register tiles over panels of 16: those whose accumulators, a row of weights and a splat fit.
+    type Tiles: Tiles;
 
     /// `a * b + c`; one rounding where the level has the instruction, else two.
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32;
@@ -282,8 +287,8 @@ impl<S: Simd, V: Vector<S>> Vector<S> for Pair<V> {
 pub trait Panel: Copy + 'static {
     /// Columns of a panel.
     const WIDTH: usize;
-    /// Greatest number of rows of a register tile at level `S`.
-    fn tile_rows<S: Simd>() -> usize;
+    /// Register tiles at level `S`.
+    type Tiles<S: Simd>: Tiles;
     /// One row of a panel in memory.
     type Row<T: Copy + Default + 'static>: AsRef<[T]> + AsMut<[T]> + Copy + Default;
     /// One row of f32 in registers.
@@ -307,10 +312,7 @@ impl Panel for N4 {
     type Row<T: Copy + Default + 'static> = [T; 4];
     type F32<S: Simd> = S::F32x4;
     type Lanes<S: Simd, T: Num> = Lanes<T, 4>;
-    #[inline(always)]
-    fn tile_rows<S: Simd>() -> usize {
-        4
-    }
+    type Tiles<S: Simd> = Four;
     #[inline(always)]
     fn rows<T: Copy + Default + 'static>(panel: &[T]) -> &[[T; 4]] {
         panel.as_chunks().0
@@ -322,10 +324,7 @@ impl Panel for N16 {
     type Row<T: Copy + Default + 'static> = [T; 16];
     type F32<S: Simd> = S::F32x16;
     type Lanes<S: Simd, T: Num> = Lanes<T, 16>;
-    #[inline(always)]
-    fn tile_rows<S: Simd>() -> usize {
-        S::TILE_ROWS
-    }
+    type Tiles<S: Simd> = S::Tiles;
     #[inline(always)]
     fn rows<T: Copy + Default + 'static>(panel: &[T]) -> &[[T; 16]] {
         panel.as_chunks().0
@@ -340,7 +339,7 @@ impl Simd for Portable {
     type F32 = Lanes<f32, 4>;
     type F32x4 = Lanes<f32, 4>;
     type F32x16 = Lanes<f32, 16>;
-    const TILE_ROWS: usize = 2;
+    type Tiles = Two;
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
         a * b + c
@@ -366,5 +365,7 @@ pub fn dispatch<O: Op>(level: Level, op: O) -> O::Output {
         Level::Portable => op.call(Portable),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => crate::arch::x86_64::avx2(op),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => crate::arch::x86_64::avx512(op),
     }
 }

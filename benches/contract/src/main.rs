@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! BENCH_MODEL=$PWD/models/resnet8/model.pt2 cargo build --release -p exported-contract
-//! target/release/exported-contract models/resnet8 --out /tmp/out [--serve | --warmup W --runs N] [--level portable]
+//! target/release/exported-contract models/resnet8 --out /tmp/out [--serve | --warmup W --runs N] [--level portable|avx2|avx512]
 //! ```
 //!
 //! Reads `in0.bin`, `in1.bin`, … of the folder (raw little-endian), runs once, writes output *i* to `OUT` + *i* + `.bin`, prints
@@ -107,8 +107,16 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--runs" => options.runs = value()?.parse()?,
             "--threads" if value()? != "1" => return Err("one thread only".into()),
             "--threads" => {}
-            "--level" if value()? != "portable" => return Err("the only level to force is `portable`".into()),
-            "--level" => options.level = Level::Portable,
+            "--level" => {
+                options.level = match value()?.as_str() {
+                    "portable" => Level::Portable,
+                    #[cfg(target_arch = "x86_64")]
+                    "avx2" => Level::Avx2,
+                    #[cfg(target_arch = "x86_64")]
+                    "avx512" => Level::Avx512,
+                    other => return Err(format!("unknown level {other}").into()),
+                }
+            }
             "--serve" => options.serve = true,
             folder if !folder.starts_with("--") => options.folder = folder.into(),
             other => return Err(format!("unknown option {other}").into()),

@@ -175,31 +175,91 @@ pub enum Order {
     RowsOuter,
 }
 
-/// Splits `rows` × `panels` into tiles of nearly equal height. One to three rows alone take several panels at once: that
-/// many chains are needed to hide the latency.
+/// The shapes of tiles that suit a register file. Only those named by an implementation are compiled for a level.
+pub trait Tiles: Copy + 'static {
+    /// Most rows.
+    const ROWS: usize;
+    /// Panels side by side.
+    const PANELS: usize;
+    /// All panels of so few `rows` that more panels side by side are needed to hide the latency; false: of more rows.
+    fn few<S: Simd, B: Body<S>>(s: S, rows: usize, panels: usize, body: &mut B) -> bool;
+    /// Up to [`Tiles::ROWS`] rows of `panels` panels, at most [`Tiles::PANELS`].
+    fn tile<S: Simd, B: Body<S>>(s: S, row: usize, rows: usize, panel: usize, panels: usize, body: &mut B);
+}
+
+/// One arm per height.
+macro_rules! heights {
+    ($s:ident, $row:ident, $rows:ident, $panel:ident, $body:ident, $panels:literal: $first:literal $($height:literal)*) => {
+        match $rows {
+            $($height => $body.tile::<$height, $panels>($s, $row, $panel),)*
+            _ => $body.tile::<$first, $panels>($s, $row, $panel),
+        }
+    };
+}
+
+macro_rules! tiles {
+    ($(#[$doc:meta])* $name:ident: $most:literal x $side:literal,
+     few: $($few:literal x $wide:literal)*, one: $($one:literal)*, $(two: $($two:literal)*)?) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+        impl Tiles for $name {
+            const ROWS: usize = $most;
+            const PANELS: usize = $side;
+            #[inline(always)]
+            fn few<S: Simd, B: Body<S>>(_s: S, rows: usize, _panels: usize, _body: &mut B) -> bool {
+                match rows {
+                    $($few => few::<S, B, $few, $wide>(_s, _panels, _body),)*
+                    _ => return false,
+                }
+                #[allow(unreachable_code)]
+                true
+            }
+            #[inline(always)]
+            fn tile<S: Simd, B: Body<S>>(s: S, row: usize, rows: usize, panel: usize, _panels: usize, body: &mut B) {
+                $(if _panels == 2 {
+                    return heights!(s, row, rows, panel, body, 2: $($two)*);
+                })?
+                heights!(s, row, rows, panel, body, 1: $($one)*)
+            }
+        }
+    };
+}
+tiles!(
+    /// Eight registers of four, or so.
+    Two: 2 x 1, few: , one: 1 2,
+);
+tiles!(
+    /// Panels of 4, one register each.
+    Four: 4 x 1, few: 1 x 3, one: 1 2 3 4,
+);
+tiles!(
+    /// Sixteen registers, two per panel.
+    Six: 6 x 1, few: 1 x 4 2 x 2 3 x 1, one: 1 2 3 4 5 6,
+);
+tiles!(
+    /// Thirty-two registers, one per panel.
+    Eight: 8 x 2, few: 1 x 8 2 x 4 3 x 4, one: 1 2 3 4 5 6 7 8, two: 1 2 3 4 5 6 7 8
+);
+
+/// Splits `rows` × `panels` into tiles of nearly equal height.
 #[inline(always)]
 pub fn cover<S: Simd, P: Panel, B: Body<S>>(s: S, rows: usize, panels: usize, order: Order, body: &mut B) {
-    let wide = P::tile_rows::<S>() >= 6;
-    if wide && rows < 4 {
-        return match rows {
-            0 => {}
-            1 => few::<S, B, 1, 4>(s, panels, body),
-            2 => few::<S, B, 2, 2>(s, panels, body),
-            _ => few::<S, B, 3, 1>(s, panels, body),
-        };
-    }
-    if P::WIDTH == 4 && rows == 1 {
-        return few::<S, B, 1, 3>(s, panels, body);
+    if P::Tiles::<S>::few(s, rows, panels, body) {
+        return;
     }
     match order {
         Order::RowsOuter => column::<S, P, B>(s, 0, rows, 0, panels, body),
         Order::PanelsOuter(block) => {
-            let block = block.max(P::tile_rows::<S>());
+            let block = block.max(P::Tiles::<S>::ROWS);
             let mut start = 0;
             while start < rows {
                 let end = rows.min(start.saturating_add(block));
-                for panel in 0..panels {
-                    column::<S, P, B>(s, start, end, panel, panel + 1, body);
+                let mut panel = 0;
+                while panel < panels {
+                    let next = panels.min(panel + P::Tiles::<S>::PANELS);
+                    column::<S, P, B>(s, start, end, panel, next, body);
+                    panel = next;
                 }
                 start = end;
             }
@@ -224,24 +284,21 @@ fn few<S: Simd, B: Body<S>, const ROWS: usize, const PANELS: usize>(s: S, panels
 /// Rows `start..end` of panels `first..last`, tile by tile.
 #[inline(always)]
 fn column<S: Simd, P: Panel, B: Body<S>>(s: S, start: usize, end: usize, first: usize, last: usize, body: &mut B) {
-    let most = P::tile_rows::<S>();
+    let most = P::Tiles::<S>::ROWS;
     let mut row = start;
     let mut tiles = (end - start).div_ceil(most);
     while row < end {
         // The rest divided evenly among the tiles left: no thin tile at the end.
         let height = if tiles > 1 { (end - row).div_ceil(tiles) } else { end - row };
+        let height = height.clamp(1, most);
         tiles = tiles.saturating_sub(1);
-        for panel in first..last {
-            match height {
-                6.. if most >= 6 => body.tile::<6, 1>(s, row, panel),
-                5 if most >= 5 => body.tile::<5, 1>(s, row, panel),
-                4 if most >= 4 => body.tile::<4, 1>(s, row, panel),
-                3 if most >= 3 => body.tile::<3, 1>(s, row, panel),
-                2 => body.tile::<2, 1>(s, row, panel),
-                _ => body.tile::<1, 1>(s, row, panel),
-            }
+        let mut panel = first;
+        while panel < last {
+            let next = last.min(panel + P::Tiles::<S>::PANELS);
+            P::Tiles::<S>::tile(s, row, height, panel, next - panel, body);
+            panel = next;
         }
-        row += height.clamp(1, most);
+        row += height;
     }
 }
 

@@ -13,7 +13,7 @@ impl Simd for Fused {
     type F32 = Lanes<f32, 4>;
     type F32x4 = Lanes<f32, 4>;
     type F32x16 = Lanes<f32, 16>;
-    const TILE_ROWS: usize = 2;
+    type Tiles = crate::kernels::tile::Two;
     fn outline<O: Op>(self, op: O) -> O::Output {
         op.call(self)
     }

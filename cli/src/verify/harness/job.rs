@@ -106,6 +106,8 @@ fn level(code: u32) -> Result<Level, &'static str> {
         1 => Ok(Level::Portable),
         #[cfg(target_arch = "x86_64")]
         2 if Level::detect() >= Level::Avx2 => Ok(Level::Avx2),
+        #[cfg(target_arch = "x86_64")]
+        3 if Level::detect() >= Level::Avx512 => Ok(Level::Avx512),
         _ => Err("this machine does not have the requested level"),
     }
 }
