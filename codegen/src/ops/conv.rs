@@ -1,10 +1,13 @@
 //! Convolutions and batch normalization with stored statistics.
 
+mod windows;
+
 use super::{Out, Outs, Row, one};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Conv, Epilogue, Op, ValueId};
 use crate::sym::Expr;
+use std::collections::HashSet;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -89,10 +92,30 @@ fn conv(call: &mut Call<'_>, spatial: usize, transposed: bool, output_padding: [
         Conv { spatial, stride, padding, dilation, groups, transposed, output_padding },
         Epilogue::with_bias(bias.is_some()),
     );
+    let by_windows = is_computed(call, weight);
     batched(call, x, spatial, |call, x| {
+        if let (true, Op::Conv(conv, _)) = (by_windows, &op) {
+            return windows::convolution(call, x, weight, bias, conv);
+        }
         let inputs: Vec<ValueId> = [Some(x), Some(weight), bias].into_iter().flatten().collect();
         call.push(op, &inputs)
     })
+}
+
+/// Whether a value depends on what the caller passes: such a weight cannot be packed at build time.
+fn is_computed(call: &Call<'_>, value: ValueId) -> bool {
+    let graph = call.graph();
+    let mut fixed: HashSet<ValueId> = HashSet::new();
+    let is_fixed = |fixed: &HashSet<ValueId>, v: ValueId| fixed.contains(&v) || graph.constant_of(v).is_some();
+    if is_fixed(&fixed, value) {
+        return false;
+    }
+    for node in &graph.nodes {
+        if node.inputs.iter().all(|&v| is_fixed(&fixed, v)) {
+            fixed.extend(&node.outputs);
+        }
+    }
+    !is_fixed(&fixed, value)
 }
 
 /// Numbers, or torch's words for them: `same` puts the odd zero behind.

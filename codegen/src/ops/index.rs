@@ -4,7 +4,7 @@ use super::view::{numel, unsqueeze};
 use super::{Out, Outs, Row, map, one};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
-use crate::ir::{Binary, ExprId, ExprNode, Formula, Literal, Op, ScatterKind, ValueId, infer};
+use crate::ir::{Binary, CumKind, ExprId, ExprNode, Formula, Literal, Op, ScatterKind, ValueId, infer};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -37,6 +37,7 @@ pub const ROWS: &[Row] = &[
     row("aten._unsafe_index.Tensor", index),
     Row { target: "aten.index_put.default", rule: index_put, note: MASKS },
     Row { target: "aten._unsafe_index_put.default", rule: index_put, note: MASKS },
+    row("aten.masked_scatter.default", masked_scatter),
     row("aten.index_add.default", index_add),
     row("aten.index_copy.default", index_copy),
     row("aten.index_fill.int_Scalar", index_fill),
@@ -315,6 +316,29 @@ fn masked_put(call: &mut Call<'_>, x: ValueId, mask: ValueId, values: ValueId, a
         let new = if accumulate { f.binary(Binary::Add, p[0], p[2]) } else { p[2] };
         f.select(p[1], new, p[0])
     })
+}
+
+/// The `k`th selected place takes entry `k` of the source: places are counted, entries read by that number.
+fn masked_scatter(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, mask, source) = (call.tensor("self")?, call.tensor("mask")?, call.tensor("source")?);
+    if call.dtype_of(mask) != DType::Bool || call.dtype_of(source) != call.dtype_of(x) {
+        return Err(call.damaged("a mask of booleans and a source of the same dtype are needed"));
+    }
+    let shape = infer::broadcast(&[call.shape(x), call.shape(mask)]).map_err(|m| call.damaged(m))?;
+    let flat = [numel(&shape)];
+    let (x, mask) = (call.expand(x, &shape)?, call.expand(mask, &shape)?);
+    let line = call.reshape(mask, &flat)?;
+    let ones = call.cast(line, DType::I64)?;
+    let count = call.push(Op::Cumulative { kind: CumKind::Sum, dim: 0 }, &[ones])?;
+    let number = map(call, &[count], |f, p| {
+        let (one, zero) = (f.int(DType::I64, 1), f.int(DType::I64, 0));
+        let number = f.binary(Binary::Sub, p[0], one);
+        f.binary(Binary::Max, number, zero)
+    })?;
+    let source = call.reshape(source, &[numel(&call.shape(source))])?;
+    let values = call.push(Op::Index { dims: vec![0] }, &[source, number])?;
+    let values = call.reshape(values, &shape)?;
+    one(map(call, &[mask, values, x], |f, p| f.select(p[0], p[1], p[2]))?)
 }
 
 /// The operand as a tensor with dims, `dim`, and the index tensor with one dim.

@@ -29,6 +29,9 @@ pub const ROWS: &[Row] = &[
     row("aten.addmm.default", |c| add_product(c, "mat1", "mat2")),
     row("aten.addmv.default", |c| add_product(c, "mat", "vec")),
     row("aten.baddbmm.default", |c| add_product(c, "batch1", "batch2")),
+    row("aten.addbmm.default", add_products),
+    row("aten.addr.default", add_outer),
+    row("aten.bilinear.default", bilinear),
 ];
 
 fn of_two(
@@ -131,12 +134,72 @@ fn add_product(call: &mut Call<'_>, a: &str, b: &str) -> Result<Outs> {
     let (input, a, b) = (call.tensor("self")?, call.tensor(a)?, call.tensor(b)?);
     let (beta, alpha) = (call.number("beta")?, call.number("alpha")?);
     let product = matmul(call, a, b)?;
-    let product = scaled(call, product, &alpha)?;
-    if is(&beta, 0) {
+    added(call, input, product, &beta, &alpha)
+}
+
+fn added(call: &mut Call<'_>, input: ValueId, product: ValueId, beta: &Number, alpha: &Number) -> Result<Outs> {
+    let product = scaled(call, product, alpha)?;
+    if is(beta, 0) {
         return one(product);
     }
-    let input = scaled(call, input, &beta)?;
+    let input = scaled(call, input, beta)?;
     one(map(call, &[product, input], |f, p| f.binary(Binary::Add, p[0], p[1]))?)
+}
+
+/// The sum of the products of a batch: one product, the batch being part of the dim summed over.
+fn add_products(call: &mut Call<'_>) -> Result<Outs> {
+    let (input, a, b) = (call.tensor("self")?, call.tensor("batch1")?, call.tensor("batch2")?);
+    let (beta, alpha) = (call.number("beta")?, call.number("alpha")?);
+    let (left, right) = (call.shape(a), call.shape(b));
+    let ([batch, m, k], [other, inner, n]) = (&left[..], &right[..]) else {
+        return Err(call.damaged("two batches of matrices are needed"));
+    };
+    if batch != other || k != inner {
+        return Err(call.damaged(format!("matrix products of {} and {}", call.ty(a), call.ty(b))));
+    }
+    let depth = batch.clone() * k.clone();
+    let a = call.permute(a, &[1, 0, 2])?;
+    let a = call.reshape(a, &[m.clone(), depth.clone()])?;
+    let b = call.reshape(b, &[depth, n.clone()])?;
+    let product = matmul(call, a, b)?;
+    added(call, input, product, &beta, &alpha)
+}
+
+fn add_outer(call: &mut Call<'_>) -> Result<Outs> {
+    let (input, a, b) = (call.tensor("self")?, call.tensor("vec1")?, call.tensor("vec2")?);
+    let (beta, alpha) = (call.number("beta")?, call.number("alpha")?);
+    if call.rank(a) != 1 || call.rank(b) != 1 {
+        return Err(call.damaged("an outer product needs vectors"));
+    }
+    let a = super::view::unsqueeze(call, a, 1)?;
+    let product = map(call, &[a, b], |f, p| f.binary(Binary::Mul, p[0], p[1]))?;
+    added(call, input, product, &beta, &alpha)
+}
+
+/// `y[.., o] = x1[.., i] * weight[o, i, j] * x2[.., j]`, plus the bias.
+fn bilinear(call: &mut Call<'_>) -> Result<Outs> {
+    let (a, b, weight) = (call.tensor("input1")?, call.tensor("input2")?, call.tensor("weight")?);
+    let (left, right, shape) = (call.shape(a), call.shape(b), call.shape(weight));
+    let ([lead @ .., i], [rows @ .., j], [o, inputs, others]) = (&left[..], &right[..], &shape[..]) else {
+        return Err(call.damaged("a bilinear layer needs vectors and a weight of three dims"));
+    };
+    if lead != rows || i != inputs || j != others {
+        return Err(call.damaged(format!("a bilinear layer of {} and {}", call.ty(a), call.ty(b))));
+    }
+    let count = Expr::product(lead.iter().cloned());
+    let a = call.reshape(a, &[count.clone(), i.clone()])?;
+    let b = call.reshape(b, &[count.clone(), Expr::Int(1), j.clone()])?;
+    let table = call.permute(weight, &[1, 0, 2])?;
+    let table = call.reshape(table, &[i.clone(), o.clone() * j.clone()])?;
+    let half = matmul(call, a, table)?;
+    let half = call.reshape(half, &[count, o.clone(), j.clone()])?;
+    let products = map(call, &[half, b], |f, p| f.binary(Binary::Mul, p[0], p[1]))?;
+    let y = super::reduce::sum(call, products, vec![2], false)?;
+    let y = call.reshape(y, &[lead, std::slice::from_ref(o)].concat())?;
+    match call.optional_tensor("bias")? {
+        Some(bias) => one(map(call, &[y, bias], |f, p| f.binary(Binary::Add, p[0], p[1]))?),
+        None => one(y),
+    }
 }
 
 fn is(number: &Number, value: i64) -> bool {

@@ -1,11 +1,12 @@
 //! Rows that repeat, cut windows and rearrange: views all the same, or a few of them in a row.
 
 use super::view::{numel, swapped, unsqueeze, x};
-use super::{Out, Outs, Row, one};
+use super::{Out, Outs, Row, map, one};
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::{Op, PadMode, ValueId, View};
+use crate::ir::{Binary, ExprNode, Op, PadMode, ValueId, View};
 use crate::sym::Expr;
+use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -27,6 +28,10 @@ pub const ROWS: &[Row] = &[
     row("aten.im2col.default", im2col),
     row("aten.diagonal.default", diagonal_row),
     row("aten.diagonal_copy.default", diagonal_row),
+    row("aten.diag.default", diag),
+    row("aten.diagflat.default", diagflat),
+    row("aten.diag_embed.default", diag_embed),
+    row("aten.diagonal_scatter.default", diagonal_scatter),
     Row {
         target: "aten.as_strided.default",
         rule: as_strided,
@@ -207,6 +212,104 @@ pub(super) fn diagonal(call: &mut Call<'_>, x: ValueId, a: usize, b: usize, offs
     let last = flat.len() - 1;
     let x = call.reshape(x, &flat)?;
     call.slice(x, last, Expr::Int(start), Expr::Int(len), columns + 1)
+}
+
+fn diag(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, offset) = (x(call)?, call.int("diagonal")?);
+    one(match call.rank(x) {
+        1 => on_diagonal(call, None, x, offset)?,
+        2 => diagonal(call, x, 0, 1, offset)?,
+        _ => return Err(call.damaged("`diag` takes a vector or a matrix")),
+    })
+}
+
+fn diagflat(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, offset) = (x(call)?, call.int("offset")?);
+    let flat = call.reshape(x, &[numel(&call.shape(x))])?;
+    one(on_diagonal(call, None, flat, offset)?)
+}
+
+/// The order that moves the last two dims to places `a` and `b`.
+fn matrix_to(rank: usize, a: usize, b: usize) -> Vec<usize> {
+    let mut rest = 0..rank - 2;
+    (0..rank)
+        .filter_map(|d| {
+            if d == a {
+                Some(rank - 2)
+            } else if d == b {
+                Some(rank - 1)
+            } else {
+                rest.next()
+            }
+        })
+        .collect()
+}
+
+fn diag_embed(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, offset) = (x(call)?, call.int("offset")?);
+    let rank = call.rank(x) + 1;
+    let (a, b) = (call.dim("dim1", rank)?, call.dim("dim2", rank)?);
+    if rank < 2 || a == b {
+        return Err(call.damaged("the diagonal of one dim"));
+    }
+    let y = on_diagonal(call, None, x, offset)?;
+    one(call.permute(y, &matrix_to(rank, a, b))?)
+}
+
+fn diagonal_scatter(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, source, offset) = (x(call)?, call.tensor("src")?, call.int("offset")?);
+    let rank = call.rank(x);
+    let (a, b) = (call.dim("dim1", rank)?, call.dim("dim2", rank)?);
+    if rank < 2 || a == b || call.rank(source) + 1 != rank {
+        return Err(call.damaged("a diagonal that does not fit"));
+    }
+    let order: Vec<usize> = (0..rank).filter(|&d| d != a && d != b).chain([a, b]).collect();
+    let x = call.permute(x, &order)?;
+    let y = on_diagonal(call, Some(x), source, offset)?;
+    one(call.permute(y, &matrix_to(rank, a, b))?)
+}
+
+/// `source[.., k]` on a diagonal of the last two dims of `base`, or of zeros in a square just large enough.
+fn on_diagonal(call: &mut Call<'_>, base: Option<ValueId>, source: ValueId, offset: i64) -> Result<ValueId> {
+    let last = call.rank(source) - 1;
+    let sizes = base.map(|b| call.shape(b)[last..].to_vec());
+    let len = call.shape(source)[last].as_int();
+    let sizes = match sizes {
+        Some(sizes) => (sizes[0].as_int(), sizes[1].as_int()),
+        None => (len.map(|n| n + offset.abs()), len.map(|n| n + offset.abs())),
+    };
+    let (Some(len), (Some(rows), Some(columns))) = (len, sizes) else {
+        return Err(call.unsupported("the diagonal of a matrix whose size depends on the input"));
+    };
+    // Above the main diagonal a row has its element's number, below a column.
+    let (line, axis) = if offset >= 0 { (rows, last + 1) } else { (columns, last) };
+    if len > line {
+        return Err(call.damaged("a diagonal that does not fit"));
+    }
+    let mut pads = vec![(0, 0); last + 1];
+    pads[last].1 = line - len;
+    let mut values = source;
+    if line > len {
+        values = call.push(Op::Pad { pads, mode: PadMode::Constant(0f64.to_bits()) }, &[values])?;
+    }
+    let values = unsqueeze(call, values, axis)?;
+    let mut shape = call.shape(values);
+    shape[last] = Expr::Int(rows);
+    shape[last + 1] = Expr::Int(columns);
+    let values = call.expand(values, &shape)?;
+    let dtype = call.dtype_of(base.unwrap_or(source));
+    let values = call.cast(values, dtype)?;
+    let inputs: Vec<ValueId> = [Some(values), base].into_iter().flatten().collect();
+    map(call, &inputs, |f, p| {
+        let (i, j) = (f.push(ExprNode::Coord(last as u32)), f.push(ExprNode::Coord(last as u32 + 1)));
+        let (distance, offset) = (f.binary(Binary::Sub, j, i), f.int(DType::I64, offset));
+        let hit = f.binary(Binary::Eq, distance, offset);
+        let rest = p.get(1).copied().unwrap_or_else(|| {
+            let zero = f.int(DType::I64, 0);
+            f.cast(dtype, zero)
+        });
+        f.select(hit, p[0], rest)
+    })
 }
 
 /// Peels dims off from the greatest stride down; each must fit into what one step of the one before spans.

@@ -76,6 +76,10 @@ pub const ROWS: &[Row] = &[
     row("aten.dist.default", dist),
     row("aten.cdist.default", cdist),
     row("aten._cdist_forward.default", cdist),
+    row("aten.pdist.default", pdist),
+    row("aten._pdist_forward.default", pdist),
+    row("aten.sum_to_size.default", sum_to_size),
+    row("aten.isin.Tensor_Tensor", is_in),
 ];
 
 /// The sum of `x` over these dims.
@@ -392,4 +396,57 @@ fn cdist(call: &mut Call<'_>) -> Result<Outs> {
     let difference = binary(call, Binary::Sub, a, b)?;
     let last = call.rank(difference) - 1;
     one(vector_norm(call, difference, p, vec![last], false)?)
+}
+
+/// The distances of each row to those after it.
+fn pdist(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, p) = (call.tensor("self")?, call.float("p")?);
+    if call.rank(x) != 2 {
+        return Err(call.damaged("distances of rows need a matrix"));
+    }
+    let rows = call.shape(x)[0].as_int();
+    let rows = rows.ok_or_else(|| call.unsupported("distances of a number of rows that depends on the input"))?;
+    let pairs: Vec<(i64, i64)> = (0..rows).flat_map(|i| (i + 1..rows).map(move |j| (i, j))).collect();
+    let first = pairs.iter().flat_map(|(i, _)| i.to_le_bytes()).collect();
+    let second = pairs.iter().flat_map(|(_, j)| j.to_le_bytes()).collect();
+    let (first, second) =
+        (call.constant(DType::I64, &[pairs.len()], first)?, call.constant(DType::I64, &[pairs.len()], second)?);
+    let a = call.push(Op::IndexSelect { dim: 0 }, &[x, first])?;
+    let b = call.push(Op::IndexSelect { dim: 0 }, &[x, second])?;
+    let difference = binary(call, Binary::Sub, a, b)?;
+    one(vector_norm(call, difference, p, vec![1], false)?)
+}
+
+/// The inverse of a broadcast: sums over the dims that `size` lacks or has as 1.
+fn sum_to_size(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, size) = (call.tensor("self")?, call.sym_ints("size")?);
+    let shape = call.shape(x);
+    let Some(lead) = shape.len().checked_sub(size.len()) else {
+        return Err(call.damaged("a sum to more dims"));
+    };
+    let gone = |d: usize| d < lead || size[d - lead] == Expr::Int(1) && shape[d] != Expr::Int(1);
+    let dims: Vec<usize> = (0..shape.len()).filter(|&d| gone(d)).collect();
+    if (0..shape.len()).any(|d| !dims.contains(&d) && shape[d] != size[d - lead]) {
+        return Err(call.damaged(format!("a sum of {} to another shape", call.ty(x))));
+    }
+    if dims.is_empty() {
+        return one(x);
+    }
+    let y = sum(call, x, dims, true)?;
+    one(call.reshape(y, &size)?)
+}
+
+/// Whether each element equals any of the others: a comparison with all of them.
+fn is_in(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, tested) = (call.tensor("elements")?, call.tensor("test_elements")?);
+    let invert = call.bool("invert")?;
+    let dtype =
+        super::pointwise::promote::promote(call.dtype_of(x), call.dtype_of(tested)).map_err(|m| call.unsupported(m))?;
+    let (x, tested) = (call.cast(x, dtype)?, call.cast(tested, dtype)?);
+    let rank = call.rank(x);
+    let x = super::view::unsqueeze(call, x, rank)?;
+    let tested = call.reshape(tested, &[numel(&call.shape(tested))])?;
+    let equal = binary(call, Binary::Eq, x, tested)?;
+    let found = reduce(call, equal, ReduceKind::Any, vec![rank], false)?;
+    one(if invert { map(call, &[found], |f, p| f.unary(Unary::Not, p[0]))? } else { found })
 }
