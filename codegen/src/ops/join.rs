@@ -25,6 +25,8 @@ pub const ROWS: &[Row] = &[
     row("aten.vstack.default", |call| stack_at_least(call, 2, 0)),
     row("aten.dstack.default", |call| stack_at_least(call, 3, 2)),
     row("aten.column_stack.default", column_stack),
+    row("aten.block_diag.default", block_diag),
+    row("aten.cartesian_prod.default", cartesian_prod),
     row("aten.roll.default", roll),
     row("aten.slice_scatter.default", slice_scatter),
     row("aten.select_scatter.default", select_scatter),
@@ -101,6 +103,51 @@ fn column_stack(call: &mut Call<'_>) -> Result<Outs> {
         });
     }
     one(concat(call, &parts, 1)?)
+}
+
+/// Each matrix padded with zeros to the width of all of them, one below the other.
+fn block_diag(call: &mut Call<'_>) -> Result<Outs> {
+    let tensors = call.tensors("tensors")?;
+    let dtype = common_dtype(call, &tensors)?;
+    let (mut blocks, mut widths) = (Vec::new(), Vec::new());
+    for t in tensors {
+        let t = call.cast(t, dtype)?;
+        let block = call_at_least(call, t, 2)?;
+        let width = call.shape(block).get(1).and_then(Expr::as_int).filter(|_| call.rank(block) == 2);
+        widths.push(width.ok_or_else(|| call.unsupported("blocks other than matrices of known width"))?);
+        blocks.push(block);
+    }
+    let total: i64 = widths.iter().sum();
+    let mut before = 0;
+    for (block, width) in blocks.iter_mut().zip(widths) {
+        let pads = vec![(0, 0), (before, total - before - width)];
+        if pads[1] != (0, 0) {
+            *block = call.push(Op::Pad { pads, mode: PadMode::Constant(0f64.to_bits()) }, &[*block])?;
+        }
+        before += width;
+    }
+    one(concat(call, &blocks, 0)?)
+}
+
+/// All tuples of the vectors' elements, the last vector's changing fastest.
+fn cartesian_prod(call: &mut Call<'_>) -> Result<Outs> {
+    let tensors = call.tensors("tensors")?;
+    if tensors.iter().any(|&t| call.rank(t) != 1) {
+        return Err(call.damaged("a cartesian product needs vectors"));
+    }
+    if let [single] = tensors[..] {
+        return one(single);
+    }
+    let sizes: Vec<Expr> = tensors.iter().map(|&t| numel(&call.shape(t))).collect();
+    let mut columns = Vec::new();
+    for (i, &t) in tensors.iter().enumerate() {
+        let mut shape = vec![Expr::Int(1); tensors.len()];
+        shape[i] = sizes[i].clone();
+        let grid = call.reshape(t, &shape)?;
+        let grid = call.expand(grid, &sizes)?;
+        columns.push(call.reshape(grid, &[numel(&sizes), Expr::Int(1)])?);
+    }
+    one(concat(call, &columns, 1)?)
 }
 
 fn roll(call: &mut Call<'_>) -> Result<Outs> {

@@ -31,6 +31,8 @@ pub const ROWS: &[Row] = &[
     row("aten.baddbmm.default", |c| add_product(c, "batch1", "batch2")),
     row("aten.addbmm.default", add_products),
     row("aten.addr.default", add_outer),
+    row("aten.outer.default", |c| of_two(c, "self", "vec2", outer)),
+    row("aten.ger.default", |c| of_two(c, "self", "vec2", outer)),
     row("aten.bilinear.default", bilinear),
 ];
 
@@ -168,12 +170,19 @@ fn add_products(call: &mut Call<'_>) -> Result<Outs> {
 fn add_outer(call: &mut Call<'_>) -> Result<Outs> {
     let (input, a, b) = (call.tensor("self")?, call.tensor("vec1")?, call.tensor("vec2")?);
     let (beta, alpha) = (call.number("beta")?, call.number("alpha")?);
+    let product = outer(call, a, b)?;
+    added(call, input, product, &beta, &alpha)
+}
+
+fn outer(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
     if call.rank(a) != 1 || call.rank(b) != 1 {
         return Err(call.damaged("an outer product needs vectors"));
     }
+    let dtype =
+        super::pointwise::promote::promote(call.dtype_of(a), call.dtype_of(b)).map_err(|m| call.unsupported(m))?;
+    let (a, b) = (call.cast(a, dtype)?, call.cast(b, dtype)?);
     let a = super::view::unsqueeze(call, a, 1)?;
-    let product = map(call, &[a, b], |f, p| f.binary(Binary::Mul, p[0], p[1]))?;
-    added(call, input, product, &beta, &alpha)
+    map(call, &[a, b], |f, p| f.binary(Binary::Mul, p[0], p[1]))
 }
 
 /// `y[.., o] = x1[.., i] * weight[o, i, j] * x2[.., j]`, plus the bias.

@@ -37,6 +37,7 @@ pub const ROWS: &[Row] = &[
         rule: as_strided,
         note: "strides that visit every element of a contiguous tensor at most once",
     },
+    row("aten.as_strided_copy.default", as_strided),
     row("aten.pixel_shuffle.default", pixel_shuffle),
     row("aten.pixel_unshuffle.default", pixel_unshuffle),
     row("aten.channel_shuffle.default", channel_shuffle),

@@ -64,11 +64,18 @@ pub const ROWS: &[Row] = &[
     row("aten.unsafe_split.Tensor", split),
     row("aten.split.sizes", |call| split_sizes(call, "split_size")),
     row("aten.split_with_sizes.default", |call| split_sizes(call, "split_sizes")),
+    row("aten.split_with_sizes_copy.default", |call| split_sizes(call, "split_sizes")),
     row("aten.unsafe_split_with_sizes.default", |call| split_sizes(call, "split_sizes")),
     row("aten.chunk.default", chunk),
     row("aten.unsafe_chunk.default", chunk),
     row("aten.tensor_split.sections", tensor_split_sections),
     row("aten.tensor_split.indices", tensor_split_indices),
+    row("aten.hsplit.int", tensor_split_sections),
+    row("aten.vsplit.int", tensor_split_sections),
+    row("aten.dsplit.int", tensor_split_sections),
+    row("aten.hsplit.array", tensor_split_indices),
+    row("aten.vsplit.array", tensor_split_indices),
+    row("aten.dsplit.array", tensor_split_indices),
     row("aten.unbind.int", unbind),
     row("aten.unbind_copy.int", unbind),
     row("aten.clone.default", same),
@@ -396,8 +403,13 @@ fn narrow(call: &mut Call<'_>) -> Result<Outs> {
 fn along(call: &Call<'_>) -> Result<(ValueId, usize, Expr)> {
     let x = x(call)?;
     let shape = call.shape(x);
-    let dim = call.dim("dim", shape.len())?;
-    let size = shape.get(dim).cloned().ok_or_else(|| call.damaged("a 0-d tensor cannot be split"))?;
+    let dim = match call.target() {
+        t if t.contains("hsplit") => shape.len().saturating_sub(1).min(1),
+        t if t.contains("vsplit") => 0,
+        t if t.contains("dsplit") => 2,
+        _ => call.dim("dim", shape.len())?,
+    };
+    let size = shape.get(dim).cloned().ok_or_else(|| call.damaged("too few dims to split"))?;
     Ok((x, dim, size))
 }
 
