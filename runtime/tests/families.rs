@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Values, levels};
-use exported_runtime::kernels::index::{Combine, Gather, Index, IndexPut, IndexSelect, Scatter};
+use exported_runtime::kernels::index::{Combine, Gather, Index, IndexPut, IndexSelect, Nonzero, Scatter};
 use exported_runtime::kernels::norm::LayerNorm;
 use exported_runtime::kernels::reduce::{ArgMax, FloatSum, LogSumExp, Max, Mean, Sum, Var};
 use exported_runtime::kernels::resample::{Curve, Interpolate, Nearest};
@@ -198,6 +198,14 @@ fn indices_outside_are_errors() {
     assert_eq!(select([0, 4]), Err(Error::IndexOutOfRange { index: 4, size: 4 }));
     assert_eq!(select([-1, 0]), Err(Error::IndexOutOfRange { index: -1, size: 4 }));
     assert_eq!(select([i64::MIN, 0]), Err(Error::IndexOutOfRange { index: i64::MIN, size: 4 }));
+
+    let (mut rows, mut count) = ([7i64; 8], [0i64]);
+    let op = Nonzero { x: &[0, 1, 1, 0, 0, 1], y: &mut rows, count: &mut count, shape: [2, 3] };
+    dispatch(Level::detect(), op);
+    assert_eq!((rows, count), ([0, 1, 0, 2, 1, 2, 7, 7], [3]));
+    // Less room than true elements: what fits is written, and counted.
+    dispatch(Level::detect(), Nonzero { x: &[1; 6], y: &mut rows[..4], count: &mut count, shape: [2, 3] });
+    assert_eq!((rows[..4].to_vec(), count), (vec![0, 0, 0, 1], [2]));
 
     let index = Index { x: &x, index: [&[-1i32, 0], &[0, -2]], y: &mut y, outer: 1, sizes: [2, 2], k: 2, inner: 1 };
     assert_eq!(dispatch(Level::detect(), index), Ok(()));

@@ -1,9 +1,9 @@
 //! What the rule of an operator row sees: its arguments by name, defaults filled in, and a builder of graph nodes.
 
 use crate::diag::{Diagnostic, Origin};
-use crate::ir::{Constant, Formula, Graph, Node, Op, TensorType, ValueId, View, infer};
+use crate::ir::{Constant, Formula, Graph, InputKind, Node, Op, TensorType, ValueId, View, infer};
 use crate::ops::Schema;
-use crate::sym::Expr;
+use crate::sym::{Expr, Symbol};
 use exported_runtime::DType;
 use std::collections::BTreeMap;
 
@@ -61,6 +61,8 @@ pub struct Call<'a> {
     pub(super) schema: &'a Schema,
     pub(super) arguments: BTreeMap<String, Arg>,
     pub(super) name: &'a str,
+    /// Type that the archive recorded for the first result.
+    pub(super) recorded: Option<TensorType>,
 }
 
 type Result<T> = std::result::Result<T, Diagnostic>;
@@ -321,6 +323,22 @@ impl Call<'_> {
         let node = Node { op, inputs: inputs.to_vec(), outputs: outputs.clone(), origin: self.origin.clone() };
         self.graph.nodes.push(node);
         Ok(outputs)
+    }
+
+    /// The symbol that the archive recorded as size of a dim of the first result, if no input determines it.
+    pub fn recorded_symbol(&self, dim: usize) -> Option<Symbol> {
+        let Some(Expr::Symbol(symbol)) = self.recorded.as_ref()?.shape.get(dim) else { return None };
+        let given = self.graph.inputs.iter().any(|input| match &input.kind {
+            InputKind::Tensor(v) => self.graph.ty(*v).shape.iter().any(|size| size.mentions(symbol)),
+            InputKind::Int(value) => value.mentions(symbol),
+            InputKind::Constant(_) => false,
+        });
+        (!given).then(|| symbol.clone())
+    }
+
+    /// Lets a symbol have the value of an integer tensor from here on.
+    pub fn bind_item(&mut self, value: ValueId, symbol: &Symbol) -> Result<()> {
+        self.push_all(Op::Item { symbol: symbol.clone() }, &[value]).map(|_| ())
     }
 
     /// Adds a node with one result.

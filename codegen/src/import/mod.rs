@@ -19,7 +19,7 @@ pub use origin::origin;
 
 use crate::archive::Archive;
 use crate::diag::{Diagnostic, Errors, Origin};
-use crate::ir::{Graph, Guard, TensorType, ValueId};
+use crate::ir::{Graph, Guard, Op, TensorType, ValueId};
 use crate::ops::{self, Alias, Out, Schema};
 use crate::schema::{self, Argument, Layout, NameOr, Program, TensorMeta};
 use crate::sym::{self, Expr, Interval};
@@ -159,8 +159,15 @@ impl<'a> Importer<'a> {
         };
         let arguments = self.arguments(node, &row_schema)?;
         let label = node.label();
-        let mut call = Call { graph: &mut self.graph, origin, schema: &row_schema, arguments, name: label };
+        let recorded = node.outputs.iter().flat_map(Argument::names).next().and_then(|name| self.recorded(name));
+        let before = self.graph.nodes.len();
+        let mut call = Call { graph: &mut self.graph, origin, schema: &row_schema, arguments, name: label, recorded };
         let outs = (row.rule)(&mut call)?;
+        for node in &self.graph.nodes[before..] {
+            if let Op::Item { symbol } = &node.op {
+                self.unbacked.insert(symbol.clone());
+            }
+        }
         if written.is_empty() {
             return self.bind(node, &schema, outs, origin);
         }

@@ -256,6 +256,9 @@ pub enum Op {
     Embedding,
     /// x, `ids[k]` → x with dim replaced by k entries.
     IndexSelect { dim: usize },
+    /// bool x[d..] → coordinates i64[numel(x), rank] of the true elements, row-major, rows beyond their number undefined; that
+    /// number, i64[].
+    Nonzero,
     /// x, index → `torch.gather`.
     Gather { dim: usize },
     /// x, index, src → scattered copy of x.

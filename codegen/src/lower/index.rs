@@ -11,6 +11,7 @@ use crate::sym::Expr;
 pub(super) fn lower(cx: &mut Lowering<'_>, node: &Node) -> Result<(), Diagnostic> {
     match &node.op {
         Op::Embedding => embedding(cx, node),
+        Op::Nonzero => nonzero(cx, node),
         Op::IndexSelect { dim } => index_select(cx, node, *dim),
         Op::Gather { dim } => gather(cx, node, *dim),
         Op::Scatter { dim, kind } => scatter(cx, node, *dim, *kind),
@@ -55,6 +56,16 @@ fn embedding(cx: &mut Lowering<'_>, node: &Node) {
         ("inner", Field::Usize(numel(&shape[1..]))),
     ];
     cx.step(node, fallible("index::IndexSelect", fields), numel(cx.shape(y)));
+}
+
+fn nonzero(cx: &mut Lowering<'_>, node: &Node) {
+    let (x, coordinates, count) = (node.inputs[0], node.outputs[0], node.outputs[1]);
+    let mask = read_row_major(cx, x);
+    let (y, count) = (output_row_major(cx, coordinates), output_row_major(cx, count));
+    let shape = usizes(cx.shape(x).to_vec());
+    let fields = vec![("x", mask), ("y", write(&y)), ("count", write(&count)), ("shape", shape)];
+    let kernel = Kernel { path: "index::Nonzero", generics: Vec::new(), fields, fallible: false };
+    cx.step(node, Work::Kernel(kernel), Expr::Int(0));
 }
 
 fn index_select(cx: &mut Lowering<'_>, node: &Node, dim: usize) {

@@ -159,6 +159,7 @@ impl<'g> Lowering<'g> {
             | Op::Sort { .. }
             | Op::TopK { .. } => reduce::lower(self, node),
             Op::Embedding
+            | Op::Nonzero
             | Op::IndexSelect { .. }
             | Op::Gather { .. }
             | Op::Scatter { .. }

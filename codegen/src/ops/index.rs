@@ -18,6 +18,7 @@ const MASKS: &str = "masks only where they select values for a scalar or a broad
 
 /// The rows.
 pub const ROWS: &[Row] = &[
+    row("aten.nonzero.default", nonzero),
     row("aten.embedding.default", embedding),
     row("aten.embedding_bag.default", embedding_bag),
     row("aten.embedding_bag.padding_idx", embedding_bag),
@@ -228,6 +229,49 @@ fn scatter_reduce(call: &mut Call<'_>) -> Result<Outs> {
     scatter_row(call, "src", kind)
 }
 
+/// Coordinates of the elements that are not zero, `[u0, rank]`. Their number is read from data: it becomes the symbol that
+/// the archive recorded for dim `at` of the result.
+fn true_coordinates(call: &mut Call<'_>, x: ValueId, at: usize) -> Result<ValueId> {
+    let Some(symbol) = call.recorded_symbol(at) else {
+        return Err(call.unsupported("a selection whose size the archive does not record as a symbol of its own"));
+    };
+    let dtype = call.dtype_of(x);
+    let mask = match dtype {
+        DType::Bool => x,
+        _ => super::map(call, &[x], |f, p| {
+            let zero = if dtype.is_float() { f.float(dtype, 0.0) } else { f.int(dtype, 0) };
+            f.binary(Binary::Ne, p[0], zero)
+        })?,
+    };
+    let results = call.push_all(Op::Nonzero, &[mask])?;
+    let [coordinates, count] = results[..] else { return Err(call.damaged("no coordinates")) };
+    call.bind_item(count, &symbol)?;
+    call.slice(coordinates, 0, Expr::Int(0), Expr::Symbol(symbol), 1)
+}
+
+/// The only index, if it is a mask: coordinates of its true elements, for as many dims as it has.
+fn masked(call: &mut Call<'_>, given: &[Option<ValueId>]) -> Result<Option<Indexed>> {
+    let mut present = given.iter().enumerate().filter_map(|(dim, id)| Some((dim, (*id)?)));
+    let (Some((first, mask)), None) = (present.next(), present.next()) else { return Ok(None) };
+    if !matches!(call.dtype_of(mask), DType::Bool | DType::U8) {
+        return Ok(None);
+    }
+    let coordinates = true_coordinates(call, mask, first)?;
+    let mut found = Indexed { dims: Vec::new(), ids: Vec::new() };
+    for k in 0..call.rank(mask) {
+        let column = call.slice(coordinates, 1, Expr::from(k), Expr::Int(1), 1)?;
+        let rows = call.shape(column)[..1].to_vec();
+        found.dims.push(first + k);
+        found.ids.push(call.reshape(column, &rows)?);
+    }
+    Ok(Some(found))
+}
+
+fn nonzero(call: &mut Call<'_>) -> Result<Outs> {
+    let x = call.tensor("self")?;
+    one(true_coordinates(call, x, 0)?)
+}
+
 /// The dims that index tensors are given for, and the tensors, broadcast against each other.
 struct Indexed {
     dims: Vec<usize>,
@@ -240,7 +284,7 @@ fn indexed(call: &mut Call<'_>, given: Vec<Option<ValueId>>) -> Result<Indexed> 
         let Some(id) = id else { continue };
         if matches!(call.dtype_of(id), DType::Bool | DType::U8) {
             return Err(call
-                .unsupported("selection by a mask: the size of the result depends on the data")
+                .unsupported("selection by a mask together with other indices, or writing what a mask selects")
                 .help("use `torch.where`, or multiply by the mask"));
         }
         found.dims.push(dim);
@@ -261,7 +305,10 @@ fn indexed(call: &mut Call<'_>, given: Vec<Option<ValueId>>) -> Result<Indexed> 
 fn index(call: &mut Call<'_>) -> Result<Outs> {
     let x = call.tensor("self")?;
     let given = call.optional_tensors("indices")?;
-    let Indexed { dims, ids } = indexed(call, given)?;
+    let Indexed { dims, ids } = match masked(call, &given)? {
+        Some(masked) => masked,
+        None => indexed(call, given)?,
+    };
     if dims.is_empty() {
         return one(x);
     }

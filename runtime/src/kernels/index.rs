@@ -32,6 +32,46 @@ fn copy<T: Copy>(to: &mut [T], from: &[T]) {
     }
 }
 
+/// Coordinates of the true elements in row-major order, one row of `y` each, and how many there are. Rows of `y` beyond
+/// that keep what they had.
+#[derive(Debug)]
+pub struct Nonzero<'a, const R: usize> {
+    /// Elements 0 or 1.
+    pub x: &'a [u8],
+    /// `[len(x), R]`.
+    pub y: &'a mut [i64],
+    /// One element.
+    pub count: &'a mut [i64],
+    /// Sizes of `x`.
+    pub shape: [usize; R],
+}
+
+impl<const R: usize> Op for Nonzero<'_, R> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, _s: S) {
+        let (mut at, mut count) = ([0i64; R], 0);
+        let mut rows = self.y.chunks_exact_mut(R.max(1));
+        for &element in self.x {
+            if element != 0
+                && let Some(row) = rows.next()
+            {
+                copy(row, &at);
+                count += 1;
+            }
+            // The next coordinates: the last dim runs fastest.
+            for (index, &size) in at.iter_mut().zip(&self.shape).rev() {
+                *index += 1;
+                if *index < size as i64 {
+                    break;
+                }
+                *index = 0;
+            }
+        }
+        self.count.iter_mut().for_each(|c| *c = count);
+    }
+}
+
 /// `y[o, j, i] = x[o, ids[j], i]`; negative indices are out of range, as in torch. Embedding is `outer = 1`.
 #[derive(Debug)]
 pub struct IndexSelect<'a, T: Element, I: Number<Wide = i64>> {

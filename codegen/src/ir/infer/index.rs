@@ -24,6 +24,14 @@ pub(super) fn embedding(inputs: &[TensorType]) -> Result<TensorType, String> {
     Ok(TensorType { dtype: table.dtype, shape: [&ids.shape, &table.shape[1..]].concat() })
 }
 
+pub(super) fn nonzero(x: &TensorType) -> Result<Vec<TensorType>, String> {
+    if x.dtype != DType::Bool || x.shape.is_empty() {
+        return Err(format!("coordinates in {x}, expected truth values with dims"));
+    }
+    let shape = vec![Expr::product(x.shape.clone()), Expr::from(x.shape.len())];
+    Ok(vec![TensorType { dtype: DType::I64, shape }, TensorType { dtype: DType::I64, shape: Vec::new() }])
+}
+
 pub(super) fn index_select(dim: usize, inputs: &[TensorType]) -> Result<TensorType, String> {
     let (x, ids) = (operand(inputs, 0)?, operand(inputs, 1)?);
     is_index(ids)?;

@@ -61,6 +61,7 @@ pub fn infer(op: &Op, inputs: &[TensorType], graph: &Graph) -> Result<Vec<Tensor
         | Op::Cumulative { .. }
         | Op::TopK { .. }
         | Op::Sort { .. } => along_dims(op, inputs),
+        Op::Nonzero => index::nonzero(operand(inputs, 0)?),
         Op::Embedding => Ok(vec![index::embedding(inputs)?]),
         Op::IndexSelect { dim } => Ok(vec![index::index_select(*dim, inputs)?]),
         Op::Gather { dim } => Ok(vec![index::gather(*dim, inputs)?]),
