@@ -405,7 +405,7 @@ impl<K: Arith, P: Panel, const ROWS: usize, const PANELS: usize> Op for Tile<'_,
                 *gathered = Some(self.row);
             }
             let starts = core::array::from_fn(|i| i * inner);
-            let run = [Run { starts, weight: 0, len: inner }];
+            let run = [Run { starts, weight: 0, len: inner, shift: 0 }];
             pass(&run, scratch, &mut sums);
         } else {
             let mut runs = Some(plan.begin(self.row, ROWS));

@@ -183,7 +183,7 @@ pub trait Tiles: Copy + 'static {
     const PANELS: usize;
     /// All panels of so few `rows` that more panels side by side are needed to hide the latency; false: of more rows.
     fn few<S: Simd, B: Body<S>>(s: S, rows: usize, panels: usize, body: &mut B) -> bool;
-    /// Up to [`Tiles::ROWS`] rows of `panels` panels, at most [`Tiles::PANELS`].
+    /// `rows` rows, at most [`Tiles::ROWS`] and at least half of them, of `panels` panels, at most [`Tiles::PANELS`].
     fn tile<S: Simd, B: Body<S>>(s: S, row: usize, rows: usize, panel: usize, panels: usize, body: &mut B);
 }
 
@@ -235,11 +235,11 @@ tiles!(
 );
 tiles!(
     /// Sixteen registers, two per panel.
-    Six: 6 x 1, few: 1 x 4 2 x 2 3 x 1, one: 1 2 3 4 5 6,
+    Six: 6 x 1, few: 1 x 4 2 x 2 3 x 1, one: 3 4 5 6,
 );
 tiles!(
     /// Thirty-two registers, one per panel.
-    Eight: 8 x 2, few: 1 x 8 2 x 4 3 x 4, one: 1 2 3 4 5 6 7 8, two: 1 2 3 4 5 6 7 8
+    Eight: 8 x 2, few: 1 x 8 2 x 4 3 x 4, one: 4 5 6 7 8, two: 4 5 6 7 8
 );
 
 /// Splits `rows` × `panels` into tiles of nearly equal height.
@@ -252,9 +252,12 @@ pub fn cover<S: Simd, P: Panel, B: Body<S>>(s: S, rows: usize, panels: usize, or
         Order::RowsOuter => column::<S, P, B>(s, 0, rows, 0, panels, body),
         Order::PanelsOuter(block) => {
             let block = block.max(P::Tiles::<S>::ROWS);
+            let mut blocks = rows.div_ceil(block);
             let mut start = 0;
             while start < rows {
-                let end = rows.min(start.saturating_add(block));
+                // As even as the tiles in them: no block is lower than half a tile.
+                let end = if blocks > 1 { start + (rows - start).div_ceil(blocks) } else { rows };
+                blocks = blocks.saturating_sub(1);
                 let mut panel = 0;
                 while panel < panels {
                     let next = panels.min(panel + P::Tiles::<S>::PANELS);

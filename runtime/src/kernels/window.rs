@@ -66,6 +66,8 @@ pub(crate) struct Run {
     pub starts: [usize; MAX_ROWS],
     pub weight: usize,
     pub len: usize,
+    /// Distance from the base of a window.
+    pub shift: usize,
 }
 
 /// Where one output pixel reads: coordinates of tap 0, and their offset in the input.
@@ -99,17 +101,21 @@ impl Cursor {
         self.pixel = pixel;
     }
 
+    /// Whether the next pixel is the right neighbour.
     #[inline]
-    fn step(&mut self, axes: &[Axis; 3]) {
+    fn step(&mut self, axes: &[Axis; 3]) -> bool {
         self.pixel += 1;
+        let mut neighbour = true;
         for (at, axis) in self.at.iter_mut().zip(axes).rev() {
             *at += 1;
             if *at < axis.count {
-                return;
+                return neighbour;
             }
             *at = 0;
+            neighbour = false;
         }
         self.image += 1;
+        false
     }
 }
 
@@ -144,6 +150,11 @@ pub(crate) struct Plan {
     position: Position,
     /// Pixel of the tile whose runs are all in `runs`.
     complete: Option<usize>,
+    /// Whether every tap of the tile lies inside the image: then its runs differ from those of another such tile only
+    /// by the bases of its windows.
+    interior: bool,
+    /// `runs` are all those of an interior tile.
+    reusable: bool,
 }
 
 #[inline(always)]
@@ -176,6 +187,8 @@ impl Plan {
             cursor: Cursor { pixel: usize::MAX, ..Cursor::default() },
             position: Position::default(),
             complete: None,
+            interior: false,
+            reusable: false,
         }
     }
 
@@ -190,9 +203,15 @@ impl Plan {
     pub fn begin(&mut self, pixel: usize, rows: usize) -> &[Run] {
         if self.complete != Some(pixel) {
             self.enter(pixel, rows);
-            self.position = Position::default();
-            let more = self.fill();
-            self.complete = (!more).then_some(pixel);
+            if self.interior && self.reusable {
+                self.shift();
+                self.complete = Some(pixel);
+            } else {
+                self.position = Position::default();
+                let more = self.fill();
+                self.complete = (!more).then_some(pixel);
+                self.reusable = self.interior && !more;
+            }
         }
         self.runs.get(..self.len).unwrap_or(&[])
     }
@@ -212,18 +231,53 @@ impl Plan {
     pub fn enter(&mut self, pixel: usize, rows: usize) {
         self.cursor.seek(pixel, &self.axes);
         self.rows = rows.min(MAX_ROWS);
-        for (window, offset) in self.windows.iter_mut().zip(&mut self.offsets).take(rows) {
-            let Cursor { image, at, .. } = self.cursor;
-            let mut base = (image * self.x_strides[0] + self.first_channel * self.x_strides[4]) as isize;
-            *offset = image * self.y_strides[0];
-            for d in 0..3 {
-                let axis = &self.axes[d];
-                window.origin[d] = axis.start + at[d] as isize * axis.step + axis.tap_start;
-                base += window.origin[d] * self.x_strides[d + 1] as isize;
-                *offset += (axis.out_start + at[d] * axis.out_step) * self.y_strides[d + 1];
+        let w = self.axes[2];
+        let (right, right_base) = (w.step, w.step * self.x_strides[3] as isize);
+        let right_offset = w.out_step * self.y_strides[3];
+        let last = (w.taps as isize - 1) * w.tap_step;
+        let (mut window, mut offset, mut row_inside) = self.first();
+        self.interior = true;
+        for i in 0..self.rows {
+            let (Some(to), Some(to_offset)) = (self.windows.get_mut(i), self.offsets.get_mut(i)) else { return };
+            (*to, *to_offset) = (window, offset);
+            let origin = window.origin[2];
+            self.interior &= row_inside && inside(origin, w.size) && inside(origin + last, w.size);
+            window.origin[2] += right;
+            window.base += right_base;
+            offset += right_offset;
+            if !self.cursor.step(&self.axes) && i + 1 < self.rows {
+                (window, offset, row_inside) = self.first();
             }
-            window.base = base;
-            self.cursor.step(&self.axes);
+        }
+    }
+
+    /// Window and output offset of the cursor's pixel, and whether its taps lie inside except for their column.
+    #[inline]
+    fn first(&self) -> (Window, usize, bool) {
+        let Cursor { image, at, .. } = self.cursor;
+        let mut window = Window::default();
+        let mut base = (image * self.x_strides[0] + self.first_channel * self.x_strides[4]) as isize;
+        let mut offset = image * self.y_strides[0];
+        let mut row_inside = true;
+        for d in 0..3 {
+            let axis = &self.axes[d];
+            let origin = axis.start + at[d] as isize * axis.step + axis.tap_start;
+            window.origin[d] = origin;
+            base += origin * self.x_strides[d + 1] as isize;
+            offset += (axis.out_start + at[d] * axis.out_step) * self.y_strides[d + 1];
+            let last = origin + (axis.taps as isize - 1) * axis.tap_step;
+            row_inside &= d == 2 || inside(origin, axis.size) && inside(last, axis.size);
+        }
+        window.base = base;
+        (window, offset, row_inside)
+    }
+
+    /// Moves the runs of an interior tile to this one.
+    fn shift(&mut self) {
+        for run in self.runs.iter_mut().take(self.len) {
+            for (start, window) in run.starts.iter_mut().zip(&self.windows) {
+                *start = (window.base as usize).wrapping_add(run.shift);
+            }
         }
     }
 
@@ -283,6 +337,7 @@ impl Plan {
                         starts: starts.map(|s| s.saturating_add(p.channel)),
                         weight: weight + p.channel,
                         len: part,
+                        shift: (shift as usize).wrapping_add(p.channel),
                     };
                     self.len += 1;
                     p.channel += part;
