@@ -133,17 +133,19 @@ impl Golden {
         self
     }
 
-    /// Elements of the nodes' integers in the answers to a cut program: all of them, and those that differ.
-    pub fn deviations(case: &Case, answer: &[Value]) -> (usize, usize) {
+    /// Of each node in the answer to a cut program: how many integers it has, and how many are not the reference's.
+    pub fn deviations<'c>(case: &'c Case, answer: &[Value]) -> Vec<(&'c str, usize, usize)> {
         let skip = answer.len().saturating_sub(case.nodes.len());
-        let pairs = answer.iter().skip(skip).zip(case.nodes.values());
-        pairs.fold((0, 0), |(all, differ), (found, expected)| match found {
-            Value::Tensor(t) => {
-                let unequal = t.data.iter().zip(&expected.data).filter(|(a, b)| a != b).count();
-                (all + expected.data.len(), differ + unequal)
-            }
-            _ => (all, differ),
-        })
+        let pairs = answer.iter().skip(skip).zip(&case.nodes);
+        pairs
+            .map(|(found, (name, expected))| match found {
+                Value::Tensor(t) => {
+                    let unequal = t.data.iter().zip(&expected.data).filter(|(a, b)| a != b).count();
+                    (name.as_str(), expected.data.len(), unequal)
+                }
+                _ => (name.as_str(), expected.data.len(), expected.data.len()),
+            })
+            .collect()
     }
 }
 

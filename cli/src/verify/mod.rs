@@ -10,6 +10,7 @@ pub mod caps;
 pub mod compiler;
 pub mod crates;
 mod find;
+mod layers;
 pub mod project;
 pub mod report;
 pub mod run;
@@ -193,10 +194,13 @@ impl Subject {
             let instructions = ticks * board.instructions_per_tick;
             self.notes.push(format!("at most {instructions} instructions in a call"));
         }
+        let mut verdict = verdict::judge(golden, outcome);
         if golden.tolerance.quanta > 0.0 {
-            self.notes.push(deviation(golden, outcome));
+            let layers = layers::deviations(golden, outcome);
+            self.notes.push(layers::note(&layers));
+            layers::judge(&layers, &mut verdict);
         }
-        self.verdict = Some(verdict::judge(golden, outcome));
+        self.verdict = Some(verdict);
     }
 
     fn settle(&mut self, verdict: Verdict) {
@@ -215,19 +219,6 @@ impl Subject {
             notes: self.notes,
         }
     }
-}
-
-/// How many of the integers of all layers are not the reference's.
-fn deviation(golden: &Golden, outcome: &Outcome) -> String {
-    let answers = golden.cases.iter().zip(&outcome.answers.calls);
-    let (all, differ) = answers.fold((0, 0), |(all, differ), (case, answer)| match answer {
-        wire::Answer::Outputs(outputs) => {
-            let (more, unequal) = Golden::deviations(case, outputs);
-            (all + more, differ + unequal)
-        }
-        wire::Answer::Refused(_) => (all, differ),
-    });
-    format!("{differ} of {all} integers in {} layers differ", golden.cases.first().map_or(0, |case| case.nodes.len()))
 }
 
 /// The golden file beside an archive.

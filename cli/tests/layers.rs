@@ -1,0 +1,139 @@
+//! `verify --layers` catches what an end-to-end comparison hides: each of three small faults, put into one layer of a
+//! quantized network, and the same network without fault passes.
+
+use cargo_exported::verify::crates::Platform;
+use cargo_exported::verify::project::Project;
+use cargo_exported::verify::verdict::Status;
+use cargo_exported::verify::{Compile, Generated, Request, Source, verify};
+use exported_codegen::diag::Errors;
+use exported_codegen::ir::{Graph, Op};
+use exported_codegen::lower::{Field, Kernel, Storage, Work};
+use exported_codegen::options::{Options, Quantization, Target, WeightsForm};
+use exported_codegen::sym::Expr;
+use exported_codegen::{Model, archive, check, emit, import, lower, passes, plan, schema};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// Compiles with the fault that the name of the archive says.
+struct Faulty;
+
+impl Compile for Faulty {
+    fn compile(&self, source: Source<'_>) -> Result<Generated, Errors> {
+        let fault = source.path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut options = Options::new("model", Target::new(env!("HOST")));
+        (options.program, options.layers) = (true, true);
+        options.runtime_path = "::exported_runtime".into();
+        let archive = archive::read(source.bytes, &archive::Limits::default())?;
+        let program = schema::parse(&archive.program)?;
+        let mut graph = import::import(&program, &archive)?;
+        passes::cut::run(&mut graph);
+        if fault == "no_bias" {
+            lose_bias(&mut graph);
+        }
+        let entry = check::check(&mut graph, &options)?;
+        passes::run(&mut graph, &options)?;
+        let mut steps = lower::lower(&graph, &options)?;
+        match fault.as_str() {
+            "floor" => floor(&mut steps),
+            "zero_point" => kernel(&mut steps).into_iter().for_each(raise_zero_point),
+            _ => {}
+        }
+        let plan = plan::plan(&steps, &graph.ranges)?;
+        let model = Model { torch_version: program.torch_version, graph, entry, steps, plan, extra_files: vec![] };
+        let output = emit::emit(&model, &options)?;
+        let code = output.file(&WeightsForm::Include(source.weights.into()))?;
+        Ok(Generated { code, weights: output.weights, notes: vec![], work: 0 })
+    }
+}
+
+/// The bias of the last convolution becomes 0.
+fn lose_bias(graph: &mut Graph) {
+    let node = graph.nodes.iter().rev().find(|n| matches!(n.op, Op::Conv(_, e) if e.bias)).expect("a convolution");
+    let bias = node.inputs[2];
+    let constant = graph.nodes.iter().find_map(|n| match n.op {
+        Op::Constant(id) if n.outputs.contains(&bias) => Some(id),
+        _ => None,
+    });
+    let constant = &mut graph.constants[constant.expect("a constant").0 as usize];
+    constant.data = vec![0; constant.data.len()].into();
+}
+
+/// The last convolution.
+fn kernel(steps: &mut lower::Steps) -> Option<&mut Kernel> {
+    steps.steps.iter_mut().rev().find_map(|step| match &mut step.work {
+        Work::Kernel(kernel) if kernel.path == "conv::Conv" => Some(kernel),
+        _ => None,
+    })
+}
+
+/// Every sum loses half a quantum before it is rounded: that is a floor.
+fn floor(steps: &mut lower::Steps) {
+    let kernel = kernel(steps).expect("a convolution");
+    let region = |name: &str| match kernel.fields.iter().find(|f| f.0 == name) {
+        Some((_, Field::Option(Some(field)))) => match &**field {
+            Field::Read(region) => region.buffer.0 as usize,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let shift = match kernel.fields.iter().find(|f| f.0 == "format") {
+        Some((_, Field::Struct(_, fields))) => match &fields[3] {
+            ("shift", Field::Usize(shift)) => shift.as_int().expect("a number"),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let (bias, factor) = (region("bias"), region("scale"));
+    let numbers = |buffer: usize| match &steps.buffers[buffer].storage {
+        Storage::Weights(data) => data.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b)).collect::<Vec<i32>>(),
+        other => panic!("{other:?}"),
+    };
+    let half = |factor: i32| ((1i64 << (shift - 1)) / i64::from(factor.max(1))) as i32;
+    let lower = numbers(bias).into_iter().zip(numbers(factor)).flat_map(|(b, f)| (b - half(f)).to_le_bytes());
+    steps.buffers[bias].storage = Storage::Weights(lower.collect::<Vec<u8>>().into());
+}
+
+fn raise_zero_point(kernel: &mut Kernel) {
+    for (_, field) in &mut kernel.fields {
+        if let Field::Struct(_, fields) = field {
+            for (_, value) in fields.iter_mut().filter(|f| f.0 == "output_zero") {
+                let Field::Int(zero) = value else { panic!("{value:?}") };
+                *zero = zero.clone() + Expr::Int(1);
+            }
+        }
+    }
+}
+
+#[test]
+fn small_faults_of_one_layer_are_caught() {
+    let expected = [
+        ("right", Status::Pass),
+        ("floor", Status::Mismatch),
+        ("zero_point", Status::Mismatch),
+        ("no_bias", Status::Mismatch),
+    ];
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/quantized/residual.pt2");
+    let project = Project::find(None).expect("cargo knows this project");
+    let scratch = project.folder.join("tests/layers");
+    fs::create_dir_all(&scratch).expect("a folder");
+    let archives = expected.map(|(fault, _)| {
+        let archive = scratch.join(fault).with_extension("pt2");
+        fs::copy(&fixture, &archive).expect("copied");
+        let golden = "golden.safetensors";
+        fs::copy(fixture.with_extension(golden), archive.with_extension(golden)).expect("copied");
+        archive
+    });
+    let request = Request {
+        archives: archives.to_vec(),
+        platform: Platform { board: None, release: false },
+        quantization: Quantization::Fused,
+        layers: true,
+        level: 0,
+        limit: Duration::from_secs(60),
+    };
+    let project = Project { folder: scratch, ..project };
+    let report = verify(&request, &Faulty, &project, &|_| {}).expect("verification works");
+    let found: Vec<Status> = report.archives.iter().map(|entry| entry.status).collect();
+    assert_eq!(found, expected.map(|(_, status)| status), "{report}");
+}
