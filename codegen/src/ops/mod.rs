@@ -7,6 +7,7 @@
 
 mod attention;
 mod conv;
+mod grid;
 mod index;
 mod join;
 mod loss;
@@ -83,6 +84,7 @@ fn map(
 pub const TABLES: &[&[Row]] = &[
     conv::ROWS,
     attention::ROWS,
+    grid::ROWS,
     index::ROWS,
     join::ROWS,
     loss::ROWS,
