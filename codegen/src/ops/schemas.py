@@ -29,7 +29,12 @@ HIDDEN = {
         + [{"name": "memory_format", "type": "Optional[MemoryFormat]", "default": None, "kwarg_only": True}],
         "returns": [{"type": "Tensor", "alias": "view"}],
         "tags": [],
-    }
+    },
+    "aten.outer.default": {
+        "args": [{"name": "self", "type": "Tensor"}, {"name": "vec2", "type": "Tensor"}],
+        "returns": [{"type": "Tensor"}],
+        "tags": [],
+    },
 }
 
 for target, schema in sorted((json.load(open(sys.argv[1])) | HIDDEN).items()):
