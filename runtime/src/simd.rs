@@ -24,6 +24,21 @@ pub enum Level {
     Avx512,
 }
 
+/// Runs the body for every `i` below a constant of at most 16, written out: `opt-level = "s"` unrolls no loop, and an array
+/// that a loop counter indexes cannot live in registers.
+macro_rules! unrolled {
+    ($n:expr, $i:ident, $body:block) => {
+        unrolled!(@ $n, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    (@ $n:expr, $i:ident, $body:block, $($k:literal)*) => {
+        $(if $k < $n {
+            let $i = $k;
+            $body
+        })*
+    };
+}
+pub(crate) use unrolled;
+
 /// Proof that a level's instructions may be used.
 pub trait Simd: Copy + 'static {
     /// The widest f32 vector of the level.
@@ -150,10 +165,11 @@ pub struct Lanes<T, const N: usize>(pub [T; N]);
 impl<T: Num, const N: usize> Lanes<T, N> {
     #[inline(always)]
     fn zip(self, other: Self, f: impl Fn(T, T) -> T) -> Self {
+        const { assert!(N <= 16) };
         let mut out = self;
-        for (a, b) in out.0.iter_mut().zip(other.0) {
-            *a = f(*a, b);
-        }
+        unrolled!(N, i, {
+            out.0[i] = f(out.0[i], other.0[i]);
+        });
         out
     }
 }
@@ -163,7 +179,11 @@ impl<S: Simd, T: Num, const N: usize> Vector<S> for Lanes<T, N> {
     const LANES: usize = N;
     #[inline(always)]
     fn splat(_: S, value: T) -> Self {
-        Lanes([value; N])
+        let mut out = [T::ZERO; N];
+        unrolled!(N, i, {
+            out[i] = value;
+        });
+        Lanes(out)
     }
     #[inline(always)]
     fn load(_: S, from: &[T]) -> Self {

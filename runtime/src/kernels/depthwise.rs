@@ -7,7 +7,7 @@
 
 use super::arith::Arith;
 use super::tile::{Epilogue, zeros};
-use crate::simd::{Num, Op, Panel, Simd, Vector};
+use crate::simd::{Num, Op, Panel, Simd, Vector, unrolled};
 
 /// `y[n, c, q] = clamp(leaky(sum over k of x[n, c, q * stride - padding + k * dilation] * w[c, k] * scale + bias +
 /// residual))`; taps outside the image are skipped. The order of summation is kernel depth, height, width.
@@ -318,11 +318,11 @@ impl<K: Arith, P: Panel> Row<'_, K, P> {
                 weights = weights.sub(s, zero_point);
             }
             let at = (at + tap.offset as isize) as usize;
-            for t in 0..OUTPUTS {
+            unrolled!(OUTPUTS, t, {
                 let start = at + t * self.x_step;
                 let x = self.x.get(start..start.wrapping_add(width)).unwrap_or(&[]);
                 sums[t][0] = K::inputs::<S, P>(s, x).mul_add(s, weights, sums[t][0]);
-            }
+            });
         }
         if K::REQUANTIZED && self.outside > 0 {
             let padding = K::padding(self.epilogue.format);

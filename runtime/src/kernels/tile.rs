@@ -9,7 +9,7 @@
 //! slice per row: bounds are checked once per run, not per element.
 
 use super::arith::Arith;
-use crate::simd::{Num, Panel, Simd, Vector};
+use crate::simd::{Num, Panel, Simd, Vector, unrolled};
 
 /// The sums of a tile.
 pub type Sums<K, S, P, const ROWS: usize, const PANELS: usize> = [[<K as Arith>::V<S, P>; PANELS]; ROWS];
@@ -31,33 +31,32 @@ pub fn accumulate<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: 
     zero_point: &[K::V<S, P>; PANELS],
 ) {
     let run = panels[0].len();
-    // Equal lengths, spelled so that the compiler sees them where it unrolls: no check is left in the loop then. Where it
-    // does not (`opt-level = "s"`), `get` leaves a check without a panic.
-    let mut x: [&[K::X]; ROWS] = [&[]; ROWS];
-    for (x, row) in x.iter_mut().zip(rows) {
-        let Some(row) = row.get(..run) else { return };
-        *x = row;
-    }
-    let mut w: [&[P::Row<K::W>]; PANELS] = [&[]; PANELS];
-    for (w, panel) in w.iter_mut().zip(panels) {
-        let Some(panel) = panel.get(..run) else { return };
-        *w = panel;
-    }
+    // Lengths are compared here, so that the compiler sees that no `get` below fails: no check is left in the loop.
+    unrolled!(ROWS, i, {
+        if rows[i].len() < run {
+            return;
+        }
+    });
+    unrolled!(PANELS, p, {
+        if panels[p].len() < run {
+            return;
+        }
+    });
     let mut local = *sums;
     for k in 0..run {
         let mut row = *zero_point;
-        for p in 0..PANELS {
-            let Some(stored) = w[p].get(k) else { return };
+        unrolled!(PANELS, p, {
+            let Some(stored) = panels[p].get(k) else { return };
             let stored = K::weights::<S, P>(s, stored);
             row[p] = if K::QUANTIZED { stored.sub(s, zero_point[p]) } else { stored };
-        }
-        for i in 0..ROWS {
-            let Some(value) = x[i].get(k) else { return };
+        });
+        unrolled!(ROWS, i, {
+            let Some(value) = rows[i].get(k) else { return };
             let value = K::V::<S, P>::splat(s, K::input(*value));
-            for p in 0..PANELS {
+            unrolled!(PANELS, p, {
                 local[i][p] = value.mul_add(s, row[p], local[i][p]);
-            }
-        }
+            });
+        });
     }
     *sums = local;
 }
