@@ -1,7 +1,7 @@
 //! The build-script route: archives to files in `OUT_DIR`.
 
 use crate::diag::{Diagnostic, Errors, Kind};
-use crate::options::{Layout, Optimize, Options, Quantization, Target, WeightsForm};
+use crate::options::{Bounds, Layout, Optimize, Options, Quantization, Target, WeightsForm};
 use std::path::{Path, PathBuf};
 
 /// Compiles one model in a `build.rs`, to one readable file and one of weights.
@@ -63,6 +63,13 @@ impl Builder {
     #[must_use]
     pub fn cap(mut self, dim: impl Into<String>, max: i64) -> Self {
         self.options.caps.insert(dim.into(), max);
+        self
+    }
+
+    /// Which lower bounds of dims are enforced: PyTorch's own choice, unless said otherwise.
+    #[must_use]
+    pub fn bounds(mut self, bounds: Bounds) -> Self {
+        self.options.bounds = bounds;
         self
     }
 

@@ -17,6 +17,8 @@ pub struct Options {
     pub layers: bool,
     /// Upper bounds of dims the archive leaves unbounded, by symbol or by the name of the user's `Dim`.
     pub caps: BTreeMap<String, i64>,
+    /// Which lower bounds of dims are enforced.
+    pub bounds: Bounds,
     /// Rounds that a `while_loop` may take; a call that needs more fails with [`rt::Error::Assert`](exported_runtime::Error::Assert).
     pub max_rounds: Option<i64>,
     /// Memory order of user-visible inputs, by argument name.
@@ -62,6 +64,23 @@ pub enum Quantization {
     Fused,
     /// As PyTorch does: dequantized, computed in floats, quantized again.
     Faithful,
+}
+
+/// Which lower bounds of dims are enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bounds {
+    /// Those above 2, as PyTorch does: it records 2 wherever nothing else is known, and still takes sizes 0 and 1.
+    #[default]
+    Torch,
+    /// All that the archive records.
+    Strict,
+}
+
+impl Bounds {
+    /// The recorded bound, if it is enforced.
+    pub fn enforced(self, min: Option<i64>) -> Option<i64> {
+        min.filter(|&m| m > 2 || self == Bounds::Strict)
+    }
 }
 
 /// Memory order of an input.
@@ -155,6 +174,7 @@ impl Options {
             quantization: Quantization::Fused,
             layers: false,
             caps: BTreeMap::new(),
+            bounds: Bounds::Torch,
             max_rounds: None,
             layouts: BTreeMap::new(),
             output_names: BTreeMap::new(),

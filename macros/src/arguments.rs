@@ -1,6 +1,6 @@
 //! The macro's input: target, path and options, each with the span to blame.
 
-use exported_codegen::options::{Layout, Optimize, Options, Quantization, Target};
+use exported_codegen::options::{Bounds, Layout, Optimize, Options, Quantization, Target};
 use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 
 /// What the macro was asked for.
@@ -194,6 +194,14 @@ impl Reader {
                 options.caps.insert(dim, entry.integer()?);
                 Ok(())
             })?,
+            "bounds" => {
+                let (word, span) = self.value()?;
+                options.bounds = match word.as_str() {
+                    "torch" => Bounds::Torch,
+                    "strict" => Bounds::Strict,
+                    _ => return Err(Fault::new(span, "expected \"torch\" or \"strict\"")),
+                };
+            }
             "max_rounds" => {
                 self.equals()?;
                 options.max_rounds = Some(self.integer()?);
@@ -224,7 +232,7 @@ impl Reader {
             })?,
             _ => {
                 return self.fault(format!(
-                    "unknown option `{name}`; there are name, optimize, quantization, cap, max_rounds, layout, outputs, weights_section, extra"
+                    "unknown option `{name}`; there are name, optimize, quantization, cap, bounds, max_rounds, layout, outputs, weights_section, extra"
                 ));
             }
         }

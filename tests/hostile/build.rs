@@ -17,6 +17,7 @@ fn main() {
         "contract/changed_arguments",
         "contract/changed_plane",
         "contract/loops",
+        "contract/frozen",
     ];
     for model in models {
         Builder::new(format!("../fixtures/{model}.pt2")).program(true).runtime("::renamed::rt").compile();

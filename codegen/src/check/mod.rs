@@ -2,8 +2,8 @@
 //!
 //! Takes the imported [`Graph`]; gives the [`Entry`] protocol: how symbols follow from the sizes the caller passes, and
 //! which conditions are checked before any kernel runs. The order and the rules are PyTorch's own input check: sizes
-//! left to right over the inputs in order, lower bounds only above 2 (sizes 0 and 1 are never assumed away), upper bounds
-//! where finite. Dims without an upper bound are refused here, since memory is planned for the largest call.
+//! left to right over the inputs in order, lower bounds only above 2 (sizes 0 and 1 are never assumed away, unless the user
+//! wants all bounds), upper bounds where finite. Dims without an upper bound are refused here, since memory is planned for the largest call.
 
 use crate::diag::{Diagnostic, Errors};
 use crate::ir::{Graph, Guard, InputKind, Node, Op, OutputKind, PathPart, ValueId};
@@ -75,7 +75,7 @@ pub fn check(graph: &mut Graph, options: &Options) -> Result<Entry, Errors> {
     apply_caps(graph, options, &mut errors);
     let ranges = graph.ranges.clone();
     data_ranges(graph, &ranges);
-    let entry = entry(graph, &mut errors);
+    let entry = entry(graph, options, &mut errors);
     bounded(graph, &mut errors);
     if options.target.is_big_endian() {
         errors.push(Diagnostic::unsupported(format!("big-endian target `{}`", options.target.triple)));
@@ -165,7 +165,7 @@ pub fn path_text(path: &[PathPart]) -> String {
     parts.join(".")
 }
 
-fn entry(graph: &Graph, errors: &mut Errors) -> Entry {
+fn entry(graph: &Graph, options: &Options, errors: &mut Errors) -> Entry {
     let mut entry = Entry::default();
     let mut known = std::collections::BTreeSet::new();
     for (input, argument) in graph.inputs.iter().enumerate() {
@@ -178,7 +178,7 @@ fn entry(graph: &Graph, errors: &mut Errors) -> Entry {
             InputKind::Constant(_) => Vec::new(),
         };
         for (source, expr) in numbers {
-            number(graph, source, &expr, &mut known, &mut entry);
+            number((graph, options), source, &expr, &mut known, &mut entry);
         }
     }
     for guard in &graph.guards {
@@ -203,7 +203,7 @@ fn never(guard: &Guard) -> Diagnostic {
 
 /// The steps for one number the caller determines, in PyTorch's order: equality or solution, then range.
 fn number(
-    graph: &Graph,
+    (graph, options): (&Graph, &Options),
     source: Source,
     expr: &Expr,
     known: &mut std::collections::BTreeSet<Symbol>,
@@ -229,7 +229,7 @@ fn number(
         _ => graph.derived_ranges.iter().find(|(e, _)| e == expr).map(|(_, i)| *i),
     };
     if let Some(stated) = stated.filter(|_| solved) {
-        let bounds = Interval { min: stated.min.filter(|&m| m > 2), max: stated.max };
+        let bounds = Interval { min: options.bounds.enforced(stated.min), max: stated.max };
         if bounds != Interval::default() {
             entry.steps.push(EntryStep::Range { source, bounds });
         }

@@ -114,6 +114,7 @@ fn constants(emitter: &Emitter<'_>) -> TokenStream {
             push(&names::constant(&path), ty, value, &about);
         }
     }
+    items.extend(check_constants(emitter));
     let about = doc("A workspace of the size this model needs, for a `static`.");
     let any = doc("Memory for the intermediate tensors of a call; models may take turns on one.");
     quote! {
@@ -124,6 +125,38 @@ fn constants(emitter: &Emitter<'_>) -> TokenStream {
         #any
         #[allow(dead_code)]
         pub type Workspace<'a> = rt::Workspace<'a>;
+    }
+}
+
+/// The checked form of arguments that were frozen at export.
+fn check_constants(emitter: &Emitter<'_>) -> TokenStream {
+    let mut variables = names::Variables::default();
+    let (mut parameters, mut checks) = (Vec::new(), Vec::new());
+    for (i, (input, leaf)) in emitter.graph.inputs.iter().zip(&emitter.interface.inputs).enumerate() {
+        let Leaf::Constant(constant) = leaf else { continue };
+        let Some((value, ty)) = scalar(constant) else { continue };
+        let ty = if let crate::ir::Scalar::Str(_) = constant { quote!(&str) } else { ty };
+        let (name, position) = (variables.fresh(&path(&input.path)), literal(i));
+        parameters.push(quote!(#name: #ty));
+        checks.push(quote! {
+            if #name != #value {
+                return ::core::result::Result::Err(rt::Error::Argument { input: #position });
+            }
+        });
+    }
+    if parameters.is_empty() {
+        return quote!();
+    }
+    let about = doc(
+        "Compares arguments with the values that were frozen when the model was exported: it computes with no others.\n\n# Errors\n[`rt::Error::Argument`] names the first one that differs.",
+    );
+    quote! {
+        #about
+        #[allow(dead_code, clippy::all, clippy::pedantic)]
+        pub fn check_constants(#(#parameters),*) -> ::core::result::Result<(), rt::Error> {
+            #(#checks)*
+            ::core::result::Result::Ok(())
+        }
     }
 }
 
@@ -147,7 +180,7 @@ fn about_tensor(emitter: &Emitter<'_>, name: &str, tensor: &Tensor) -> String {
     let symbols: BTreeSet<_> = tensor.sizes.iter().flat_map(Expr::symbols).collect();
     for symbol in symbols {
         let range = emitter.graph.ranges.get(&symbol);
-        let low = range.min.filter(|&m| m > 2).unwrap_or(0);
+        let low = emitter.options.bounds.enforced(range.min).unwrap_or(0);
         let high = range.max.map(|m| format!("={m}")).unwrap_or_default();
         text += &format!("; `{symbol}` in `{low}..{high}`");
     }

@@ -117,7 +117,7 @@ fn tensor_port(emitter: &Emitter<'_>, tensor: &Tensor) -> TokenStream {
     let dims = tensor.sizes.iter().map(|size| {
         let range = size.interval(&emitter.graph.ranges);
         // A lower bound up to 2 is nominal: PyTorch accepts sizes 0 and 1 there.
-        let min = if size.as_int().is_some() { range.min } else { range.min.filter(|&m| m > 2) };
+        let min = if size.as_int().is_some() { range.min } else { emitter.options.bounds.enforced(range.min) };
         let bound = |v: Option<i64>| literal(v.and_then(|v| usize::try_from(v).ok()).unwrap_or(0));
         let (min, max) = (bound(min), bound(range.max));
         quote!(rt::program::Dim { min: #min, max: #max })

@@ -36,6 +36,10 @@ pub mod by_macro {
     pub mod changes {
         ::renamed::include_exported!("../../fixtures/contract/changed_rows.pt2");
     }
+    /// A batch of at least two.
+    pub mod strict {
+        ::renamed::include_exported!("../../fixtures/interface/dynamic_batch_reshape.pt2", bounds = "strict");
+    }
     /// A loop that may take two rounds.
     pub mod loops {
         ::renamed::include_exported!("../../fixtures/contract/loops.pt2", max_rounds = 2);
@@ -67,6 +71,10 @@ pub mod by_build {
     /// A model that changes an argument of which no size is fixed.
     pub mod plane {
         ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/changed_plane.rs"));
+    }
+    /// Arguments that were frozen.
+    pub mod frozen {
+        ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/frozen.rs"));
     }
     /// A loop.
     pub mod loops {

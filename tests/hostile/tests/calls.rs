@@ -167,6 +167,29 @@ fn arguments_of_any_size_are_changed_or_left_alone() {
 }
 
 #[test]
+fn frozen_arguments_are_constants_with_a_check() {
+    use by_build::frozen as model;
+    assert_eq!((model::TIMES, model::HALF, model::MODE, model::GAIN), (2, true, "relu", 0.1));
+    assert_eq!(model::check_constants(2, true, "relu", 0.1), Ok(()));
+    let refused = |input| Err(rt::Error::Argument { input });
+    assert_eq!(model::check_constants(3, true, "relu", 0.1), refused(1));
+    assert_eq!(model::check_constants(2, false, "relu", 0.1), refused(2));
+    assert_eq!(model::check_constants(2, true, "Relu", 0.1), refused(3));
+    assert_eq!(model::check_constants(2, true, "relu", 0.2), refused(4));
+}
+
+#[test]
+fn recorded_lower_bounds_are_enforced_when_asked_for() {
+    use by_macro::strict as model;
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; model::WORKSPACE_BYTES + 15];
+    let mut workspace = workspace(&mut memory);
+    let rows = [[[0.5; 4]; 5]; 3];
+    let mut call = |n: usize| model::Model::new().forward(&mut workspace, model::Inputs { x: &rows[..n] }).err();
+    let refused = Some(rt::Error::Shape { input: 0, dim: 0 });
+    assert_eq!([0, 1, 2, 3].map(&mut call), [refused, refused, None, None]);
+}
+
+#[test]
 fn loops_run_by_step_and_end_where_they_are_told_to() {
     let x = [[0.5, -0.5, 1.0, 2.0]; 2];
     let mut memory = [const { core::mem::MaybeUninit::uninit() }; by_macro::loops::WORKSPACE_BYTES + 15];
