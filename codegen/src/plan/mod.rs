@@ -270,7 +270,8 @@ mod tests {
             macs: Expr::Int(0),
         };
         let touch = |buffers: &[u32]| {
-            let place = |&b: &u32| Place::dense(BufferId(b), exported_runtime::DType::F32, &[n.clone()], &[0]);
+            let place =
+                |&b: &u32| Place::dense(BufferId(b), exported_runtime::DType::F32, std::slice::from_ref(&n), &[0]);
             let outputs = buffers.iter().map(place).collect();
             step(Work::Loop(Loop { shape: vec![n.clone()], formula: Default::default(), inputs: vec![], outputs }))
         };

@@ -131,9 +131,7 @@ fn arguments_are_changed_when_a_call_succeeds() {
     // Layer by layer, from flat slices: nothing changes before the end.
     let mut flags = [false; 6];
     let flat = model::Inputs::flat(rt::flat_mut(&mut total), &mut count, &mut flags, rt::flat(&Y));
-    let mut run = it.start(&mut workspace, flat.expect("right lengths")).expect("all static");
-    run.step().expect("nothing can fail");
-    drop(run);
+    it.start(&mut workspace, flat.expect("right lengths")).and_then(|mut run| run.step()).expect("nothing can fail");
     assert_eq!((total[0][1], count[1]), (1.25, 2));
     let flat = model::Inputs::flat(rt::flat_mut(&mut total), &mut count, &mut flags, rt::flat(&Y));
     it.start(&mut workspace, flat.expect("right lengths")).and_then(|run| run.finish().map(drop)).expect("all static");

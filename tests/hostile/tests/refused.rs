@@ -42,7 +42,7 @@ fn each_fault_of_a_model_is_reported_at_its_path() {
         ],
     );
     has(&text, &["refused_models.rs:8:32", "cannot read `", "no_such_file.pt2"]);
-    has(&text, &["unknown option `optimise`", "there are name, optimize, cap"]);
+    has(&text, &["unknown option `optimise`", "there are name, optimize, quantization, cap"]);
     has(&text, &["two outputs are called `a`"]);
     has(&text, &["the archive has no extra file `labels.txt`; it has none"]);
     assert!(!text.contains("panicked"), "{text}");
