@@ -53,7 +53,9 @@ fn main() -> ! {
     hprintln!("instructions per inference: {}", ticks * INSTRUCTIONS_PER_TICK / data.len() as u64);
     costs();
     debug::exit(debug::EXIT_SUCCESS);
-    loop {}
+    loop {
+        core::hint::spin_loop();
+    }
 }
 
 fn show(sample: &Sample, scores: &[f32; 10]) {
@@ -85,5 +87,7 @@ fn best(scores: &[f32; 10]) -> u8 {
 fn fail(reason: &str) -> ! {
     hprintln!("failed: {}", reason);
     debug::exit(debug::EXIT_FAILURE);
-    loop {}
+    loop {
+        core::hint::spin_loop();
+    }
 }
