@@ -3,7 +3,7 @@
 use super::rearrange::diagonal;
 use super::reduce::{masked_softmax, softmax_of, sum};
 use super::view::{numel, swapped, take, unsqueeze};
-use super::{Out, Outs, Row, map, one};
+use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Binary, Epilogue, ExprNode, Op, ValueId, infer};
@@ -14,11 +14,11 @@ type Result<T> = std::result::Result<T, Diagnostic>;
 
 /// The rows.
 pub const ROWS: &[Row] = &[
-    Row { target: "aten.scaled_dot_product_attention.default", rule: sdpa, note: "no dropout" },
-    Row { target: "aten._scaled_dot_product_flash_attention_for_cpu.default", rule: flash, note: "no dropout" },
-    Row { target: "aten.einsum.default", rule: einsum, note: "operands are joined from left to right" },
-    Row { target: "aten.cross.default", rule: cross, note: "" },
-    Row { target: "aten.linalg_cross.default", rule: cross, note: "" },
+    row("aten.scaled_dot_product_attention.default", sdpa).noted("no dropout"),
+    row("aten._scaled_dot_product_flash_attention_for_cpu.default", flash).noted("no dropout"),
+    row("aten.einsum.default", einsum).noted("operands are joined from left to right"),
+    row("aten.cross.default", cross),
+    row("aten.linalg_cross.default", cross),
 ];
 
 fn flash(call: &mut Call<'_>) -> Result<Outs> {

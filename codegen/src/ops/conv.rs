@@ -2,7 +2,7 @@
 
 mod windows;
 
-use super::{Out, Outs, Row, one};
+use super::{Out, Outs, Row, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Conv, Epilogue, Op, ValueId};
@@ -10,10 +10,6 @@ use crate::sym::Expr;
 use std::collections::HashSet;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: "" }
-}
 
 /// The rows.
 pub const ROWS: &[Row] = &[

@@ -1,6 +1,6 @@
 //! `grid_sample` on images: positions are formulas, the pixels around them are gathered and weighted.
 
-use super::{Outs, Row, map, one};
+use super::{Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Binary, ExprId, Formula, Op, Unary, ValueId};
@@ -13,10 +13,8 @@ type Result<T> = std::result::Result<T, Diagnostic>;
 const NOTE: &str = "bilinear and nearest, on images of known size";
 
 /// The rows.
-pub const ROWS: &[Row] = &[
-    Row { target: "aten.grid_sampler.default", rule: sample, note: NOTE },
-    Row { target: "aten.grid_sampler_2d.default", rule: sample, note: NOTE },
-];
+pub const ROWS: &[Row] =
+    &[row("aten.grid_sampler.default", sample).noted(NOTE), row("aten.grid_sampler_2d.default", sample).noted(NOTE)];
 
 /// How positions outside of the image are treated, and what -1 and 1 mean.
 struct Rule {

@@ -1,7 +1,7 @@
 //! Selection and writing by index tensors.
 
 use super::view::{numel, unsqueeze};
-use super::{Out, Outs, Row, map, one};
+use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
 use crate::ir::{Binary, CumKind, ExprId, ExprNode, Formula, Literal, Op, ScatterKind, ValueId, infer};
@@ -9,10 +9,6 @@ use crate::sym::Expr;
 use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: "" }
-}
 
 const MASKS: &str = "masks only where they select values for a scalar or a broadcast row (`where`)";
 
@@ -33,11 +29,11 @@ pub const ROWS: &[Row] = &[
     row("aten.scatter.reduce", |call| scatter_named(call, "src")),
     row("aten.scatter.value_reduce", |call| scatter_named(call, "value")),
     row("aten.scatter_add.default", |call| scatter_row(call, "src", ScatterKind::Add)),
-    Row { target: "aten.scatter_reduce.two", rule: scatter_reduce, note: "`include_self`, not `mean`" },
+    row("aten.scatter_reduce.two", scatter_reduce).noted("`include_self`, not `mean`"),
     row("aten.index.Tensor", index),
     row("aten._unsafe_index.Tensor", index),
-    Row { target: "aten.index_put.default", rule: index_put, note: MASKS },
-    Row { target: "aten._unsafe_index_put.default", rule: index_put, note: MASKS },
+    row("aten.index_put.default", index_put).noted(MASKS),
+    row("aten._unsafe_index_put.default", index_put).noted(MASKS),
     row("aten.masked_scatter.default", masked_scatter),
     row("aten.index_add.default", index_add),
     row("aten.index_copy.default", index_copy),

@@ -2,7 +2,7 @@
 
 use super::rearrange::diagonal;
 use super::view::{call_at_least, numel, select_index, slice_bounds, unsqueeze};
-use super::{Outs, Row, one};
+use super::{Outs, Row, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
 use crate::ir::{Op, PadMode, ValueId};
@@ -10,10 +10,6 @@ use crate::sym::Expr;
 use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: "" }
-}
 
 /// The rows.
 pub const ROWS: &[Row] = &[

@@ -3,17 +3,13 @@
 //! Everything becomes [`Op::Linear`] or [`Op::MatMul`] between views; factors and addends are pointwise nodes, which the
 //! epilogue pass takes into the product where it can.
 
-use super::{Outs, Row, map, one};
+use super::{Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
 use crate::ir::{Binary, Epilogue, Op, ValueId, infer};
 use crate::sym::Expr;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: "" }
-}
 
 /// The rows.
 pub const ROWS: &[Row] = &[

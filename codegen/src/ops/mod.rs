@@ -41,6 +41,18 @@ pub struct Row {
     pub note: &'static str,
 }
 
+impl Row {
+    /// The row with a note.
+    const fn noted(self, note: &'static str) -> Row {
+        Row { note, ..self }
+    }
+}
+
+/// A row without a note.
+const fn row(target: &'static str, rule: Rule) -> Row {
+    Row { target, rule, note: "" }
+}
+
 /// Builds the graph nodes of one call; gives its results in schema order.
 pub type Rule = fn(&mut Call<'_>) -> Result<Outs, Diagnostic>;
 

@@ -3,7 +3,7 @@
 use super::join::concat;
 use super::reduce::reduce;
 use super::view::{take, unsqueeze};
-use super::{Out, Outs, Row, map, one};
+use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Binary, CumKind, Op, ReduceKind, Unary, ValueId};
@@ -11,10 +11,6 @@ use crate::sym::Expr;
 use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: "" }
-}
 
 const TIES: &str = "equal elements keep their order";
 
@@ -26,13 +22,13 @@ pub const ROWS: &[Row] = &[
     row("aten.cummax.default", |call| extremes(call, CumKind::Max)),
     row("aten.cummin.default", |call| extremes(call, CumKind::Min)),
     row("aten.diff.default", diff),
-    Row { target: "aten.sort.default", rule: sort, note: TIES },
+    row("aten.sort.default", sort).noted(TIES),
     row("aten.sort.stable", sort),
-    Row { target: "aten.argsort.default", rule: argsort, note: TIES },
+    row("aten.argsort.default", argsort).noted(TIES),
     row("aten.argsort.stable", argsort),
-    Row { target: "aten.msort.default", rule: msort, note: TIES },
-    Row { target: "aten.topk.default", rule: topk, note: TIES },
-    Row { target: "aten.kthvalue.default", rule: kthvalue, note: TIES },
+    row("aten.msort.default", msort).noted(TIES),
+    row("aten.topk.default", topk).noted(TIES),
+    row("aten.kthvalue.default", kthvalue).noted(TIES),
     row("aten.bucketize.Tensor", |call| search(call, "boundaries", "self")),
     row("aten.searchsorted.Tensor", |call| search(call, "sorted_sequence", "self")),
 ];

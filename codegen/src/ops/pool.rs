@@ -1,17 +1,13 @@
 //! Pooling.
 
 use super::conv::{positive_list, spatial_list};
-use super::{Out, Outs, Row};
+use super::{Out, Outs, Row, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Op, Pool, PoolKind, ValueId};
 use crate::sym::Expr;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: "" }
-}
 
 /// The rows.
 pub const ROWS: &[Row] = &[

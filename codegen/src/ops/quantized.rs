@@ -4,7 +4,7 @@
 //!
 //! Both are operations of their own until the passes have seen what can be computed on integers.
 
-use super::{Outs, Row, map, one};
+use super::{Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Binary, Op, Unary, ValueId};
@@ -12,10 +12,6 @@ use crate::sym::Expr;
 use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: "" }
-}
 
 /// The rows.
 pub const ROWS: &[Row] = &[

@@ -1,7 +1,7 @@
 //! Rows that repeat, cut windows and rearrange: views all the same, or a few of them in a row.
 
 use super::view::{numel, swapped, unsqueeze, x};
-use super::{Out, Outs, Row, map, one};
+use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Binary, ExprNode, Op, PadMode, ValueId, View};
@@ -9,10 +9,6 @@ use crate::sym::Expr;
 use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: "" }
-}
 
 /// The rows.
 pub const ROWS: &[Row] = &[
@@ -32,11 +28,8 @@ pub const ROWS: &[Row] = &[
     row("aten.diagflat.default", diagflat),
     row("aten.diag_embed.default", diag_embed),
     row("aten.diagonal_scatter.default", diagonal_scatter),
-    Row {
-        target: "aten.as_strided.default",
-        rule: as_strided,
-        note: "strides that visit every element of a contiguous tensor at most once",
-    },
+    row("aten.as_strided.default", as_strided)
+        .noted("strides that visit every element of a contiguous tensor at most once"),
     row("aten.as_strided_copy.default", as_strided),
     row("aten.pixel_shuffle.default", pixel_shuffle),
     row("aten.pixel_unshuffle.default", pixel_unshuffle),

@@ -1,7 +1,7 @@
 //! Recurrent layers and cells.
 
 use super::view::take;
-use super::{Out, Outs, Row};
+use super::{Out, Outs, Row, row};
 use crate::diag::Diagnostic;
 use crate::import::{Arg, Call};
 use crate::ir::{Op, RnnKind, ValueId};
@@ -11,20 +11,16 @@ type Result<T> = std::result::Result<T, Diagnostic>;
 
 const NOTE: &str = "weights must be constants; no projections";
 
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: NOTE }
-}
-
 /// The rows.
 pub const ROWS: &[Row] = &[
-    row("aten.lstm.input", |call| layers(call, RnnKind::Lstm)),
-    row("aten.gru.input", |call| layers(call, RnnKind::Gru)),
-    row("aten.rnn_tanh.input", |call| layers(call, RnnKind::Tanh)),
-    row("aten.rnn_relu.input", |call| layers(call, RnnKind::Relu)),
-    row("aten.lstm_cell.default", |call| cell(call, RnnKind::Lstm)),
-    row("aten.gru_cell.default", |call| cell(call, RnnKind::Gru)),
-    row("aten.rnn_tanh_cell.default", |call| cell(call, RnnKind::Tanh)),
-    row("aten.rnn_relu_cell.default", |call| cell(call, RnnKind::Relu)),
+    row("aten.lstm.input", |call| layers(call, RnnKind::Lstm)).noted(NOTE),
+    row("aten.gru.input", |call| layers(call, RnnKind::Gru)).noted(NOTE),
+    row("aten.rnn_tanh.input", |call| layers(call, RnnKind::Tanh)).noted(NOTE),
+    row("aten.rnn_relu.input", |call| layers(call, RnnKind::Relu)).noted(NOTE),
+    row("aten.lstm_cell.default", |call| cell(call, RnnKind::Lstm)).noted(NOTE),
+    row("aten.gru_cell.default", |call| cell(call, RnnKind::Gru)).noted(NOTE),
+    row("aten.rnn_tanh_cell.default", |call| cell(call, RnnKind::Tanh)).noted(NOTE),
+    row("aten.rnn_relu_cell.default", |call| cell(call, RnnKind::Relu)).noted(NOTE),
 ];
 
 /// Argument `hx`: one tensor, or two for an LSTM.

@@ -1,7 +1,7 @@
 //! Reductions, softmax and what is made of them: variances, norms, distances.
 
 use super::view::{numel, take};
-use super::{Out, Outs, Row, map, one};
+use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
 use crate::ir::{Binary, ExprId, ExprNode, Formula, Literal, Op, ReduceKind, Unary, ValueId};
@@ -9,14 +9,6 @@ use crate::sym::Expr;
 use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: "" }
-}
-
-const fn noted(target: &'static str, rule: super::Rule, note: &'static str) -> Row {
-    Row { target, rule, note }
-}
 
 /// The rows.
 pub const ROWS: &[Row] = &[
@@ -57,7 +49,7 @@ pub const ROWS: &[Row] = &[
     row("aten.std_mean.dim", |call| spread(call, true, true)),
     row("aten.std_mean.correction", |call| spread(call, true, true)),
     row("aten.linalg_vector_norm.default", |call| norm(call, "ord")),
-    noted("aten.linalg_norm.default", linalg_norm, "vector norms"),
+    row("aten.linalg_norm.default", linalg_norm).noted("vector norms"),
     row("aten.norm.Scalar", |call| norm(call, "p")),
     row("aten.norm.ScalarOpt_dim", |call| norm(call, "p")),
     row("aten.norm.ScalarOpt_dtype", |call| norm(call, "p")),

@@ -1,16 +1,12 @@
 //! Interpolation to other spatial sizes.
 
-use super::{Outs, Row, one};
+use super::{Outs, Row, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Op, ResampleMode};
 use crate::sym::Expr;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: "" }
-}
 
 /// The rows.
 pub const ROWS: &[Row] = &[

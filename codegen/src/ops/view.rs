@@ -3,17 +3,13 @@
 //! Everything here ends in the few [views](crate::ir::View) of the IR, which `lower` turns into arithmetic on places. Sizes may be
 //! symbolic; clamps that the ranges of the symbols decide are not written into the result.
 
-use super::{Out, Outs, Row, one};
+use super::{Out, Outs, Row, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::ValueId;
 use crate::sym::Expr;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: "" }
-}
 
 /// The rows.
 pub const ROWS: &[Row] = &[

@@ -42,11 +42,8 @@ pub const ROWS: &[Row] = &[
     row("aten.eye.m", |c| eye(c, "m")),
     row("aten.tril.default", |c| triangle(c, Binary::Le)),
     row("aten.triu.default", |c| triangle(c, Binary::Ge)),
-    Row {
-        target: "aten.one_hot.default",
-        rule: one_hot,
-        note: "`num_classes` must be given; a class outside of it gives a row of zeros",
-    },
+    row("aten.one_hot.default", one_hot)
+        .noted("`num_classes` must be given; a class outside of it gives a row of zeros"),
 ];
 
 fn int(value: i64) -> Number {

@@ -11,7 +11,7 @@ mod create;
 pub mod promote;
 mod unary;
 
-use super::{Outs, Row, one};
+use super::{Outs, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number, Operand};
 use crate::ir::{Binary, ExprId, ExprNode, Formula, Literal, Op, Unary, ValueId};
@@ -25,11 +25,6 @@ pub use create::ROWS as CREATION;
 pub use unary::{FUNCTIONS, MORE_FUNCTIONS};
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-/// A row without a note.
-const fn row(target: &'static str, rule: super::Rule) -> Row {
-    Row { target, rule, note: "" }
-}
 
 /// The type a dtype is computed in.
 fn wide(dtype: DType) -> DType {
