@@ -23,6 +23,8 @@ pub(super) struct Tensor {
 struct Base {
     value: ValueId,
     version: u32,
+    /// Other memory stands for a part of it, so that a write would be seen by one of the two only.
+    copied: bool,
 }
 
 /// All tensors by name.
@@ -39,7 +41,7 @@ type Result<T> = std::result::Result<T, Diagnostic>;
 impl Names {
     /// A name with a storage of its own.
     pub fn define(&mut self, name: &str, value: ValueId) {
-        self.bases.push(Base { value, version: 0 });
+        self.bases.push(Base { value, version: 0, copied: false });
         let tensor = Tensor { base: self.bases.len() - 1, chain: Vec::new(), version: 0, value };
         self.names.insert(name.to_string(), tensor);
     }
@@ -53,6 +55,16 @@ impl Names {
         tensor.chain.extend(steps);
         tensor.value = value;
         self.names.insert(name.to_string(), tensor);
+    }
+
+    /// As [`Names::define_view`], for a view that torch always makes: where it takes a copy here, neither may be written to.
+    pub fn define_true_view(&mut self, graph: &Graph, name: &str, value: ValueId, source: &Tensor) {
+        self.define_view(graph, name, value, source);
+        let base = self.names.get(name).map_or(source.base, |tensor| tensor.base);
+        if base != source.base {
+            self.bases[base].copied = true;
+            self.bases[source.base].copied = true;
+        }
     }
 
     /// `name` is another word for `target`.
@@ -107,6 +119,12 @@ impl Names {
     /// `name[...] = value`, in torch's sense: `value` is cast to the dtype and expanded to the shape of the tensor.
     pub fn write(&mut self, graph: &mut Graph, name: &str, value: ValueId) -> Result<()> {
         let tensor = self.names.get(name).cloned().ok_or_else(|| undefined(name))?;
+        if self.bases[tensor.base].copied {
+            return Err(Diagnostic::unsupported(
+                "a write to a tensor that `as_strided` shows with overlapping strides",
+            )
+            .help("write the model with `unfold`, `expand`, slices and `permute`"));
+        }
         let base = self.bases[tensor.base].value;
         let mut values = vec![base];
         values.extend(replay(graph, base, &tensor.chain, &self.origin)?);

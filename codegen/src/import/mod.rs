@@ -157,6 +157,9 @@ impl<'a> Importer<'a> {
         } else {
             Schema::find(row.target).unwrap_or(schema.clone())
         };
+        if row.target.starts_with("aten.as_strided") {
+            self.check_contiguous(node)?;
+        }
         let arguments = self.arguments(node, &row_schema)?;
         let label = node.label();
         let recorded = node.outputs.iter().flat_map(Argument::names).next().and_then(|name| self.recorded(name));
@@ -172,6 +175,24 @@ impl<'a> Importer<'a> {
             return self.bind(node, &schema, outs, origin);
         }
         self.write_back(node, &schema, written[0], outs)
+    }
+
+    /// `as_strided` counts in its operand's memory, whose order is that of the elements only if it is contiguous.
+    fn check_contiguous(&self, node: &'a schema::Node) -> Result_<()> {
+        let Some(Argument::Tensor(name)) = node.inputs.first().map(|input| &input.arg) else { return Ok(()) };
+        let Some(meta) = self.scope.tensor_values.get(name.as_str()) else { return Ok(()) };
+        let value = |s: &schema::SymInt| if let schema::Sym::Value(v) = s { Some(*v) } else { None };
+        let mut expected = Some(1);
+        let mut contiguous = value(&meta.storage_offset) == Some(0) || node.arg("storage_offset").is_none();
+        for (size, stride) in meta.sizes.iter().zip(&meta.strides).rev() {
+            contiguous &= value(size) == Some(1) || (value(stride).is_some() && value(stride) == expected);
+            expected = expected.zip(value(size)).and_then(|(stride, size)| i64::checked_mul(stride, size));
+        }
+        if contiguous {
+            return Ok(());
+        }
+        Err(Diagnostic::unsupported(format!("`as_strided` on `{name}`, whose memory is not contiguous"))
+            .help("write the model with `unfold`, `expand`, slices and `permute`"))
     }
 
     /// An in-place operator: its first result becomes the new value of the written argument.
@@ -214,6 +235,9 @@ impl<'a> Importer<'a> {
         for (name, value) in names.into_iter().zip(flat) {
             let (Some(name), Some(value)) = (name, value) else { continue };
             match &source {
+                Some(source) if schema.target == "aten.as_strided.default" => {
+                    self.names.define_true_view(&self.graph, name, value, source);
+                }
                 Some(source) => self.names.define_view(&self.graph, name, value, source),
                 None => self.names.define(name, value),
             }

@@ -1,12 +1,12 @@
 //! Attention, `einsum` and the cross product, said with matrix products, softmax and formulas.
 
 use super::rearrange::diagonal;
-use super::reduce::{masked_softmax, softmax_of, sum};
+use super::reduce::{masked_softmax, reduce, softmax_of, sum};
 use super::view::{numel, swapped, take, unsqueeze};
 use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::{Binary, Epilogue, ExprNode, Op, ValueId, infer};
+use crate::ir::{Binary, Epilogue, ExprNode, Op, ReduceKind, ValueId, infer};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -21,25 +21,39 @@ pub const ROWS: &[Row] = &[
     row("aten.linalg_cross.default", cross),
 ];
 
+/// Also gives the logarithm of the sums, in f32 at least.
 fn flash(call: &mut Call<'_>) -> Result<Outs> {
-    let mut outs = sdpa(call)?;
-    // The logarithm of the sums serves the backward pass only.
-    outs.push(Out::None);
-    Ok(outs)
+    let [y, scores] = attend(call)?;
+    let dtype = if call.dtype_of(y) == DType::F64 { DType::F64 } else { DType::F32 };
+    let scores = call.cast(scores, dtype)?;
+    let last = call.rank(scores) - 1;
+    let sums = reduce(call, scores, ReduceKind::LogSumExp, vec![last], false)?;
+    Ok(vec![Out::Tensor(y), Out::Tensor(sums)])
 }
 
 fn sdpa(call: &mut Call<'_>) -> Result<Outs> {
+    attend(call).and_then(|[y, _]| one(y))
+}
+
+/// `x` with dims of size 1 in front, up to this rank.
+fn with_rank(call: &mut Call<'_>, x: ValueId, rank: usize) -> Result<ValueId> {
+    let shape = call.shape(x);
+    call.reshape(x, &[vec![Expr::Int(1); rank - shape.len()], shape].concat())
+}
+
+/// The result, and the scores before softmax.
+fn attend(call: &mut Call<'_>) -> Result<[ValueId; 2]> {
     if call.float("dropout_p")? != 0.0 {
         return Err(call
             .violated("attention with dropout draws random numbers")
             .help("call `model.eval()` before `torch.export.export`"));
     }
-    let q = call.tensor("query")?;
-    let (mut k, mut v) = (call.tensor("key")?, call.tensor("value")?);
-    let rank = call.rank(q);
-    if rank < 2 || call.rank(k) != rank || call.rank(v) != rank {
-        return Err(call.unsupported("attention over tensors of different ranks"));
+    let (q, k, v) = (call.tensor("query")?, call.tensor("key")?, call.tensor("value")?);
+    let rank = call.rank(q).max(call.rank(k)).max(call.rank(v));
+    if call.rank(q).min(call.rank(k)).min(call.rank(v)) < 2 {
+        return Err(call.damaged("attention needs matrices"));
     }
+    let (q, mut k, mut v) = (with_rank(call, q, rank)?, with_rank(call, k, rank)?, with_rank(call, v, rank)?);
     if call.arg("enable_gqa").is_some() && call.bool("enable_gqa")? && rank >= 3 {
         let heads = call.shape(q)[rank - 3].clone();
         k = repeat_heads(call, k, &heads)?;
@@ -61,7 +75,7 @@ fn sdpa(call: &mut Call<'_>) -> Result<Outs> {
         Some(_) => masked_softmax(call, scores, last)?,
         None => softmax_of(call, scores, last, false)?,
     };
-    one(matmul(call, weights, v)?)
+    Ok([matmul(call, weights, v)?, scores])
 }
 
 /// Heads repeated as often as the queries have more of them.

@@ -27,6 +27,7 @@ pub const ROWS: &[Row] = &[
     row("aten._native_batch_norm_legit_no_training.default", native_batch_norm),
     row("aten.native_batch_norm.default", native_batch_norm),
     row("aten._native_batch_norm_legit_functional.default", functional_batch_norm),
+    row("aten._native_batch_norm_legit.no_stats", native_batch_norm),
 ];
 
 fn convolution(call: &mut Call<'_>, spatial: usize) -> Result<Outs> {
@@ -159,9 +160,11 @@ pub(super) fn batched(
 
 fn batch_norm(call: &mut Call<'_>) -> Result<ValueId> {
     let x = call.tensor("input")?;
-    let training = call.arg("training").is_some() && call.bool("training")?;
     let statistics = (call.optional_tensor("running_mean")?, call.optional_tensor("running_var")?);
-    let (false, (Some(mean), Some(var))) = (training, statistics) else {
+    if statistics == (None, None) {
+        return super::norm::of_batch(call).map(|[y, ..]| y);
+    }
+    let (false, (Some(mean), Some(var))) = (is_training(call)?, statistics) else {
         return Err(call
             .violated("batch normalization in training mode computes its statistics from the batch")
             .help("call `model.eval()` before `torch.export.export`"));
@@ -180,6 +183,10 @@ fn batch_norm(call: &mut Call<'_>) -> Result<ValueId> {
     call.push(Op::BatchNorm { eps }, &[x, weight, bias, mean, var])
 }
 
+fn is_training(call: &Call<'_>) -> Result<bool> {
+    Ok(call.arg("training").is_some() && call.bool("training")?)
+}
+
 /// In evaluation the running statistics stay as they are.
 fn functional_batch_norm(call: &mut Call<'_>) -> Result<Outs> {
     let mut outs = native_batch_norm(call)?;
@@ -190,6 +197,9 @@ fn functional_batch_norm(call: &mut Call<'_>) -> Result<Outs> {
 
 /// The saved statistics of an evaluation are empty.
 fn native_batch_norm(call: &mut Call<'_>) -> Result<Outs> {
+    if call.optional_tensor("running_mean")?.is_none() && call.optional_tensor("running_var")?.is_none() {
+        return Ok(super::norm::of_batch(call)?.map(Out::Tensor).to_vec());
+    }
     let y = batch_norm(call)?;
     let dtype = call.dtype_of(call.tensor("running_mean")?);
     let (mean, rstd) = (call.constant(dtype, &[0], vec![])?, call.constant(dtype, &[0], vec![])?);

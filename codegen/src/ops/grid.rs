@@ -1,4 +1,4 @@
-//! `grid_sample` on images: positions are formulas, the pixels around them are gathered and weighted.
+//! `grid_sample` on images and volumes: positions are formulas, the pixels around them are gathered and weighted.
 
 use super::{Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
@@ -10,14 +10,37 @@ use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
-const NOTE: &str = "bilinear and nearest, on images of known size";
+const NOTE: &str = "of images and volumes of known size";
 
 /// The rows.
-pub const ROWS: &[Row] =
-    &[row("aten.grid_sampler.default", sample).noted(NOTE), row("aten.grid_sampler_2d.default", sample).noted(NOTE)];
+pub const ROWS: &[Row] = &[
+    row("aten.grid_sampler.default", sample).noted(NOTE),
+    row("aten.grid_sampler_2d.default", sample).noted(NOTE),
+    row("aten.grid_sampler_3d.default", sample).noted(NOTE),
+];
+
+/// What lies between pixels.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Linear,
+    Nearest,
+    Cubic,
+}
+
+impl Mode {
+    /// The pixels a position needs along a dim, counted from the one at or before it.
+    fn taps(self) -> &'static [i64] {
+        match self {
+            Mode::Linear => &[0, 1],
+            Mode::Nearest => &[0],
+            Mode::Cubic => &[-1, 0, 1, 2],
+        }
+    }
+}
 
 /// How positions outside of the image are treated, and what -1 and 1 mean.
 struct Rule {
+    mode: Mode,
     padding: i64,
     align_corners: bool,
     dtype: DType,
@@ -32,14 +55,17 @@ impl Rule {
     /// The position in pixels along a dim of this size.
     fn position(&self, f: &mut Formula, x: ExprId, size: f64) -> ExprId {
         let x = self.with(f, Binary::Add, x, 1.0);
-        let x = if self.align_corners {
+        if self.align_corners {
             let half = self.with(f, Binary::Div, x, 2.0);
-            self.with(f, Binary::Mul, half, size - 1.0)
-        } else {
-            let scaled = self.with(f, Binary::Mul, x, size);
-            let shifted = self.with(f, Binary::Sub, scaled, 1.0);
-            self.with(f, Binary::Div, shifted, 2.0)
-        };
+            return self.with(f, Binary::Mul, half, size - 1.0);
+        }
+        let scaled = self.with(f, Binary::Mul, x, size);
+        let shifted = self.with(f, Binary::Sub, scaled, 1.0);
+        self.with(f, Binary::Div, shifted, 2.0)
+    }
+
+    /// A position brought into the image, if the padding does that.
+    fn padded(&self, f: &mut Formula, x: ExprId, size: f64) -> ExprId {
         let x = if self.padding == 2 { self.reflected(f, x, size) } else { x };
         if self.padding == 0 { x } else { self.limited(f, x, size - 1.0) }
     }
@@ -68,65 +94,113 @@ impl Rule {
         f.select(is_even, forth, back)
     }
 
-    /// The pixel `step` after the one at or before `x`: its number within the dim, and its weight (0 outside).
-    fn pixel(&self, f: &mut Formula, x: ExprId, step: f64, size: f64, nearest: bool) -> (ExprId, ExprId) {
-        let first = f.unary(if nearest { Unary::Round } else { Unary::Floor }, x);
-        let pixel = self.with(f, Binary::Add, first, step);
-        let ahead = f.binary(Binary::Sub, x, first);
-        let weight = match (nearest, step == 0.0) {
-            (true, _) => f.float(self.dtype, 1.0),
-            (false, true) => {
-                let next = self.with(f, Binary::Add, first, 1.0);
-                f.binary(Binary::Sub, next, x)
-            }
-            (false, false) => ahead,
-        };
+    /// The pixel `tap` after the one at or before `x`: its number within the dim, and its weight (0 outside).
+    fn pixel(&self, f: &mut Formula, x: ExprId, tap: i64, size: f64) -> (ExprId, ExprId) {
+        let x = self.position(f, x, size);
+        // Cubic interpolation pads each of its pixels, the others the position.
+        let x = if self.mode == Mode::Cubic { x } else { self.padded(f, x, size) };
+        let first = f.unary(if self.mode == Mode::Nearest { Unary::Round } else { Unary::Floor }, x);
+        let mut pixel = self.with(f, Binary::Add, first, tap as f64);
+        if self.mode == Mode::Cubic {
+            pixel = self.padded(f, pixel, size);
+        }
+        let weight = self.weight(f, x, first, tap);
         let kept = self.limited(f, pixel, size - 1.0);
         let (inside, zero) = (f.binary(Binary::Eq, kept, pixel), f.float(self.dtype, 0.0));
         (kept, f.select(inside, weight, zero))
+    }
+
+    fn weight(&self, f: &mut Formula, x: ExprId, first: ExprId, tap: i64) -> ExprId {
+        match self.mode {
+            Mode::Nearest => f.float(self.dtype, 1.0),
+            Mode::Linear if tap == 0 => {
+                let next = self.with(f, Binary::Add, first, 1.0);
+                f.binary(Binary::Sub, next, x)
+            }
+            Mode::Linear => f.binary(Binary::Sub, x, first),
+            Mode::Cubic => {
+                let t = f.binary(Binary::Sub, x, first);
+                let shift = f.float(self.dtype, tap as f64);
+                let distance = f.binary(Binary::Sub, t, shift);
+                let distance = f.unary(Unary::Abs, distance);
+                self.cubic(f, distance, tap == 0 || tap == 1)
+            }
+        }
+    }
+
+    /// The kernel of cubic convolution with a = -0.75, within a distance of 1 or between 1 and 2.
+    fn cubic(&self, f: &mut Formula, x: ExprId, near: bool) -> ExprId {
+        const A: f64 = -0.75;
+        if near {
+            let inner = self.with(f, Binary::Mul, x, A + 2.0);
+            let inner = self.with(f, Binary::Sub, inner, A + 3.0);
+            let once = f.binary(Binary::Mul, inner, x);
+            let twice = f.binary(Binary::Mul, once, x);
+            return self.with(f, Binary::Add, twice, 1.0);
+        }
+        let inner = self.with(f, Binary::Mul, x, A);
+        let inner = self.with(f, Binary::Sub, inner, 5.0 * A);
+        let once = f.binary(Binary::Mul, inner, x);
+        let once = self.with(f, Binary::Add, once, 8.0 * A);
+        let twice = f.binary(Binary::Mul, once, x);
+        self.with(f, Binary::Sub, twice, 4.0 * A)
     }
 }
 
 fn sample(call: &mut Call<'_>) -> Result<Outs> {
     let (x, grid) = (call.tensor("input")?, call.tensor("grid")?);
-    let (mode, padding) = (call.int("interpolation_mode")?, call.int("padding_mode")?);
     let (shape, places) = (call.shape(x), call.shape(grid));
-    let ([batch, channels, h, w], [count, rows, columns, two]) = (&shape[..], &places[..]) else {
-        return Err(call.unsupported("`grid_sample` of anything but images"));
-    };
     let dtype = call.dtype_of(x);
-    if batch != count || *two != Expr::Int(2) || dtype != call.dtype_of(grid) {
+    let spatial = shape.len().saturating_sub(2);
+    let fits = (2..=3).contains(&spatial) && places.len() == shape.len() && places[0] == shape[0];
+    if !fits || places[spatial + 1] != Expr::from(spatial) || dtype != call.dtype_of(grid) || !dtype.is_float() {
         return Err(call.damaged(format!("a grid of {} for an image of {}", call.ty(grid), call.ty(x))));
     }
-    let (Some(height), Some(width)) = (h.as_int(), w.as_int()) else {
-        return Err(call.unsupported("`grid_sample` of an image whose size depends on the input"));
+    let mode = match call.int("interpolation_mode")? {
+        0 => Mode::Linear,
+        1 => Mode::Nearest,
+        2 if spatial == 2 => Mode::Cubic,
+        other => return Err(call.damaged(format!("interpolation {other} over {spatial} dims"))),
     };
-    if !(0..=1).contains(&mode) || !(0..=2).contains(&padding) || !matches!(dtype, DType::F32 | DType::F64) {
-        return Err(call.unsupported("`grid_sample` other than bilinear and nearest, in f32 and f64"));
+    let padding = call.int("padding_mode")?;
+    if !(0..=2).contains(&padding) {
+        return Err(call.damaged(format!("padding {padding}")));
     }
-    let rule = Rule { padding, align_corners: call.bool("align_corners")?, dtype };
-    let positions = rows.clone() * columns.clone();
-    let grid = call.reshape(grid, &[batch.clone(), Expr::Int(1), positions.clone(), Expr::Int(2)])?;
-    let (gx, gy) = (take(call, grid, 3, Expr::Int(0))?, take(call, grid, 3, Expr::Int(1))?);
-    let flat = call.reshape(x, &[batch.clone(), channels.clone(), h.clone() * w.clone()])?;
-    let gathered = [batch.clone(), channels.clone(), positions];
-    let steps: &[(f64, f64)] =
-        if mode == 1 { &[(0.0, 0.0)] } else { &[(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)] };
+    let rule = Rule { mode, padding, align_corners: call.bool("align_corners")?, dtype };
+    sampled(call, &rule, x, grid)
+}
+
+/// The weighted sum over the pixels around each position.
+fn sampled(call: &mut Call<'_>, rule: &Rule, x: ValueId, grid: ValueId) -> Result<Outs> {
+    let (shape, places) = (call.shape(x), call.shape(grid));
+    let spatial = shape.len() - 2;
+    let sizes: Option<Vec<i64>> = shape[2..].iter().map(Expr::as_int).collect();
+    let sizes = sizes.ok_or_else(|| call.unsupported("`grid_sample` of an image whose size depends on the input"))?;
+    let positions = Expr::product(places[1..=spatial].iter().cloned());
+    let flat_grid = [places[0].clone(), Expr::Int(1), positions.clone(), Expr::from(spatial)];
+    let grid = call.reshape(grid, &flat_grid)?;
+    // The grid names the last dim first.
+    let coordinates =
+        (0..spatial).map(|d| take(call, grid, 3, Expr::from(spatial - 1 - d))).collect::<Result<Vec<_>>>()?;
+    let flat = call.reshape(x, &[shape[0].clone(), shape[1].clone(), Expr::product(shape[2..].iter().cloned())])?;
+    let gathered = [shape[0].clone(), shape[1].clone(), positions];
     let mut total: Option<ValueId> = None;
-    for &(right, down) in steps {
-        let corner = |f: &mut Formula, p: &[ExprId]| {
-            let (x, y) = (rule.position(f, p[0], width as f64), rule.position(f, p[1], height as f64));
-            (rule.pixel(f, x, right, width as f64, mode == 1), rule.pixel(f, y, down, height as f64, mode == 1))
+    for taps in corners(rule.mode.taps(), spatial) {
+        let corner = |f: &mut Formula, p: &[ExprId]| -> Vec<(ExprId, ExprId)> {
+            (0..spatial).map(|d| rule.pixel(f, p[d], taps[d], sizes[d] as f64)).collect()
         };
-        let number = map(call, &[gx, gy], |f, p| {
-            let ((x, _), (y, _)) = corner(f, p);
-            let (x, y, width) = (f.cast(DType::I64, x), f.cast(DType::I64, y), f.int(DType::I64, width));
-            let row = f.binary(Binary::Mul, y, width);
-            f.binary(Binary::Add, row, x)
+        let number = map(call, &coordinates, |f, p| {
+            let mut at = f.int(DType::I64, 0);
+            for ((pixel, _), &size) in corner(f, p).into_iter().zip(&sizes) {
+                let (size, pixel) = (f.int(DType::I64, size), f.cast(DType::I64, pixel));
+                let row = f.binary(Binary::Mul, at, size);
+                at = f.binary(Binary::Add, row, pixel);
+            }
+            at
         })?;
-        let weight = map(call, &[gx, gy], |f, p| {
-            let ((_, x), (_, y)) = corner(f, p);
-            f.binary(Binary::Mul, x, y)
+        let weight = map(call, &coordinates, |f, p| {
+            let weights: Vec<ExprId> = corner(f, p).into_iter().rev().map(|(_, weight)| weight).collect();
+            weights[1..].iter().fold(weights[0], |product, &weight| f.binary(Binary::Mul, product, weight))
         })?;
         let number = call.expand(number, &gathered)?;
         let pixels = call.push(Op::Gather { dim: 2 }, &[flat, number])?;
@@ -139,5 +213,13 @@ fn sample(call: &mut Call<'_>) -> Result<Outs> {
         });
     }
     let total = total.ok_or_else(|| call.damaged("a grid without corners"))?;
-    one(call.reshape(total, &[batch.clone(), channels.clone(), rows.clone(), columns.clone()])?)
+    let result = [&shape[..2], &places[1..=spatial]].concat();
+    one(call.reshape(total, &result)?)
+}
+
+/// All combinations of taps, the last dim's changing fastest.
+fn corners(taps: &[i64], dims: usize) -> Vec<Vec<i64>> {
+    (0..dims).fold(vec![Vec::new()], |all, _| {
+        all.iter().flat_map(|corner| taps.iter().map(move |&tap| [corner.as_slice(), &[tap]].concat())).collect()
+    })
 }

@@ -4,7 +4,7 @@ use super::view::{numel, unsqueeze};
 use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
-use crate::ir::{Binary, CumKind, ExprId, ExprNode, Formula, Literal, Op, ScatterKind, ValueId, infer};
+use crate::ir::{Binary, CumKind, ExprId, ExprNode, Formula, Literal, Op, ValueId, infer};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -24,12 +24,6 @@ pub const ROWS: &[Row] = &[
     row("aten.gather.default", gather),
     row("aten.take_along_dim.default", take_along_dim),
     row("aten.take.default", take),
-    row("aten.scatter.src", |call| scatter_row(call, "src", ScatterKind::Set)),
-    row("aten.scatter.value", |call| scatter_row(call, "value", ScatterKind::Set)),
-    row("aten.scatter.reduce", |call| scatter_named(call, "src")),
-    row("aten.scatter.value_reduce", |call| scatter_named(call, "value")),
-    row("aten.scatter_add.default", |call| scatter_row(call, "src", ScatterKind::Add)),
-    row("aten.scatter_reduce.two", scatter_reduce).noted("`include_self`, not `mean`"),
     row("aten.index.Tensor", index),
     row("aten._unsafe_index.Tensor", index),
     row("aten.index_put.default", index_put).noted(MASKS),
@@ -42,7 +36,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// An index tensor as the kernels take it: i32 and i64 as they are, other integers as i64.
-fn indices(call: &mut Call<'_>, ids: ValueId) -> Result<ValueId> {
+pub(super) fn indices(call: &mut Call<'_>, ids: ValueId) -> Result<ValueId> {
     match call.dtype_of(ids) {
         DType::I32 | DType::I64 => Ok(ids),
         d if d.is_int() => call.cast(ids, DType::I64),
@@ -100,6 +94,10 @@ fn index_select(call: &mut Call<'_>) -> Result<Outs> {
 /// `torch.gather`; 0-d tensors count as one element.
 fn gather_of(call: &mut Call<'_>, x: ValueId, dim: usize, ids: ValueId) -> Result<ValueId> {
     let ids = indices(call, ids)?;
+    if call.shape(ids).contains(&Expr::Int(0)) {
+        let (dtype, shape) = (call.dtype_of(x), call.shape(ids));
+        return filled(call, dtype, &shape, &Number::Int(Expr::Int(0)));
+    }
     if call.rank(x) > 0 && call.rank(ids) > 0 {
         return call.push(Op::Gather { dim }, &[x, ids]);
     }
@@ -110,7 +108,7 @@ fn gather_of(call: &mut Call<'_>, x: ValueId, dim: usize, ids: ValueId) -> Resul
 }
 
 /// A 0-d tensor as one of one dim.
-fn line(call: &mut Call<'_>, x: ValueId) -> Result<ValueId> {
+pub(super) fn line(call: &mut Call<'_>, x: ValueId) -> Result<ValueId> {
     if call.rank(x) == 0 { call.reshape(x, &[Expr::Int(1)]) } else { Ok(x) }
 }
 
@@ -127,14 +125,17 @@ fn take(call: &mut Call<'_>) -> Result<Outs> {
     one(call.push(Op::Index { dims: vec![0] }, &[flat, ids])?)
 }
 
+/// Unlike in `gather`, negative indices count from the end.
 fn take_along_dim(call: &mut Call<'_>) -> Result<Outs> {
     let (x, ids) = (call.tensor("self")?, call.tensor("indices")?);
-    if call.arg("dim").is_none() {
+    let dim = call.arg("dim").map(|_| call.dim("dim", call.rank(x))).transpose()?;
+    let size = dim.map_or_else(|| numel(&call.shape(x)), |d| call.shape(x).get(d).cloned().unwrap_or(Expr::Int(1)));
+    let ids = from_start(call, ids, &size)?;
+    let Some(dim) = dim else {
         let flat = call.reshape(x, &[numel(&call.shape(x))])?;
         let line = call.reshape(ids, &[numel(&call.shape(ids))])?;
         return one(gather_of(call, flat, 0, line)?);
-    }
-    let dim = call.dim("dim", call.rank(x))?;
+    };
     // All dims but `dim` broadcast.
     let (mut left, mut right) = (call.shape(x), call.shape(ids));
     if left.len() != right.len() || left.is_empty() {
@@ -149,6 +150,19 @@ fn take_along_dim(call: &mut Call<'_>) -> Result<Outs> {
     shape[dim] = k;
     let ids = call.expand(ids, &shape)?;
     one(gather_of(call, x, dim, ids)?)
+}
+
+/// Indices of a dim of this size, counted from its start.
+fn from_start(call: &mut Call<'_>, ids: ValueId, size: &Expr) -> Result<ValueId> {
+    let dtype = call.dtype_of(ids);
+    let mut formula = Formula::new(&[dtype]);
+    formula.sizes.push(size.clone());
+    let (id, size) = (formula.param(0), formula.push(ExprNode::Size(0)));
+    let (size, zero) = (formula.cast(dtype, size), formula.int(dtype, 0));
+    let (negative, shifted) = (formula.binary(Binary::Lt, id, zero), formula.binary(Binary::Add, id, size));
+    let result = formula.select(negative, shifted, id);
+    formula.results.push(result);
+    call.pointwise(formula, &[ids])
 }
 
 /// A number as a literal of this dtype.
@@ -169,7 +183,7 @@ fn literal(call: &Call<'_>, f: &mut Formula, dtype: DType, value: &Number) -> Re
 }
 
 /// A tensor filled with a number.
-fn filled(call: &mut Call<'_>, dtype: DType, shape: &[Expr], value: &Number) -> Result<ValueId> {
+pub(super) fn filled(call: &mut Call<'_>, dtype: DType, shape: &[Expr], value: &Number) -> Result<ValueId> {
     let mut formula = Formula::new(&[]);
     let value = literal(call, &mut formula, dtype, value)?;
     formula.results.push(value);
@@ -177,52 +191,11 @@ fn filled(call: &mut Call<'_>, dtype: DType, shape: &[Expr], value: &Number) -> 
 }
 
 /// Argument `name`, a tensor or a number, as a tensor of this dtype; numbers get this shape.
-fn source(call: &mut Call<'_>, name: &str, dtype: DType, shape: &[Expr]) -> Result<ValueId> {
+pub(super) fn source(call: &mut Call<'_>, name: &str, dtype: DType, shape: &[Expr]) -> Result<ValueId> {
     match call.operand(name)? {
         crate::import::Operand::Tensor(v) => call.cast(v, dtype),
         crate::import::Operand::Number(n) => filled(call, dtype, shape, &n),
     }
-}
-
-fn scatter_row(call: &mut Call<'_>, name: &str, kind: ScatterKind) -> Result<Outs> {
-    let (x, ids) = (call.tensor("self")?, call.tensor("index")?);
-    let dim = call.dim("dim", call.rank(x))?;
-    let ids = indices(call, ids)?;
-    let (dtype, shape) = (call.dtype_of(x), call.shape(ids));
-    let mut values = source(call, name, dtype, &shape)?;
-    // Only the part of the source that the index covers counts.
-    if call.rank(values) == shape.len() {
-        for (d, size) in shape.iter().enumerate() {
-            values = call.slice(values, d, Expr::Int(0), size.clone(), 1)?;
-        }
-    }
-    let target = call.shape(x);
-    let parts = [line(call, x)?, line(call, ids)?, line(call, values)?];
-    let y = call.push(Op::Scatter { dim, kind }, &parts)?;
-    one(call.reshape(y, &target)?)
-}
-
-fn scatter_named(call: &mut Call<'_>, name: &str) -> Result<Outs> {
-    let kind = match call.str("reduce")? {
-        "add" => ScatterKind::Add,
-        "multiply" => ScatterKind::Mul,
-        other => return Err(call.damaged(format!("reduction `{other}`"))),
-    };
-    scatter_row(call, name, kind)
-}
-
-fn scatter_reduce(call: &mut Call<'_>) -> Result<Outs> {
-    if !call.bool("include_self")? {
-        return Err(call.unsupported("`scatter_reduce` without `include_self`"));
-    }
-    let kind = match call.str("reduce")? {
-        "sum" => ScatterKind::Add,
-        "prod" => ScatterKind::Mul,
-        "amax" => ScatterKind::Max,
-        "amin" => ScatterKind::Min,
-        other => return Err(call.unsupported(format!("`scatter_reduce` with `{other}`"))),
-    };
-    scatter_row(call, "src", kind)
 }
 
 /// Coordinates of the elements that are not zero, `[u0, rank]`. Their number is read from data: it becomes the symbol that

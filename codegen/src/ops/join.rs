@@ -24,6 +24,8 @@ pub const ROWS: &[Row] = &[
     row("aten.block_diag.default", block_diag),
     row("aten.cartesian_prod.default", cartesian_prod),
     row("aten.roll.default", roll),
+    row("aten.fft_fftshift.default", |call| half_roll(call, 0)),
+    row("aten.fft_ifftshift.default", |call| half_roll(call, 1)),
     row("aten.slice_scatter.default", slice_scatter),
     row("aten.select_scatter.default", select_scatter),
     row("aten.constant_pad_nd.default", constant_pad),
@@ -164,6 +166,18 @@ fn roll(call: &mut Call<'_>) -> Result<Outs> {
         rolled = roll_dim(call, rolled, dim, shift)?;
     }
     one(rolled)
+}
+
+/// Rolls by half of each dim, rounded down, or up for the way back.
+fn half_roll(call: &mut Call<'_>, extra: i64) -> Result<Outs> {
+    let mut x = call.tensor("self")?;
+    let dims = call.dims("dim", call.rank(x))?;
+    for dim in dims {
+        let size = call.shape(x)[dim].as_int();
+        let size = size.ok_or_else(|| call.unsupported("half of a size that depends on the input"))?;
+        x = roll_dim(call, x, dim, (size + extra) / 2)?;
+    }
+    one(x)
 }
 
 fn roll_dim(call: &mut Call<'_>, x: ValueId, dim: usize, shift: i64) -> Result<ValueId> {

@@ -181,9 +181,17 @@ fn outer(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
     map(call, &[a, b], |f, p| f.binary(Binary::Mul, p[0], p[1]))
 }
 
-/// `y[.., o] = x1[.., i] * weight[o, i, j] * x2[.., j]`, plus the bias.
 fn bilinear(call: &mut Call<'_>) -> Result<Outs> {
     let (a, b, weight) = (call.tensor("input1")?, call.tensor("input2")?, call.tensor("weight")?);
+    let y = bilinear_of(call, a, b, weight)?;
+    match call.optional_tensor("bias")? {
+        Some(bias) => one(map(call, &[y, bias], |f, p| f.binary(Binary::Add, p[0], p[1]))?),
+        None => one(y),
+    }
+}
+
+/// `y[.., o] = a[.., i] * weight[o, i, j] * b[.., j]`.
+pub(super) fn bilinear_of(call: &mut Call<'_>, a: ValueId, b: ValueId, weight: ValueId) -> Result<ValueId> {
     let (left, right, shape) = (call.shape(a), call.shape(b), call.shape(weight));
     let ([lead @ .., i], [rows @ .., j], [o, inputs, others]) = (&left[..], &right[..], &shape[..]) else {
         return Err(call.damaged("a bilinear layer needs vectors and a weight of three dims"));
@@ -200,11 +208,7 @@ fn bilinear(call: &mut Call<'_>) -> Result<Outs> {
     let half = call.reshape(half, &[count, o.clone(), j.clone()])?;
     let products = map(call, &[half, b], |f, p| f.binary(Binary::Mul, p[0], p[1]))?;
     let y = super::reduce::sum(call, products, vec![2], false)?;
-    let y = call.reshape(y, &[lead, std::slice::from_ref(o)].concat())?;
-    match call.optional_tensor("bias")? {
-        Some(bias) => one(map(call, &[y, bias], |f, p| f.binary(Binary::Add, p[0], p[1]))?),
-        None => one(y),
-    }
+    call.reshape(y, &[lead, std::slice::from_ref(o)].concat())
 }
 
 fn is(number: &Number, value: i64) -> bool {

@@ -6,22 +6,28 @@
 //! row and writes the result back.
 
 mod attention;
+mod calculus;
 mod conv;
 mod grid;
 mod index;
 mod join;
 mod loss;
+mod margin;
 mod matmul;
 mod norm;
 mod order;
 pub mod pointwise;
 mod pool;
+mod products;
+mod quantile;
 mod quantized;
 mod rearrange;
 mod recurrent;
 mod reduce;
 mod resample;
+mod scatter;
 mod schema;
+mod strided;
 mod view;
 
 pub use schema::{Alias, Schema, SchemaArgument, core_targets, pointwise_targets};
@@ -96,10 +102,12 @@ fn map(
 pub const TABLES: &[&[Row]] = &[
     conv::ROWS,
     attention::ROWS,
+    calculus::ROWS,
     grid::ROWS,
     index::ROWS,
     join::ROWS,
     loss::ROWS,
+    margin::ROWS,
     matmul::ROWS,
     norm::ROWS,
     order::ROWS,
@@ -111,11 +119,15 @@ pub const TABLES: &[&[Row]] = &[
     pointwise::FUNCTIONS,
     pointwise::MORE_FUNCTIONS,
     pool::ROWS,
+    products::ROWS,
+    quantile::ROWS,
     quantized::ROWS,
     recurrent::ROWS,
     reduce::ROWS,
     resample::ROWS,
     rearrange::ROWS,
+    scatter::ROWS,
+    strided::ROWS,
     view::ROWS,
 ];
 

@@ -57,6 +57,17 @@ fn cumulative(call: &mut Call<'_>, kind: CumKind) -> Result<Outs> {
     one(call.reshape(y, &shape)?)
 }
 
+/// Sorted values and positions along `dim`; equal elements keep their order.
+pub(super) fn sorted_along(call: &mut Call<'_>, x: ValueId, dim: usize) -> Result<(ValueId, ValueId)> {
+    pair(call, Op::Sort { dim, descending: false, stable: true }, x, None)
+        .map(|[values, positions]| (values, positions))
+}
+
+/// The sums of all entries up to each.
+pub(super) fn cumulative_sum(call: &mut Call<'_>, x: ValueId, dim: usize) -> Result<ValueId> {
+    call.push(Op::Cumulative { kind: CumKind::Sum, dim }, &[x])
+}
+
 /// Values and positions, reshaped.
 fn pair(call: &mut Call<'_>, op: Op, x: ValueId, shape: Option<&[Expr]>) -> Result<[ValueId; 2]> {
     let outs = call.push_all(op, &[x])?;

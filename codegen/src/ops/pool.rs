@@ -1,10 +1,10 @@
 //! Pooling.
 
 use super::conv::{positive_list, spatial_list};
-use super::{Out, Outs, Row, row};
+use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::{Op, Pool, PoolKind, ValueId};
+use crate::ir::{Op, Pool, PoolKind, Unary, ValueId};
 use crate::sym::Expr;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
@@ -53,9 +53,14 @@ fn avg_pool(call: &mut Call<'_>, spatial: usize) -> Result<Outs> {
     if !call.dtype_of(x).is_float() {
         return Err(call.unsupported(format!("the mean of {}", call.ty(x))));
     }
-    let kind = PoolKind::Avg { count_include_pad: call.bool("count_include_pad")?, divisor_override: divisor };
+    let count_include_pad = call.bool("count_include_pad")?;
+    let kind = PoolKind::Avg { count_include_pad, divisor_override: divisor.map(i64::abs) };
     let pool = pool(call, spatial, kind, [1; 3])?;
-    first(with_batch(call, spatial, Op::Pool(pool))?)
+    let results = with_batch(call, spatial, Op::Pool(pool))?;
+    match (divisor, &results[..]) {
+        (Some(..0), [y, ..]) => one(map(call, &[*y], |f, p| f.unary(Unary::Neg, p[0]))?),
+        _ => first(results),
+    }
 }
 
 /// The parameters both kinds have. No stride means windows side by side.

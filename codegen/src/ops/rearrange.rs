@@ -23,14 +23,12 @@ pub const ROWS: &[Row] = &[
     row("aten.unfold_copy.default", unfold),
     row("aten.im2col.default", im2col),
     row("aten.diagonal.default", diagonal_row),
+    row("aten.linalg_diagonal.default", diagonal_row),
     row("aten.diagonal_copy.default", diagonal_row),
     row("aten.diag.default", diag),
     row("aten.diagflat.default", diagflat),
     row("aten.diag_embed.default", diag_embed),
     row("aten.diagonal_scatter.default", diagonal_scatter),
-    row("aten.as_strided.default", as_strided)
-        .noted("strides that visit every element of a contiguous tensor at most once"),
-    row("aten.as_strided_copy.default", as_strided),
     row("aten.pixel_shuffle.default", pixel_shuffle),
     row("aten.pixel_unshuffle.default", pixel_unshuffle),
     row("aten.channel_shuffle.default", channel_shuffle),
@@ -134,12 +132,13 @@ fn repeat_interleave(call: &mut Call<'_>) -> Result<Outs> {
 // Windows and rearrangements.
 
 fn unfold(call: &mut Call<'_>) -> Result<Outs> {
-    let mut x = x(call)?;
-    if call.rank(x) == 0 {
-        x = call.reshape(x, &[Expr::Int(1)])?;
-    }
+    let x = x(call)?;
     let dim = call.dim("dimension", call.rank(x))?;
     let (size, step) = (call.int("size")?, call.int("step")?);
+    if call.rank(x) == 0 {
+        let line = call.reshape(x, &[Expr::Int(1)])?;
+        return one(call.slice(line, 0, Expr::Int(0), Expr::Int(size), 1)?);
+    }
     one(call.push(Op::View(View::Unfold { dim, size, step }), &[x])?)
 }
 
@@ -179,7 +178,7 @@ fn im2col(call: &mut Call<'_>) -> Result<Outs> {
 }
 
 fn diagonal_row(call: &mut Call<'_>) -> Result<Outs> {
-    let x = x(call)?;
+    let x = call.tensor(if call.target().contains("linalg") { "A" } else { "self" })?;
     let rank = call.rank(x);
     let (a, b) = (call.dim("dim1", rank)?, call.dim("dim2", rank)?);
     let offset = call.int("offset")?;
@@ -304,59 +303,6 @@ fn on_diagonal(call: &mut Call<'_>, base: Option<ValueId>, source: ValueId, offs
         });
         f.select(hit, p[0], rest)
     })
-}
-
-/// Peels dims off from the greatest stride down; each must fit into what one step of the one before spans.
-fn as_strided(call: &mut Call<'_>) -> Result<Outs> {
-    let x = x(call)?;
-    let (sizes, strides) = (call.ints("size")?, call.ints("stride")?);
-    let start = call.optional_int("storage_offset")?.unwrap_or(0);
-    let total = numel(&call.shape(x)).as_int();
-    let (Some(total), true) = (total, sizes.len() == strides.len()) else {
-        return Err(call.unsupported("`as_strided` of a tensor whose size depends on the input"));
-    };
-    let refused = |call: &Call<'_>| {
-        call.unsupported(format!("`as_strided` with sizes {sizes:?} and strides {strides:?} at {start}"))
-            .help("write the model with `unfold`, `expand`, slices and `permute`")
-    };
-    let mut order: Vec<usize> = (0..sizes.len()).filter(|&d| sizes[d] != 1 && strides[d] != 0).collect();
-    order.sort_by_key(|&d| std::cmp::Reverse(strides[d]));
-    let mut at = call.reshape(x, &[Expr::Int(total)])?;
-    at = call.slice(at, 0, Expr::Int(start), Expr::Int(total - start), 1)?;
-    let mut left = total - start;
-    for (i, &d) in order.iter().enumerate() {
-        let last = i + 1 == order.len();
-        if strides[d] < 1 || (sizes[d] - 1) * strides[d] >= left {
-            return Err(refused(call));
-        }
-        if last {
-            at = call.slice(at, i, Expr::Int(0), Expr::Int(sizes[d]), strides[d])?;
-            left = 1;
-        } else if sizes[d] * strides[d] <= left {
-            let mut shape = call.shape(at);
-            at = call.slice(at, i, Expr::Int(0), Expr::Int(sizes[d] * strides[d]), 1)?;
-            shape[i] = Expr::Int(sizes[d]);
-            shape.push(Expr::Int(strides[d]));
-            at = call.reshape(at, &shape)?;
-            left = strides[d];
-        } else {
-            return Err(refused(call));
-        }
-    }
-    if order.is_empty() {
-        at = call.slice(at, 0, Expr::Int(0), Expr::Int(1), 1)?;
-        at = call.reshape(at, &[])?;
-    }
-    // Back into the order asked for, then the dims of size 1 and stride 0.
-    let mut sorted = order.clone();
-    sorted.sort_unstable();
-    let perm: Vec<usize> = sorted.iter().filter_map(|d| order.iter().position(|o| o == d)).collect();
-    at = call.permute(at, &perm)?;
-    let single: Vec<Expr> =
-        (0..sizes.len()).map(|d| Expr::Int(if order.contains(&d) { sizes[d] } else { 1 })).collect();
-    at = call.reshape(at, &single)?;
-    let full: Vec<Expr> = sizes.iter().map(|&s| Expr::Int(s)).collect();
-    one(call.expand(at, &full)?)
 }
 
 /// Batch dims and the last three.

@@ -1,5 +1,6 @@
 //! Reductions, softmax and what is made of them: variances, norms, distances.
 
+use super::order::sorted_along;
 use super::view::{numel, take};
 use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
@@ -9,6 +10,8 @@ use crate::sym::Expr;
 use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
+
+const NORMS: &str = "no norms of singular values (`nuc`, 2, -2 of matrices)";
 
 /// The rows.
 pub const ROWS: &[Row] = &[
@@ -49,7 +52,11 @@ pub const ROWS: &[Row] = &[
     row("aten.std_mean.dim", |call| spread(call, true, true)),
     row("aten.std_mean.correction", |call| spread(call, true, true)),
     row("aten.linalg_vector_norm.default", |call| norm(call, "ord")),
-    row("aten.linalg_norm.default", linalg_norm).noted("vector norms"),
+    row("aten.linalg_norm.default", linalg_norm).noted(NORMS),
+    row("aten.linalg_norm.ord_str", named_norm).noted(NORMS),
+    row("aten.linalg_matrix_norm.default", |call| matrix_norm(call, false)).noted(NORMS),
+    row("aten.linalg_matrix_norm.str_ord", named_norm).noted(NORMS),
+    row("aten.renorm.default", renorm),
     row("aten.norm.Scalar", |call| norm(call, "p")),
     row("aten.norm.ScalarOpt_dim", |call| norm(call, "p")),
     row("aten.norm.ScalarOpt_dtype", |call| norm(call, "p")),
@@ -194,20 +201,65 @@ fn norm(call: &mut Call<'_>, order: &str) -> Result<Outs> {
 fn linalg_norm(call: &mut Call<'_>) -> Result<Outs> {
     let dims = call.optional_ints("dim")?;
     let rank = call.rank(call.tensor("self")?);
-    let matrix = dims.map_or(rank, |d| d.len()) > 1;
-    if matrix && call.arg("ord").is_some() {
-        return Err(call.unsupported("matrix norms"));
-    }
-    norm(call, "ord")
+    let matrix = dims.map_or(rank, |d| d.len()) == 2;
+    if matrix && call.arg("ord").is_some() { matrix_norm(call, true) } else { norm(call, "ord") }
 }
 
-/// Sorted values and positions along `dim`.
-fn sorted(call: &mut Call<'_>, x: ValueId, dim: usize) -> Result<(ValueId, ValueId)> {
-    let outs = call.push_all(Op::Sort { dim, descending: false, stable: true }, &[x])?;
-    match outs[..] {
-        [values, positions] => Ok((values, positions)),
-        _ => Err(call.damaged("a sort gives values and positions")),
+fn named_norm(call: &mut Call<'_>) -> Result<Outs> {
+    match call.str("ord")? {
+        "fro" => norm(call, "none"),
+        other => Err(call.unsupported(format!("the norm `{other}`"))),
     }
+}
+
+/// The greatest or least sum of magnitudes along one of two dims: 1 and -1 over columns, infinities over rows.
+fn matrix_norm(call: &mut Call<'_>, all: bool) -> Result<Outs> {
+    let mut x = call.tensor("self")?;
+    if let Some(dtype) = call.dtype("dtype")? {
+        x = call.cast(x, dtype)?;
+    }
+    let (p, keepdim) = (call.float("ord")?, call.bool("keepdim")?);
+    let rank = call.rank(x) as i64;
+    let dims = match call.optional_ints("dim")? {
+        None if all => vec![rank - 2, rank - 1],
+        dims => dims.unwrap_or_default(),
+    };
+    let [rows, columns] = dims[..] else { return Err(call.damaged("a matrix norm over two dims")) };
+    let (rows, columns) = (call.normalize_dim(rows, rank as usize)?, call.normalize_dim(columns, rank as usize)?);
+    let (summed, compared) = match p.abs() {
+        1.0 => (rows, columns),
+        f64::INFINITY => (columns, rows),
+        _ => return Err(call.unsupported(format!("the matrix norm of order {p}"))),
+    };
+    let sums = vector_norm(call, x, 1.0, vec![summed], true)?;
+    let kind = if p > 0.0 { ReduceKind::Max } else { ReduceKind::Min };
+    let y = reduce(call, sums, kind, vec![compared], true)?;
+    if keepdim {
+        return one(y);
+    }
+    let shape: Vec<Expr> =
+        call.shape(y).into_iter().enumerate().filter(|(d, _)| *d != rows && *d != columns).map(|(_, s)| s).collect();
+    one(call.reshape(y, &shape)?)
+}
+
+/// Slices of a dim whose norm is above `maxnorm`, scaled down to it.
+fn renorm(call: &mut Call<'_>) -> Result<Outs> {
+    let x = call.tensor("self")?;
+    let (p, most, dtype) = (call.float("p")?, call.float("maxnorm")?, call.dtype_of(x));
+    let dim = call.dim("dim", call.rank(x))?;
+    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let y = call.cast(x, wide)?;
+    let others = (0..call.rank(x)).filter(|&d| d != dim).collect();
+    let length = vector_norm(call, y, p, others, true)?;
+    let factor = map(call, &[length], |f, p| {
+        let (most, tiny, one) = (f.float(wide, most), f.float(wide, 1e-7), f.float(wide, 1.0));
+        let above = f.binary(Binary::Gt, p[0], most);
+        let length = f.binary(Binary::Add, p[0], tiny);
+        let scale = f.binary(Binary::Div, most, length);
+        f.select(above, scale, one)
+    })?;
+    let factor = call.cast(factor, dtype)?;
+    one(binary(call, Binary::Mul, x, factor)?)
 }
 
 /// Entry `(n - 1) / 2` of the sorted dim.
@@ -222,7 +274,7 @@ fn middle(call: &mut Call<'_>, sorted: ValueId, dim: usize) -> Result<ValueId> {
 fn median(call: &mut Call<'_>) -> Result<Outs> {
     let x = call.tensor("self")?;
     let flat = call.reshape(x, &[numel(&call.shape(x))])?;
-    let (values, _) = sorted(call, flat, 0)?;
+    let (values, _) = sorted_along(call, flat, 0)?;
     let value = middle(call, values, 0)?;
     let greatest = reduce(call, flat, ReduceKind::Max, vec![0], false)?;
     one(nan_first(call, greatest, greatest, value)?)
@@ -246,7 +298,7 @@ fn median_dim(call: &mut Call<'_>) -> Result<Outs> {
         let zero = reduce(call, x, ReduceKind::ArgMax, vec![], false)?;
         return Ok(vec![Out::Tensor(x), Out::Tensor(zero)]);
     }
-    let (values, positions) = sorted(call, x, dim)?;
+    let (values, positions) = sorted_along(call, x, dim)?;
     let (value, position) = (middle(call, values, dim)?, middle(call, positions, dim)?);
     let greatest = reduce(call, x, ReduceKind::Max, vec![dim], false)?;
     let at = reduce(call, x, ReduceKind::ArgMax, vec![dim], false)?;
@@ -330,14 +382,15 @@ fn broadcast(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<[ValueId; 2]
 fn cosine_similarity(call: &mut Call<'_>) -> Result<Outs> {
     let [a, b] = broadcast(call, call.tensor("x1")?, call.tensor("x2")?)?;
     let (dim, eps) = (call.dim("dim", call.rank(a))?, call.float("eps")?);
+    let dims = if call.rank(a) == 0 { vec![] } else { vec![dim] };
     let mut unit = [a, b];
     for x in &mut unit {
-        let length = vector_norm(call, *x, 2.0, vec![dim], true)?;
+        let length = vector_norm(call, *x, 2.0, dims.clone(), true)?;
         let length = at_least(call, length, eps)?;
         *x = binary(call, Binary::Div, *x, length)?;
     }
     let product = binary(call, Binary::Mul, unit[0], unit[1])?;
-    one(sum(call, product, vec![dim], false)?)
+    one(sum(call, product, dims, false)?)
 }
 
 fn pairwise_distance(call: &mut Call<'_>) -> Result<Outs> {
@@ -421,7 +474,7 @@ fn sum_to_size(call: &mut Call<'_>) -> Result<Outs> {
     if (0..shape.len()).any(|d| !dims.contains(&d) && shape[d] != size[d - lead]) {
         return Err(call.damaged(format!("a sum of {} to another shape", call.ty(x))));
     }
-    if dims.is_empty() {
+    if dims.is_empty() && call.dtype_of(x) != DType::Bool {
         return one(x);
     }
     let y = sum(call, x, dims, true)?;

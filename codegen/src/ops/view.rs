@@ -34,6 +34,9 @@ pub const ROWS: &[Row] = &[
     row("aten.atleast_1d.default", at_least),
     row("aten.atleast_2d.default", at_least),
     row("aten.atleast_3d.default", at_least),
+    row("aten.atleast_1d.Sequence", all_at_least),
+    row("aten.atleast_2d.Sequence", all_at_least),
+    row("aten.atleast_3d.Sequence", all_at_least),
     row("aten.transpose.int", |call| swap(call, "dim0", "dim1")),
     row("aten.transpose_copy.int", |call| swap(call, "dim0", "dim1")),
     row("aten.swapdims.default", |call| swap(call, "dim0", "dim1")),
@@ -42,6 +45,8 @@ pub const ROWS: &[Row] = &[
     row("aten.t_copy.default", reversed),
     row("aten.numpy_T.default", reversed),
     row("aten.mT.default", matrix_transpose),
+    row("aten.mH.default", matrix_transpose),
+    row("aten.matrix_H.default", matrix_transpose),
     row("aten.adjoint.default", matrix_transpose),
     row("aten.permute.default", permute),
     row("aten.permute_copy.default", permute),
@@ -216,6 +221,12 @@ fn unsqueeze_row(call: &mut Call<'_>) -> Result<Outs> {
 fn at_least(call: &mut Call<'_>) -> Result<Outs> {
     let x = x(call)?;
     one(call_at_least(call, x, rank_of_name(call.target()))?)
+}
+
+fn all_at_least(call: &mut Call<'_>) -> Result<Outs> {
+    let (tensors, rank) = (call.tensors("tensors")?, rank_of_name(call.target()));
+    let all = tensors.into_iter().map(|x| call_at_least(call, x, rank)).collect::<Result<_>>()?;
+    Ok(vec![Out::Tensors(all)])
 }
 
 /// The rank in `atleast_2d`, `hstack`, ….

@@ -50,7 +50,7 @@ pub const ROWS: &[Row] = &[
     row("aten.float_power.Tensor_Tensor", |c| float_power(c, "exponent")),
     row("aten.float_power.Tensor_Scalar", |c| float_power(c, "exponent")),
     row("aten.float_power.Scalar", |c| float_power(c, "exponent")),
-    row("aten.square.default", |c| super::same_body(c, |b, _, x| Ok(b.un(Unary::Square, x)))),
+    row("aten.square.default", square),
     row("aten.atan2.default", |c| float_binary(c, ["self", "other"], |b, x, y| b.bin(Binary::Atan2, x, y))),
     row("aten.arctan2.default", |c| float_binary(c, ["self", "other"], |b, x, y| b.bin(Binary::Atan2, x, y))),
     row("aten.hypot.default", |c| float_binary(c, ["self", "other"], |b, x, y| b.bin(Binary::Hypot, x, y))),
@@ -125,6 +125,16 @@ fn two(call: &Call<'_>, names: [&str; 2]) -> Result<(Build, ExprId, ExprId, DTyp
     Ok((b, x, y, common))
 }
 
+/// The operands of a product or quotient.
+fn factors(call: &Call<'_>, to_common: fn(DType) -> DType) -> Result<(Build, ExprId, ExprId, DType)> {
+    let (x, y) = (call.operand("self")?, call.operand("other")?);
+    let common = to_common(promote::result_type(call, &[&x, &y])?);
+    let mut b = Build::new();
+    let x = b.operand(call, &x, common)?;
+    let y = b.unrounded(call, &y, common)?;
+    Ok((b, x, y, common))
+}
+
 fn binary(call: &mut Call<'_>, op: Binary) -> Result<Outs> {
     binary_of(call, op, ["self", "other"])
 }
@@ -163,8 +173,7 @@ fn sum(call: &mut Call<'_>, op: Binary, names: [&str; 2]) -> Result<Outs> {
     let y = if is_one {
         y
     } else {
-        let dtype = b.f.dtype(y);
-        let alpha = b.number(call, &alpha, dtype)?;
+        let alpha = b.rounded(call, &alpha, common)?;
         b.mul(alpha, y)
     };
     let result = b.bin(op, x, y);
@@ -172,7 +181,7 @@ fn sum(call: &mut Call<'_>, op: Binary, names: [&str; 2]) -> Result<Outs> {
 }
 
 fn product(call: &mut Call<'_>) -> Result<Outs> {
-    let (mut b, x, y, common) = two(call, ["self", "other"])?;
+    let (mut b, x, y, common) = factors(call, |dtype| dtype)?;
     let op = if common == DType::Bool { Binary::And } else { Binary::Mul };
     let result = b.bin(op, x, y);
     b.finish(call, result, common)
@@ -180,10 +189,13 @@ fn product(call: &mut Call<'_>) -> Result<Outs> {
 
 /// Division; true division of integers gives f32.
 fn divide(call: &mut Call<'_>, rounding: Option<Binary>) -> Result<Outs> {
-    match rounding {
-        Some(op) => binary(call, op),
-        None => float_binary(call, ["self", "other"], Build::div),
+    let to_common = if rounding.is_some() { |dtype| dtype } else { promote::to_float };
+    let (mut b, x, y, common) = factors(call, to_common)?;
+    if common == DType::Bool {
+        return Err(call.damaged("a rounded quotient of truth values, which PyTorch refuses"));
     }
+    let result = b.bin(rounding.unwrap_or(Binary::Div), x, y);
+    b.finish(call, result, common)
 }
 
 fn rounded_divide(call: &mut Call<'_>) -> Result<Outs> {
@@ -230,6 +242,16 @@ fn power_of_tensor(call: &mut Call<'_>) -> Result<Outs> {
     // Keeps the operand (and so the shape) where the result does not depend on it.
     b.raw(call, call.tensor("self")?);
     b.finish(call, result, common)
+}
+
+/// Truth values count as integers.
+fn square(call: &mut Call<'_>) -> Result<Outs> {
+    let x = call.tensor("self")?;
+    let dtype = promote::without_bool(call.dtype_of(x));
+    let mut b = Build::new();
+    let x = b.tensor(call, x, dtype);
+    let y = b.un(Unary::Square, x);
+    b.finish(call, y, dtype)
 }
 
 fn power_of_number(call: &mut Call<'_>) -> Result<Outs> {
@@ -332,7 +354,10 @@ fn lerp(call: &mut Call<'_>) -> Result<Outs> {
     let common = promote::result_type(call, &[&operands[0], &operands[1]])?;
     let mut b = Build::new();
     let (start, end) = (b.operand(call, &operands[0], common)?, b.operand(call, &operands[1], common)?);
-    let weight = b.operand(call, &operands[2], common)?;
+    let weight = match &operands[2] {
+        Operand::Number(weight) => b.number(call, weight, super::wide(common))?,
+        tensor => b.operand(call, tensor, common)?,
+    };
     let (half, one) = (b.float(start, 0.5), b.float(start, 1.0));
     let span = b.sub(end, start);
     let magnitude = b.un(Unary::Abs, weight);

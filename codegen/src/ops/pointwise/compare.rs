@@ -41,6 +41,7 @@ pub const PREDICATES: &[Row] = &[
     }),
     row("aten.isnan.default", |c| test(c, |b, x| b.un(Unary::IsNan, x))),
     row("aten.isinf.default", |c| test(c, is_inf)),
+    row("aten.isreal.default", |c| test(c, |b, _| constant(b, true))),
     row("aten.isfinite.default", |c| test(c, is_finite)),
     row("aten.isposinf.default", |c| test(c, |b, x| is_value(b, x, f64::INFINITY))),
     row("aten.isneginf.default", |c| test(c, |b, x| is_value(b, x, f64::NEG_INFINITY))),

@@ -1,11 +1,13 @@
 //! Tensors that are formulas of their coordinates: fills, ranges, triangles.
 
 use super::{Build, Result, literal, promote, row};
-use crate::import::{Call, Number};
+use crate::import::{Call, Number, Operand};
 use crate::ir::{Binary, ExprId, ExprNode, Literal, Unary};
 use crate::ops::{Outs, Row, one};
 use crate::sym::Expr;
 use exported_runtime::DType;
+
+const EMPTY: &str = "zeros, where torch leaves memory as it is";
 
 /// The rows.
 pub const ROWS: &[Row] = &[
@@ -16,15 +18,18 @@ pub const ROWS: &[Row] = &[
     }),
     row("aten.zeros.default", |c| sized(c, 0)),
     row("aten.ones.default", |c| sized(c, 1)),
-    row("aten.empty.memory_format", |c| sized(c, 0)),
+    row("aten.empty.memory_format", |c| sized(c, 0)).noted(EMPTY),
+    row("aten.empty_strided.default", |c| sized(c, 0)).noted(EMPTY),
+    row("aten.empty_permuted.default", |c| sized(c, 0)).noted(EMPTY),
     row("aten.full_like.default", |c| like(c, &c.number("fill_value")?)),
     row("aten.zeros_like.default", |c| like(c, &int(0))),
     row("aten.ones_like.default", |c| like(c, &int(1))),
-    row("aten.empty_like.default", |c| like(c, &int(0))),
+    row("aten.empty_like.default", |c| like(c, &int(0))).noted(EMPTY),
     row("aten.new_full.default", |c| new(c, &c.number("fill_value")?)),
     row("aten.new_zeros.default", |c| new(c, &int(0))),
     row("aten.new_ones.default", |c| new(c, &int(1))),
-    row("aten.new_empty.default", |c| new(c, &int(0))),
+    row("aten.new_empty.default", |c| new(c, &int(0))).noted(EMPTY),
+    row("aten.new_empty_strided.default", |c| new(c, &int(0))).noted(EMPTY),
     row("aten.zero.default", |c| like(c, &int(0))),
     row("aten.fill.Scalar", |c| like(c, &c.number("value")?)),
     row("aten.fill.Tensor", |c| copy(c, "value")),
@@ -37,7 +42,13 @@ pub const ROWS: &[Row] = &[
     row("aten.arange.start", |c| arange(c, c.number("start")?, int(1))),
     row("aten.arange.start_step", |c| arange(c, c.number("start")?, c.number("step")?)),
     row("aten.linspace.default", linspace),
+    row("aten.linspace.Tensor_Tensor", linspace),
+    row("aten.linspace.Tensor_Scalar", linspace),
+    row("aten.linspace.Scalar_Tensor", linspace),
     row("aten.logspace.default", logspace),
+    row("aten.logspace.Tensor_Tensor", logspace),
+    row("aten.logspace.Tensor_Scalar", logspace),
+    row("aten.logspace.Scalar_Tensor", logspace),
     row("aten.eye.default", |c| eye(c, "n")),
     row("aten.eye.m", |c| eye(c, "m")),
     row("aten.tril.default", |c| triangle(c, Binary::Le)),
@@ -149,22 +160,24 @@ fn logspace(call: &mut Call<'_>) -> Result<Outs> {
     b.finish_as(call, value, dtype, vec![Expr::Int(steps)])
 }
 
+/// Values of `steps` evenly spaced numbers. The ends are numbers or single elements.
 fn spaced(call: &mut Call<'_>, dtype: DType) -> Result<(Build, ExprId, i64)> {
-    let (start, end, steps) = (call.float("start")?, call.float("end")?, call.int("steps")?);
+    let steps = call.int("steps")?;
     if steps < 0 {
         return Err(call.damaged(format!("{steps} steps")));
     }
     // Floats step in their own (computing) type, integers in f64.
     let computed = if dtype == DType::F64 || !dtype.is_float() { DType::F64 } else { DType::F32 };
-    let step = if steps > 1 { rounded(end, computed) - rounded(start, computed) } else { 0.0 };
-    let step = rounded(step, computed) / (steps - 1).max(1) as f64;
     let mut b = Build::new();
+    let (start, end) = (spaced_end(&mut b, call, "start", computed)?, spaced_end(&mut b, call, "end", computed)?);
+    let span = b.sub(end, start);
+    let gaps = b.f.float(computed, (steps - 1).max(1) as f64);
+    let step = b.div(span, gaps);
     let i = b.f.push(ExprNode::Coord(0));
     let (middle, last) = (b.f.int(DType::I64, steps / 2), b.f.int(DType::I64, (steps - 1).max(0)));
     let near = b.bin(Binary::Lt, i, middle);
     let rest = b.sub(last, i);
     let (i, rest) = (b.f.cast(computed, i), b.f.cast(computed, rest));
-    let (start, end, step) = (b.f.float(computed, start), b.f.float(computed, end), b.f.float(computed, step));
     let (up, down) = (b.mul(i, step), b.mul(rest, step));
     let (from_start, from_end) = (b.add(start, up), b.sub(end, down));
     // A single step is the start.
@@ -173,8 +186,15 @@ fn spaced(call: &mut Call<'_>, dtype: DType) -> Result<(Build, ExprId, i64)> {
     Ok((b, value, steps))
 }
 
-fn rounded(value: f64, dtype: DType) -> f64 {
-    if dtype == DType::F32 { f64::from(value as f32) } else { value }
+fn spaced_end(b: &mut Build, call: &Call<'_>, name: &str, computed: DType) -> Result<ExprId> {
+    match call.operand(name)? {
+        Operand::Tensor(v) if call.rank(v) == 0 => {
+            let x = b.raw(call, v);
+            Ok(b.f.cast(computed, x))
+        }
+        Operand::Tensor(v) => Err(call.damaged(format!("an end of {}", call.ty(v)))),
+        Operand::Number(n) => b.number(call, &n, computed),
+    }
 }
 
 fn eye(call: &mut Call<'_>, columns: &str) -> Result<Outs> {

@@ -59,8 +59,7 @@ impl Build {
     /// An element of a tensor, converted to `common` and widened for computing.
     fn tensor(&mut self, call: &Call<'_>, tensor: ValueId, common: DType) -> ExprId {
         let x = self.raw(call, tensor);
-        // A single element goes straight to the computing type, as a Python number does.
-        let x = if call.rank(tensor) == 0 { x } else { self.f.cast(common, x) };
+        let x = self.f.cast(common, x);
         self.f.cast(wide(common), x)
     }
 
@@ -86,7 +85,37 @@ impl Build {
     fn operand(&mut self, call: &Call<'_>, operand: &Operand, common: DType) -> Result<ExprId> {
         match operand {
             Operand::Tensor(v) => Ok(self.tensor(call, *v, common)),
+            Operand::Number(n) => self.rounded(call, n, common),
+        }
+    }
+
+    /// As [`Build::operand`], but a single element goes straight to the computing type: so PyTorch takes the second operand
+    /// of a product or quotient of 16-bit floats.
+    fn unrounded(&mut self, call: &Call<'_>, operand: &Operand, common: DType) -> Result<ExprId> {
+        match operand {
+            Operand::Tensor(v) if call.rank(*v) == 0 => {
+                let x = self.raw(call, *v);
+                Ok(self.f.cast(wide(common), x))
+            }
             Operand::Number(n) => self.number(call, n, wide(common)),
+            other => self.operand(call, other, common),
+        }
+    }
+
+    /// A number in the computing type of `common`, rounded to `common` before.
+    fn rounded(&mut self, call: &Call<'_>, number: &Number, common: DType) -> Result<ExprId> {
+        let known = match number {
+            Number::Float(v) => Some(*v as f32),
+            Number::Int(Expr::Int(v)) => Some(*v as f32),
+            _ => None,
+        };
+        match (known, common) {
+            (Some(v), DType::F16) => Ok(self.f.float(DType::F32, half::f16::from_f32(v).to_f64())),
+            (Some(v), DType::Bf16) => Ok(self.f.float(DType::F32, half::bf16::from_f32(v).to_f64())),
+            _ => {
+                let x = self.number(call, number, common)?;
+                Ok(self.f.cast(wide(common), x))
+            }
         }
     }
 

@@ -38,6 +38,11 @@ pub fn to_float(dtype: DType) -> DType {
     if dtype.is_float() { dtype } else { DType::F32 }
 }
 
+/// Truth values count as i64 in arithmetic with Python's integers.
+pub fn without_bool(dtype: DType) -> DType {
+    if dtype == DType::Bool { DType::I64 } else { dtype }
+}
+
 /// `at::result_type` of the operands.
 ///
 /// # Errors

@@ -83,6 +83,8 @@ pub const MORE_FUNCTIONS: &[Row] = &[
     row("aten.special_logit.default", |c| float_body(c, "self", logit)),
     row("aten.sinc.default", |c| float_body(c, "self", sinc)),
     row("aten.special_sinc.default", |c| float_body(c, "self", sinc)),
+    row("aten.mvlgamma.default", |c| float_body(c, "self", multivariate_log_gamma)),
+    row("aten.special_multigammaln.default", |c| float_body(c, "self", multivariate_log_gamma)),
     row("aten.special_ndtr.default", |c| float_body(c, "self", ndtr)),
     row("aten.deg2rad.default", |c| float_body(c, "self", |b, _, x| Ok(b.scaled(x, std::f64::consts::PI / 180.0)))),
     row("aten.rad2deg.default", |c| float_body(c, "self", |b, _, x| Ok(b.scaled(x, 180.0 / std::f64::consts::PI)))),
@@ -97,6 +99,13 @@ pub const MORE_FUNCTIONS: &[Row] = &[
     row("aten.to.device", convert),
     row("aten.to.other", |c| convert_like(c, "other")),
     row("aten._to_copy.default", convert),
+    row("prims.convert_element_type.default", |c| {
+        let (x, dtype) = (c.tensor("a")?, c.dtype("dtype")?);
+        one(match dtype {
+            Some(dtype) => c.cast(x, dtype)?,
+            None => x,
+        })
+    }),
     row("aten.type_as.default", |c| convert_like(c, "other")),
     row("aten._cast_Byte.default", |c| convert_to(c, DType::U8)),
     row("aten._cast_Char.default", |c| convert_to(c, DType::I8)),
@@ -207,6 +216,21 @@ fn sinc(b: &mut Build, _: &Call<'_>, x: ExprId) -> Result<ExprId> {
     let quotient = b.div(sine, turned);
     let is_zero = b.bin(Binary::Eq, x, zero);
     Ok(b.f.select(is_zero, one, quotient))
+}
+
+/// `p (p - 1) / 4 log(pi)` plus the sum of `lgamma(x - j / 2)` for j < p.
+fn multivariate_log_gamma(b: &mut Build, call: &Call<'_>, x: ExprId) -> Result<ExprId> {
+    let p = call.int("p")?;
+    if !(1..=64).contains(&p) {
+        return Err(call.damaged(format!("a gamma function of {p} dims")));
+    }
+    let mut sum = b.float(x, (p * (p - 1)) as f64 / 4.0 * std::f64::consts::PI.ln());
+    for j in 0..p {
+        let at = b.shifted(x, -(j as f64) / 2.0);
+        let term = b.un(Unary::Lgamma, at);
+        sum = b.add(sum, term);
+    }
+    Ok(sum)
 }
 
 /// Normal distribution function: `erfc(-x / sqrt 2) / 2`.

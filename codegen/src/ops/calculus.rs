@@ -1,0 +1,227 @@
+//! Differences and sums over sampled functions: `gradient`, `trapezoid` and its cumulative form.
+
+use super::order::cumulative_sum;
+use super::reduce::sum;
+use super::view::take;
+use super::{Out, Outs, Row, map, one, row};
+use crate::diag::Diagnostic;
+use crate::import::{Call, Number};
+use crate::ir::{Binary, ExprId, Formula, Op, ValueId};
+use crate::sym::Expr;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+/// The rows.
+pub const ROWS: &[Row] = &[
+    row("aten.trapezoid.x", |c| trapezoid(c, false)),
+    row("aten.trapezoid.dx", |c| trapezoid(c, false)),
+    row("aten.trapz.x", |c| trapezoid(c, false)),
+    row("aten.trapz.dx", |c| trapezoid(c, false)),
+    row("aten.cumulative_trapezoid.x", |c| trapezoid(c, true)),
+    row("aten.cumulative_trapezoid.dx", |c| trapezoid(c, true)),
+    row("aten.gradient.array", gradient),
+    row("aten.gradient.scalarint", gradient),
+    row("aten.gradient.scalararray", gradient),
+    row("aten.gradient.scalarrayint", gradient),
+    row("aten.gradient.scalarrayarray", gradient),
+    row("aten.gradient.tensorarrayint", gradient),
+    row("aten.gradient.tensorarray", gradient),
+];
+
+/// How far samples lie from each other.
+#[derive(Clone)]
+enum Spacing {
+    Even(f64),
+    /// Coordinates, with dims that broadcast against the samples.
+    At(ValueId),
+}
+
+/// `x` without its last or first `count` entries of a dim.
+fn without(call: &mut Call<'_>, x: ValueId, dim: usize, first: i64, last: i64) -> Result<ValueId> {
+    let size = call.shape(x)[dim].clone();
+    call.slice(x, dim, Expr::Int(first), size - Expr::Int(first + last), 1)
+}
+
+/// `later - earlier` along a dim.
+fn steps(call: &mut Call<'_>, x: ValueId, dim: usize) -> Result<ValueId> {
+    let (later, earlier) = (without(call, x, dim, 1, 0)?, without(call, x, dim, 0, 1)?);
+    map(call, &[later, earlier], |f, p| f.binary(Binary::Sub, p[0], p[1]))
+}
+
+/// `x (op) constant`.
+fn with(f: &mut Formula, op: Binary, x: ExprId, constant: f64) -> ExprId {
+    let dtype = f.dtype(x);
+    let constant = f.float(dtype, constant);
+    f.binary(op, x, constant)
+}
+
+/// The argument in floats.
+fn samples(call: &mut Call<'_>, name: &str) -> Result<ValueId> {
+    let x = call.tensor(name)?;
+    let dtype = super::pointwise::promote::to_float(call.dtype_of(x));
+    call.cast(x, dtype)
+}
+
+/// The areas between neighbours, summed or added up one by one.
+fn trapezoid(call: &mut Call<'_>, cumulative: bool) -> Result<Outs> {
+    let y = samples(call, "y")?;
+    let (rank, dtype) = (call.rank(y), call.dtype_of(y));
+    let dim = call.dim("dim", rank)?;
+    if rank == 0 || call.shape(y)[dim].as_int().is_none_or(|n| n < 1) {
+        return Err(call.unsupported("the integral of a number of samples that is 0 or depends on the input"));
+    }
+    let (left, right) = (without(call, y, dim, 0, 1)?, without(call, y, dim, 1, 0)?);
+    let areas = match call.arg("x") {
+        Some(_) => {
+            let x = samples(call, "x")?;
+            let x = if call.rank(x) == 1 { along(call, x, dim, rank)? } else { x };
+            let at = dim + call.rank(x) - rank;
+            let widths = steps(call, x, at)?;
+            let widths = call.cast(widths, dtype)?;
+            map(call, &[left, right, widths], |f, p| {
+                let both = f.binary(Binary::Add, p[0], p[1]);
+                let area = f.binary(Binary::Mul, both, p[2]);
+                with(f, Binary::Div, area, 2.0)
+            })?
+        }
+        None => {
+            let width = call.float("dx")?;
+            map(call, &[left, right], |f, p| {
+                let both = f.binary(Binary::Add, p[0], p[1]);
+                with(f, Binary::Mul, both, width / 2.0)
+            })?
+        }
+    };
+    one(if cumulative { cumulative_sum(call, areas, dim)? } else { sum(call, areas, vec![dim], false)? })
+}
+
+/// A vector as a tensor of this rank, its entries along `dim`.
+fn along(call: &mut Call<'_>, x: ValueId, dim: usize, rank: usize) -> Result<ValueId> {
+    let mut shape = vec![Expr::Int(1); rank];
+    shape[dim] = call.shape(x)[0].clone();
+    call.reshape(x, &shape)
+}
+
+fn gradient(call: &mut Call<'_>) -> Result<Outs> {
+    let x = samples(call, "self")?;
+    let rank = call.rank(x);
+    let dims = match call.arg("dim") {
+        Some(_) => call.ints("dim")?.into_iter().map(|d| call.normalize_dim(d, rank)).collect::<Result<Vec<_>>>()?,
+        None => (0..rank).collect(),
+    };
+    let order = call.int("edge_order")?;
+    if !(1..=2).contains(&order) {
+        return Err(call.damaged(format!("`edge_order` {order}")));
+    }
+    let spacings = spacings(call, &dims, rank)?;
+    let parts = dims.iter().zip(spacings).map(|(&dim, spacing)| derivative(call, x, dim, &spacing, order));
+    Ok(vec![Out::Tensors(parts.collect::<Result<_>>()?)])
+}
+
+/// One per dim.
+fn spacings(call: &mut Call<'_>, dims: &[usize], rank: usize) -> Result<Vec<Spacing>> {
+    let target = call.target();
+    let even = |v: f64| Spacing::Even(v);
+    if target.contains("tensorarray") {
+        let mut all = Vec::new();
+        for (x, &dim) in call.tensors("spacing")?.into_iter().zip(dims) {
+            let dtype = super::pointwise::promote::to_float(call.dtype_of(x));
+            let x = call.cast(x, dtype)?;
+            all.push(Spacing::At(along(call, x, dim, rank)?));
+        }
+        return if all.len() == dims.len() {
+            Ok(all)
+        } else {
+            Err(call.damaged("as many spacings as dims are needed"))
+        };
+    }
+    let given = match call.arg("spacing") {
+        None => vec![1.0],
+        Some(_) if target.contains("scalarray") => call.optional_floats("spacing")?.unwrap_or_default(),
+        Some(_) => match call.number("spacing")? {
+            Number::Float(_) | Number::Int(_) => vec![call.float("spacing")?],
+            _ => return Err(call.damaged("a spacing that is no number")),
+        },
+    };
+    match given[..] {
+        [v] => Ok(vec![even(v); dims.len()]),
+        _ if given.len() == dims.len() => Ok(given.into_iter().map(even).collect()),
+        _ => Err(call.damaged("as many spacings as dims are needed")),
+    }
+}
+
+/// Central differences, second order also where samples are uneven; at the edges one-sided ones of the order asked for.
+fn derivative(call: &mut Call<'_>, x: ValueId, dim: usize, spacing: &Spacing, order: i64) -> Result<ValueId> {
+    let size = call.shape(x)[dim].as_int();
+    if size.is_none_or(|n| n <= order) {
+        return Err(call.damaged("too few samples, or a number that depends on the input"));
+    }
+    let last = size.unwrap_or(0) - 1;
+    let differences = steps(call, x, dim)?;
+    let slopes = match spacing {
+        Spacing::Even(h) => map(call, &[differences], |f, p| with(f, Binary::Div, p[0], *h))?,
+        Spacing::At(at) => {
+            let widths = steps(call, *at, dim)?;
+            map(call, &[differences, widths], |f, p| f.binary(Binary::Div, p[0], p[1]))?
+        }
+    };
+    let edge = |call: &mut Call<'_>, outer: i64, inner: i64| -> Result<ValueId> {
+        let first = part(call, slopes, dim, outer)?;
+        if order == 1 {
+            return Ok(first);
+        }
+        // The slope at the edge of the parabola through three samples.
+        let second = part(call, slopes, dim, inner)?;
+        let ratio = match spacing {
+            Spacing::Even(_) => None,
+            Spacing::At(at) => {
+                let widths = steps(call, *at, dim)?;
+                Some((part(call, widths, dim, outer)?, part(call, widths, dim, inner)?))
+            }
+        };
+        let inputs: Vec<ValueId> =
+            [first, second].into_iter().chain(ratio.into_iter().flat_map(|(a, b)| [a, b])).collect();
+        map(call, &inputs, |f, p| {
+            let bend = f.binary(Binary::Sub, p[0], p[1]);
+            let bend = match p.get(2..4) {
+                Some(&[a, b]) => {
+                    let span = f.binary(Binary::Add, a, b);
+                    let share = f.binary(Binary::Div, a, span);
+                    f.binary(Binary::Mul, bend, share)
+                }
+                _ => with(f, Binary::Div, bend, 2.0),
+            };
+            f.binary(Binary::Add, p[0], bend)
+        })
+    };
+    let (start, end) = (edge(call, 0, 1)?, edge(call, last - 1, last - 2)?);
+    if last < 2 {
+        return call.push(Op::Concat { dim }, &[start, end]);
+    }
+    let middle = central(call, slopes, spacing, dim)?;
+    call.push(Op::Concat { dim }, &[start, middle, end])
+}
+
+/// The slope between neighbours, weighted by the width of the other side.
+fn central(call: &mut Call<'_>, slopes: ValueId, spacing: &Spacing, dim: usize) -> Result<ValueId> {
+    let (before, after) = (without(call, slopes, dim, 0, 1)?, without(call, slopes, dim, 1, 0)?);
+    let Spacing::At(at) = spacing else {
+        return map(call, &[before, after], |f, p| {
+            let both = f.binary(Binary::Add, p[0], p[1]);
+            with(f, Binary::Div, both, 2.0)
+        });
+    };
+    let widths = steps(call, *at, dim)?;
+    let (near, far) = (without(call, widths, dim, 0, 1)?, without(call, widths, dim, 1, 0)?);
+    map(call, &[before, after, near, far], |f, p| {
+        let (left, right) = (f.binary(Binary::Mul, p[0], p[3]), f.binary(Binary::Mul, p[1], p[2]));
+        let (total, span) = (f.binary(Binary::Add, left, right), f.binary(Binary::Add, p[2], p[3]));
+        f.binary(Binary::Div, total, span)
+    })
+}
+
+/// One entry of a dim, which stays.
+fn part(call: &mut Call<'_>, x: ValueId, dim: usize, index: i64) -> Result<ValueId> {
+    let entry = take(call, x, dim, Expr::Int(index))?;
+    super::view::unsqueeze(call, entry, dim)
+}

@@ -1,0 +1,119 @@
+//! Products of tensors over chosen dims: said with views and the matrix product.
+
+use super::matmul::{bilinear_of, matmul};
+use super::reduce::sum;
+use super::view::{numel, unsqueeze};
+use super::{Outs, Row, map, one, row};
+use crate::diag::Diagnostic;
+use crate::import::Call;
+use crate::ir::{Binary, ValueId, infer};
+use crate::sym::Expr;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+/// The rows.
+pub const ROWS: &[Row] = &[
+    row("aten.tensordot.default", tensordot),
+    row("aten.kron.default", kron),
+    row("aten.linalg_vecdot.default", vecdot),
+    row("aten.linalg_multi_dot.default", chain).noted("from left to right"),
+    row("aten._trilinear.default", trilinear),
+];
+
+fn times(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
+    let dtypes = [call.dtype_of(a), call.dtype_of(b)];
+    let dtype = super::pointwise::promote::promote(dtypes[0], dtypes[1]).map_err(|m| call.unsupported(m))?;
+    let (a, b) = (call.cast(a, dtype)?, call.cast(b, dtype)?);
+    let op = if dtype == exported_runtime::DType::Bool { Binary::And } else { Binary::Mul };
+    map(call, &[a, b], |f, p| f.binary(op, p[0], p[1]))
+}
+
+/// The dims of one operand summed over last, those of the other first; dims of size 1 broadcast.
+fn tensordot(call: &mut Call<'_>) -> Result<Outs> {
+    let (mut a, mut b) = (call.tensor("self")?, call.tensor("other")?);
+    let dims = |call: &Call<'_>, name: &str, x: ValueId| -> Result<Vec<usize>> {
+        call.ints(name)?.into_iter().map(|d| call.normalize_dim(d, call.rank(x))).collect()
+    };
+    let (left, right) = (dims(call, "dims_self", a)?, dims(call, "dims_other", b)?);
+    if left.len() != right.len() {
+        return Err(call.damaged("as many dims of one operand as of the other are needed"));
+    }
+    for (&i, &j) in left.iter().zip(&right) {
+        let (m, n) = (call.shape(a)[i].clone(), call.shape(b)[j].clone());
+        // A single entry meets the sum of the others'.
+        if m == Expr::Int(1) && n != Expr::Int(1) {
+            b = sum(call, b, vec![j], true)?;
+        } else if n == Expr::Int(1) && m != Expr::Int(1) {
+            a = sum(call, a, vec![i], true)?;
+        }
+    }
+    let rest = |x: &[Expr], dims: &[usize]| (0..x.len()).filter(|d| !dims.contains(d)).collect::<Vec<_>>();
+    let (m, n) = (call.shape(a), call.shape(b));
+    let (rows, columns) = (rest(&m, &left), rest(&n, &right));
+    let pick = |shape: &[Expr], dims: &[usize]| dims.iter().map(|&d| shape[d].clone()).collect::<Vec<_>>();
+    let shape = [pick(&m, &rows), pick(&n, &columns)];
+    let inner = numel(&pick(&m, &left));
+    let a = call.permute(a, &[rows, left].concat())?;
+    let a = call.reshape(a, &[numel(&shape[0]), inner.clone()])?;
+    let b = call.permute(b, &[right, columns].concat())?;
+    let b = call.reshape(b, &[inner, numel(&shape[1])])?;
+    let y = matmul(call, a, b)?;
+    one(call.reshape(y, &shape.concat())?)
+}
+
+/// Every element of the first times the whole of the second: `[a1, 1, a2, 1, ..]` times `[1, b1, 1, b2, ..]`.
+fn kron(call: &mut Call<'_>) -> Result<Outs> {
+    let (a, b) = (call.tensor("self")?, call.tensor("other")?);
+    let rank = call.rank(a).max(call.rank(b));
+    let widened = |call: &Call<'_>, x: ValueId| {
+        let shape = call.shape(x);
+        [vec![Expr::Int(1); rank - shape.len()], shape].concat()
+    };
+    let (m, n) = (widened(call, a), widened(call, b));
+    let left: Vec<Expr> = m.iter().flat_map(|s| [s.clone(), Expr::Int(1)]).collect();
+    let right: Vec<Expr> = n.iter().flat_map(|s| [Expr::Int(1), s.clone()]).collect();
+    let (a, b) = (call.reshape(a, &left)?, call.reshape(b, &right)?);
+    let y = times(call, a, b)?;
+    let shape: Vec<Expr> = m.into_iter().zip(n).map(|(m, n)| m * n).collect();
+    one(call.reshape(y, &shape)?)
+}
+
+fn vecdot(call: &mut Call<'_>) -> Result<Outs> {
+    let (a, b) = (call.tensor("x")?, call.tensor("y")?);
+    let products = times(call, a, b)?;
+    let dim = call.dim("dim", call.rank(products))?;
+    one(sum(call, products, vec![dim], false)?)
+}
+
+fn chain(call: &mut Call<'_>) -> Result<Outs> {
+    let tensors = call.tensors("tensors")?;
+    let [first, rest @ ..] = &tensors[..] else { return Err(call.damaged("a product of nothing")) };
+    one(rest.iter().try_fold(*first, |product, &next| matmul(call, product, next))?)
+}
+
+/// Three tensors, each given the dims it lacks, multiplied and summed over some. What `bilinear` decomposes into is done as
+/// that: its full product would be as large as the weight for every row of the input.
+fn trilinear(call: &mut Call<'_>) -> Result<Outs> {
+    let factors = [call.tensor("i1")?, call.tensor("i2")?, call.tensor("i3")?];
+    let expand = [call.ints("expand1")?, call.ints("expand2")?, call.ints("expand3")?];
+    let sumdim = call.ints("sumdim")?;
+    if expand == [vec![1, 3], vec![0], vec![1, 2]] && sumdim == [2, 3] {
+        return one(bilinear_of(call, factors[0], factors[2], factors[1])?);
+    }
+    let mut wide = factors;
+    for (x, dims) in wide.iter_mut().zip(&expand) {
+        for &dim in dims {
+            let dim = usize::try_from(dim).ok().filter(|d| *d <= call.rank(*x));
+            let dim = dim.ok_or_else(|| call.damaged("a new dim beyond the last"))?;
+            *x = unsqueeze(call, *x, dim)?;
+        }
+    }
+    let shapes = wide.map(|x| call.shape(x));
+    let rank = infer::broadcast(&shapes).map_err(|m| call.damaged(m))?.len();
+    let dims: Vec<usize> = sumdim.into_iter().map(|d| call.normalize_dim(d, rank)).collect::<Result<_>>()?;
+    let product = map(call, &wide, |f, p| {
+        let pair = f.binary(Binary::Mul, p[0], p[1]);
+        f.binary(Binary::Mul, pair, p[2])
+    })?;
+    one(if dims.is_empty() { product } else { sum(call, product, dims, false)? })
+}
