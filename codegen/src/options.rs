@@ -146,6 +146,18 @@ impl Target {
         if matches!(self.arch(), "x86_64" | "aarch64") { 16 } else { 4 }
     }
 
+    /// Whether the cores have Arm's DSP instructions. Of Armv8-M they may lack them: those with an FPU, or named, have them.
+    pub fn dsp(&self) -> bool {
+        match self.arch() {
+            "thumbv7em" => true,
+            "thumbv8m.main" => {
+                let named = self.cpu.as_ref().is_some_and(|cpu| cpu != "generic");
+                named || self.triple.ends_with("hf") || self.features.iter().any(|f| f == "dsp")
+            }
+            _ => false,
+        }
+    }
+
     /// Bits of `usize`.
     pub fn pointer_width(&self) -> u32 {
         match self.arch() {

@@ -316,6 +316,12 @@ impl Column {
 
     fn unary(&self, op: Unary) -> Option<Column> {
         match op {
+            Unary::Nearest => {
+                return match self {
+                    Column::F32(v) => Some(map(v, |x| scalar::nearest(Portable, x))),
+                    _ => None,
+                };
+            }
             Unary::IsNan => return Some(any!(self, v => map(v, |x| scalar::is_nan(Portable, x)))),
             Unary::Not => return by_kind!(self, v => complement(v), no(v), complement(v)),
             _ => {}

@@ -72,6 +72,8 @@ pub enum Unary {
     Trunc,
     /// Half to even.
     Round,
+    /// Of f32, dtype i32: half to even below 2^22, farther out some integer that is, on the same side; any for NaN.
+    Nearest,
     /// dtype bool.
     IsNan,
     /// dtype bool.
@@ -86,7 +88,7 @@ impl Unary {
         use Unary::*;
         !matches!(
             self,
-            Neg | Abs | Sign | Not | Square | Floor | Ceil | Trunc | Round | IsNan | IsInf | Signbit | Recip
+            Neg | Abs | Sign | Not | Square | Floor | Ceil | Trunc | Round | Nearest | IsNan | IsInf | Signbit | Recip
         )
     }
 }
@@ -302,6 +304,7 @@ impl Formula {
                 _ => DType::I64,
             },
             ExprNode::Unary(Unary::IsNan | Unary::IsInf | Unary::Signbit, _) => DType::Bool,
+            ExprNode::Unary(Unary::Nearest, _) => DType::I32,
             ExprNode::Unary(_, a) => self.dtype(a),
             ExprNode::Binary(Binary::Eq | Binary::Ne | Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge, ..) => {
                 DType::Bool

@@ -11,14 +11,14 @@ use exported_runtime::kernels::depthwise::TAPS;
 type Result<T> = std::result::Result<T, Diagnostic>;
 
 /// Sizes of a convolution, from its weight.
-struct Shape {
+pub(super) struct Shape {
     /// Input channels of a group.
-    channels: usize,
+    pub channels: usize,
     /// Output channels of a group.
-    columns: usize,
+    pub columns: usize,
     /// `[d, h, w]`.
-    kernel: [usize; 3],
-    taps: usize,
+    pub kernel: [usize; 3],
+    pub taps: usize,
 }
 
 impl Shape {
@@ -32,7 +32,7 @@ impl Shape {
         Shape { channels, columns, kernel, taps: kernel.iter().product() }
     }
 
-    fn inner(&self) -> usize {
+    pub fn inner(&self) -> usize {
         self.channels * self.taps
     }
 }
@@ -43,6 +43,9 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
         return Err(Diagnostic::unsupported("a convolution whose weight is computed").at(&node.origin));
     };
     let shape = Shape::of(conv, &weight.shape);
+    if super::int8::conv(cx, node, conv, &shape, epilogue) {
+        return Ok(());
+    }
     let (arith, accumulator) = arithmetic(node, cx.dtype(node.inputs[0]), epilogue)?;
     if conv.transposed && (epilogue.dequantize || epilogue.requantize.is_some()) {
         return Err(Diagnostic::bug("a transposed convolution with integer weights").at(&node.origin));
@@ -117,12 +120,12 @@ fn input(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape) -> (Pla
 const SHORT: usize = 8;
 
 /// One tap, step 1, no padding, one group: a matrix product over the pixels.
-fn is_pointwise(conv: &Conv, shape: &Shape) -> bool {
+pub(super) fn is_pointwise(conv: &Conv, shape: &Shape) -> bool {
     !conv.transposed && shape.taps == 1 && conv.groups == 1 && conv.stride == [1; 3] && conv.padding == [(0, 0); 3]
 }
 
 /// Whether neighbouring pixels are equally far apart everywhere, across rows and images.
-fn uniform(place: &Place) -> bool {
+pub(super) fn uniform(place: &Place) -> bool {
     let one = Expr::Int(1);
     let rank = place.shape.len();
     let mut next = place.strides[rank - 1].clone();
@@ -136,7 +139,13 @@ fn uniform(place: &Place) -> bool {
     place.shape[rank - 1] != one
 }
 
-fn geometry(conv: &Conv, shape: &Shape, x: &Place, y: &Place, depthwise: bool) -> Vec<(&'static str, Field)> {
+pub(super) fn geometry(
+    conv: &Conv,
+    shape: &Shape,
+    x: &Place,
+    y: &Place,
+    depthwise: bool,
+) -> Vec<(&'static str, Field)> {
     let lead = 3 - conv.spatial;
     let spatial = |list: &[Expr], missing: i64| -> Vec<Expr> {
         (0..3).map(|d| if d < lead { Expr::Int(missing) } else { list[d - lead + 2].clone() }).collect()

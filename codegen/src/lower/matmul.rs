@@ -60,6 +60,9 @@ fn packed(
     columns: usize,
     at: impl Fn(usize, usize) -> usize,
 ) -> Result<()> {
+    if super::int8::linear(cx, node, epilogue, [inner, columns], &at) {
+        return Ok(());
+    }
     let (arith, accumulator) = arithmetic(node, cx.dtype(node.inputs[0]), epilogue)?;
     let weights = cx.packed(weight, [1, inner, columns], |_, k, n| at(k, n));
     let (x, x_stride) = rows(cx, node.inputs[0]);
@@ -102,7 +105,7 @@ pub(super) fn linear_kernel(
 }
 
 /// The value as one matrix of rows, and the distance of these; the last dim contiguous.
-fn rows(cx: &mut Lowering<'_>, v: ValueId) -> (Region, Expr) {
+pub(super) fn rows(cx: &mut Lowering<'_>, v: ValueId) -> (Region, Expr) {
     let place = cx.place(v);
     if let Some(stride) = row_stride(&place) {
         return (place.region(Access::Whole), stride);

@@ -9,6 +9,7 @@
 mod control;
 mod conv;
 mod index;
+mod int8;
 pub(crate) mod layer;
 mod loops;
 mod matmul;

@@ -6,14 +6,18 @@ use crate::ir::{Graph, Op, OutputKind, ValueId, View};
 use crate::sym::Expr;
 
 /// The memory order each value should have when its producer is free to choose: that of its operands, channels-last from
-/// the conv family on, row-major for the caller's outputs.
+/// the conv family on and where a convolution reads it, row-major for the caller's outputs.
 pub(super) fn orders(graph: &Graph) -> Vec<Vec<usize>> {
+    let convolved = convolved(graph);
     let row_major = |v: ValueId| (0..graph.ty(v).shape.len()).collect::<Vec<usize>>();
     let mut orders: Vec<Vec<usize>> = (0..graph.values.len()).map(|i| row_major(ValueId(i as u32))).collect();
     for node in &graph.nodes {
         for &result in &node.outputs {
             let order = match &node.op {
                 Op::Conv(..) | Op::Pool(_) | Op::AdaptivePool { .. } | Op::Resample { .. } => {
+                    Some(channels_last(graph.ty(result).shape.len()))
+                }
+                Op::Pointwise { .. } | Op::Pad { .. } if convolved[result.0 as usize] => {
                     Some(channels_last(graph.ty(result).shape.len()))
                 }
                 Op::View(View::Permute(perm)) => {
@@ -37,6 +41,20 @@ pub(super) fn orders(graph: &Graph) -> Vec<Vec<usize>> {
         }
     }
     orders
+}
+
+/// Values that a convolution reads, directly or padded.
+fn convolved(graph: &Graph) -> Vec<bool> {
+    let mut found = vec![false; graph.values.len()];
+    for node in graph.nodes.iter().rev() {
+        let reads = match &node.op {
+            Op::Conv(..) => true,
+            Op::Pad { .. } => found[node.outputs[0].0 as usize],
+            _ => continue,
+        };
+        found[node.inputs[0].0 as usize] |= reads;
+    }
+    found
 }
 
 impl Lowering<'_> {

@@ -6,7 +6,7 @@
 
 use super::edit::{constant, producers, splice};
 use crate::diag::Diagnostic;
-use crate::ir::{Binary, Epilogue, Formula, Graph, Node, Op, TensorType, Unary, ValueId, View};
+use crate::ir::{Binary, Epilogue, ExprId, Formula, Graph, Node, Op, TensorType, Unary, ValueId, View};
 use crate::options::Options;
 use crate::sym::Expr;
 use exported_runtime::DType;
@@ -76,7 +76,7 @@ fn layer(graph: &mut Graph, index: usize) -> Option<Vec<Node>> {
     Some(nodes)
 }
 
-/// `clamp(round_half_even(x * (1 / scale)) + zero_point, min, max)`, each step rounded to f32.
+/// `clamp(round_half_even(x * (1 / scale)) + zero_point, min, max)`, each step rounded to f32; 0 for NaN.
 fn quantize(graph: &Graph, node: Node) -> Node {
     let Op::Quantize { scale, zero_point, min, max, dtype, axis: None } = node.op else { return node };
     let mut f = Formula::new(&[DType::F32]);
@@ -84,16 +84,36 @@ fn quantize(graph: &Graph, node: Node) -> Node {
     // The inverse is formed in double precision, as Python does, and used in single.
     let inverse = f.float(DType::F32, 1.0 / f64::from_bits(scale));
     let scaled = f.binary(Binary::Mul, x, inverse);
-    let rounded = f.unary(Unary::Round, scaled);
-    let zero_point = f.float(DType::F32, zero_point as f64);
-    let shifted = f.binary(Binary::Add, rounded, zero_point);
-    let (min, max) = (f.float(DType::F32, min as f64), f.float(DType::F32, max as f64));
-    let raised = f.binary(Binary::Max, shifted, min);
-    let cut = f.binary(Binary::Min, raised, max);
-    let result = f.cast(dtype, cut);
+    let (low, high) = (min.saturating_sub(zero_point), max.saturating_sub(zero_point));
+    let result = if low.abs().max(high.abs()) < WHOLE_BELOW {
+        near(&mut f, scaled, [low, high, zero_point])
+    } else {
+        let rounded = f.unary(Unary::Round, scaled);
+        let zero_point = f.float(DType::F32, zero_point as f64);
+        let shifted = f.binary(Binary::Add, rounded, zero_point);
+        let (min, max) = (f.float(DType::F32, min as f64), f.float(DType::F32, max as f64));
+        let raised = f.binary(Binary::Max, shifted, min);
+        f.binary(Binary::Min, raised, max)
+    };
+    let result = f.cast(dtype, result);
     f.results.push(result);
     let shape = graph.ty(node.inputs[0]).shape.clone();
     Node { op: Op::Pointwise { formula: f, shape }, ..node }
+}
+
+/// Integers that [`Unary::Nearest`] is sure of.
+const WHOLE_BELOW: i64 = 1 << 21;
+
+/// The same by few instructions, where the bounds are small: everything after rounding is on integers.
+fn near(f: &mut Formula, scaled: ExprId, [low, high, zero_point]: [i64; 3]) -> ExprId {
+    let whole = f.unary(Unary::Nearest, scaled);
+    let (low, high) = (f.int(DType::I32, low), f.int(DType::I32, high));
+    let raised = f.binary(Binary::Max, whole, low);
+    let cut = f.binary(Binary::Min, raised, high);
+    let zero_point = f.int(DType::I32, zero_point);
+    let shifted = f.binary(Binary::Add, cut, zero_point);
+    let (number, zero) = (f.binary(Binary::Eq, scaled, scaled), f.int(DType::I32, 0));
+    f.select(number, shifted, zero)
 }
 
 /// `(q - zero_point) * scale`, each step rounded to f32. A constant with constant parameters stays foldable.

@@ -10,6 +10,7 @@ pub mod arith;
 pub mod conv;
 pub mod depthwise;
 pub mod index;
+pub mod int8;
 pub mod matmul;
 pub mod norm;
 pub mod num;

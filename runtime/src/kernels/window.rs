@@ -353,53 +353,65 @@ impl Plan {
         false
     }
 
+    /// Where each row of an interior tile begins to read, if its patch is rows of neighbours in one plane.
+    #[inline(always)]
+    pub fn bases(&self) -> Option<impl Fn(usize) -> usize> {
+        let plane = self.interior && self.axes[0].taps == 1 && self.contiguous();
+        plane.then_some(|row: usize| self.windows.get(row).map_or(usize::MAX, |w| w.base as usize))
+    }
+
     /// Copies the patches of the tile's rows from `x` to `to`, `inner` elements each, `outside` beyond the image.
     #[inline(always)]
     pub fn gather<T: Copy>(&self, x: &[T], inner: usize, to: &mut [T], outside: T) {
-        let [ad, ah, aw] = self.axes;
-        let (contiguous, row_len) = (self.contiguous(), aw.taps * self.channels);
-        for (window, patch) in self.windows.iter().take(self.rows).zip(to.chunks_exact_mut(inner.max(1))) {
+        for (row, patch) in to.chunks_exact_mut(inner.max(1)).take(self.rows).enumerate() {
             let mut rest = patch;
-            for td in 0..ad.taps {
-                for th in 0..ah.taps {
-                    let Some((row, next)) = rest.split_at_mut_checked(row_len) else { return };
-                    rest = next;
-                    let (dd, dh) = (td as isize * ad.tap_step, th as isize * ah.tap_step);
-                    let present = inside(window.origin[0] + dd, ad.size) && inside(window.origin[1] + dh, ah.size);
-                    let base = window.base + dd * self.x_strides[1] as isize + dh * self.x_strides[2] as isize;
-                    if !present {
-                        row.fill(outside);
-                    } else if contiguous {
-                        let (first, last) = taps_inside(window.origin[2], aw.size, aw.taps, 1);
-                        let (first, last) = (first * self.channels, last * self.channels);
-                        let start = (base + first as isize) as usize;
-                        let from = super::tile::from(x, start);
-                        let (left, rest) = row.split_at_mut_checked(first).unwrap_or_default();
-                        let (middle, right) = rest.split_at_mut_checked(last - first).unwrap_or_default();
-                        left.fill(outside);
-                        middle.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
-                        right.fill(outside);
-                    } else {
-                        self.gather_row(x, window, base, row, outside);
+            self.stretches(row, |from, len| {
+                let (stretch, next) = core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
+                match from.map(|at| super::tile::from(x, at)) {
+                    Some(from) if self.x_strides[4] == 1 => stretch.iter_mut().zip(from).for_each(|(t, f)| *t = *f),
+                    Some(from) => {
+                        let from = from.iter().step_by(self.x_strides[4].max(1));
+                        stretch.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
                     }
+                    None => stretch.fill(outside),
                 }
-            }
+                rest = next;
+            });
         }
     }
 
-    /// One kernel row of a patch, tap by tap.
+    /// The patch of a row of the tile as stretches of the input: where each begins, or `None` outside the image, and its
+    /// length. Elements of a stretch are as far apart as channels.
     #[inline(always)]
-    fn gather_row<T: Copy>(&self, x: &[T], window: &Window, base: isize, row: &mut [T], outside: T) {
-        let axis = &self.axes[2];
-        for (tap, to) in row.chunks_exact_mut(self.channels.max(1)).enumerate() {
-            let step = tap as isize * axis.tap_step;
-            if !inside(window.origin[2] + step, axis.size) {
-                to.fill(outside);
-                continue;
+    pub fn stretches(&self, row: usize, mut each: impl FnMut(Option<usize>, usize)) {
+        let [ad, ah, aw] = self.axes;
+        let Some(window) = self.windows.get(row) else { return };
+        let (contiguous, row_len) = (self.contiguous(), aw.taps * self.channels);
+        for td in 0..ad.taps {
+            for th in 0..ah.taps {
+                let (dd, dh) = (td as isize * ad.tap_step, th as isize * ah.tap_step);
+                let present = inside(window.origin[0] + dd, ad.size) && inside(window.origin[1] + dh, ah.size);
+                let base = window.base + dd * self.x_strides[1] as isize + dh * self.x_strides[2] as isize;
+                if !present {
+                    each(None, row_len);
+                } else if contiguous {
+                    let (first, last) = taps_inside(window.origin[2], aw.size, aw.taps, 1);
+                    let (first, last) = (first * self.channels, last * self.channels);
+                    if first > 0 {
+                        each(None, first);
+                    }
+                    each(Some((base + first as isize) as usize), last - first);
+                    if last < row_len {
+                        each(None, row_len - last);
+                    }
+                } else {
+                    for tap in 0..aw.taps {
+                        let step = tap as isize * aw.tap_step;
+                        let at = (base + step * self.x_strides[3] as isize) as usize;
+                        each(inside(window.origin[2] + step, aw.size).then_some(at), self.channels);
+                    }
+                }
             }
-            let at = (base + step * self.x_strides[3] as isize) as usize;
-            let from = super::tile::from(x, at).iter().step_by(self.x_strides[4].max(1));
-            to.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
         }
     }
 }

@@ -379,6 +379,14 @@ pub fn signbit<S: Simd, T: Number>(_s: S, x: T) -> bool {
     x.widen().signbit()
 }
 
+/// The nearest integer, half to even, if `|x|` is below 2^22; for greater ones some integer at least that far out on the
+/// same side; for NaN any. By one addition, as the sum's low bits.
+#[inline(always)]
+pub fn nearest<S: Simd>(_s: S, x: f32) -> i32 {
+    const SHIFT: f32 = 12_582_912.0;
+    ((x + SHIFT).to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32)
+}
+
 /// The greater one; NaN if either is NaN.
 #[inline(always)]
 pub fn maximum<S: Simd, T: Scalar>(_s: S, a: T, b: T) -> T {

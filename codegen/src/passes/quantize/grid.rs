@@ -109,6 +109,24 @@ pub(super) fn fixed(ratio: f64, shift: u32) -> i64 {
     (ratio * (1u64 << shift) as f64).round_ties_even() as i64
 }
 
+/// `ratio * 2^32` as one of the two integers next to it, such that `sum * factor / 2^32` is never half an integer for sums up
+/// to `greatest`: then all ways to round are the same. Sums must be below 2^24, so that before rounding a result is off by
+/// less than 1/256. `None` where ties are real, or the factor has more than 31 bits.
+pub(super) fn upper_factor(ratio: f64, greatest: i64) -> Option<i32> {
+    let exact = ratio * (1u64 << 32) as f64;
+    let (nearest, other) = match exact.round_ties_even() {
+        nearest if nearest < exact => (nearest, exact.ceil()),
+        nearest => (nearest, exact.floor()),
+    };
+    // A tie is a product of 2^31 times an odd number, so the sum has all the zero bits that the factor lacks.
+    let unambiguous = |factor: &i32| *factor == 0 || greatest < 1 << (31 - factor.trailing_zeros().min(31));
+    let whole = |x: f64| i32::try_from(x as i64).ok();
+    if !exact.is_finite() || greatest >= 1 << 24 {
+        return None;
+    }
+    whole(nearest).filter(unambiguous).or_else(|| whole(other).filter(unambiguous).filter(|_| nearest != exact))
+}
+
 /// From integers of one grid to the target's.
 pub(super) fn conversion(grid: &Grid, target: &Target) -> Option<Formula> {
     combination(&[*grid], &[1.0], 0.0, target)

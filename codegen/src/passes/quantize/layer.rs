@@ -1,6 +1,6 @@
 //! Convolutions and linear layers on integers: factors and biases per output channel.
 
-use super::grid::{Grid, Target, fixed, shift_for};
+use super::grid::{Grid, Target, fixed, shift_for, upper_factor};
 use super::{Maker, narrow};
 use crate::ir::{Constant, Epilogue, Node, Op, TensorType, ValueId};
 use crate::lower::layer::floats;
@@ -13,6 +13,20 @@ struct Channel {
     ratio: f64,
     /// In units of the sum, with what the zero point of the input contributes.
     bias: i32,
+    /// Most that a sum can be, either way.
+    greatest: i64,
+}
+
+/// One factor per channel, and the shift of all: 32 where that is precise enough and no sum can be half a quantum, since
+/// the upper half of a product is the cheapest part of it; else as many bits as there are.
+fn factors(channels: &[Channel]) -> Option<(Vec<i32>, u32)> {
+    let upper: Option<Vec<i32>> = channels.iter().map(|c| upper_factor(c.ratio, c.greatest)).collect();
+    if let Some(factors) = upper {
+        return Some((factors, 32));
+    }
+    let greatest = channels.iter().fold(0.0, |most: f64, c| most.max(c.ratio));
+    let shift = shift_for(greatest, 31)?;
+    Some((channels.iter().map(|c| fixed(c.ratio, shift) as i32).collect(), shift))
 }
 
 impl Maker<'_> {
@@ -34,9 +48,7 @@ impl Maker<'_> {
             .map(|(row, (scale, bias))| channel(row, *scale, *bias, &input, target))
             .collect();
         let channels = channels.filter(|c| c.len() == scales.len())?;
-        let greatest = channels.iter().fold(0.0, |most: f64, c| most.max(c.ratio));
-        let shift = shift_for(greatest, 31)?;
-        let factors: Vec<i32> = channels.iter().map(|c| fixed(c.ratio, shift) as i32).collect();
+        let (factors, shift) = factors(&channels)?;
         let biases: Vec<i32> = channels.iter().map(|c| c.bias).collect();
         let factor = self.constant(&format!("{}.factor", constant.name), &factors)?;
         let bias = self.constant(&format!("{}.bias", constant.name), &biases)?;
@@ -102,8 +114,9 @@ fn channel(weights: &[u8], scale: f64, bias: f64, input: &Grid, target: &Target)
     let (sum, size) = weights.fold((0i64, 0i64), |(sum, size), w| (sum + w, size + w.abs()));
     let mut unit = input.scale * scale;
     if size == 0 {
-        // Only the bias counts: any unit does, and the observer's may be so small that the bias would not fit.
-        unit = target.grid.scale / f64::from(1 << 20);
+        // Only the bias counts: any unit does, and the observer's may be so small that the bias would not fit. One that is no
+        // power of two cannot make ties.
+        unit = target.grid.scale / f64::from((1 << 15) + 1);
     }
     let (ratio, exact) = (unit / target.grid.scale, bias / unit);
     let rounded = exact.round_ties_even();
@@ -113,5 +126,5 @@ fn channel(weights: &[u8], scale: f64, bias: f64, input: &Grid, target: &Target)
     let bias = rounded as i64 - i64::from(input.zero) * sum;
     let greatest = 255 * size + bias.abs();
     let fits = greatest < i64::from(i32::MAX) && greatest as f64 * ratio < f64::from(i32::MAX);
-    fits.then_some(Channel { ratio, bias: i32::try_from(bias).ok()? })
+    fits.then_some(Channel { ratio, bias: i32::try_from(bias).ok()?, greatest })
 }

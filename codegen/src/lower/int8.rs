@@ -1,0 +1,226 @@
+//! Layers on bytes for cores with Arm's DSP instructions: the kernels of `rt::kernels::int8`, where their formats fit.
+//!
+//! Everything a kernel reads of a layer becomes one constant, its records. Where the weights do not fit the format, or a
+//! sum could be half a quantum, the layer stays with the kernels of all targets: the bits are the same.
+
+use super::conv::{Shape, geometry, is_pointwise, uniform};
+use super::layer::{bound, macs, size, some};
+use super::{Access, Field, Kernel, Lowering, Place, Region, Work, matmul, numel};
+use crate::ir::{Conv, Epilogue, Node, Requantize};
+use crate::sym::Expr;
+use exported_runtime::DType;
+use exported_runtime::kernels::int8::records::{self, Channel, TAPS, pairable};
+use exported_runtime::kernels::int8::{patch_len, scratch_len, staging_len};
+
+/// A layer that fits.
+struct Layer {
+    /// `[output channel][inner]`.
+    weights: Vec<Vec<i8>>,
+    biases: Vec<i32>,
+    factors: Vec<i32>,
+    requantize: Requantize,
+    name: String,
+}
+
+impl Layer {
+    fn channels(&self) -> Vec<Channel<'_>> {
+        let numbers = self.biases.iter().zip(&self.factors);
+        let rows = self.weights.iter().zip(numbers);
+        rows.map(|(weights, (&bias, &factor))| Channel { weights, bias, factor }).collect()
+    }
+
+    /// Whether neighbours among the channels of each group can share their words.
+    fn pairable(&self, columns: usize) -> bool {
+        self.channels()
+            .chunks(columns.max(1))
+            .all(|group| group.chunks(2).all(|pair| pairable(&pair[0], pair.get(1).unwrap_or(&Channel::NONE))))
+    }
+
+    fn format(&self) -> Field {
+        let int = |value: i32| bound(DType::I32, f64::from(value));
+        let (low, high) = self.requantize.bounds;
+        Field::Struct(
+            "int8::Format",
+            vec![("zero", int(self.requantize.output_zero)), ("low", int(low)), ("high", int(high))],
+        )
+    }
+
+    fn input_zero(&self) -> Field {
+        bound(DType::I8, f64::from(self.requantize.input_zero))
+    }
+}
+
+/// The layer with the inner dimension of its weights put in order by `at(output channel, k)`, the number of an element, or
+/// `None` for 0.
+fn layer(
+    cx: &Lowering<'_>,
+    node: &Node,
+    epilogue: &Epilogue,
+    [outputs, inner]: [usize; 2],
+    at: impl Fn(usize, usize) -> Option<usize>,
+) -> Option<Layer> {
+    let requantize = epilogue.requantize.filter(|r| r.shift == 32 && r.dtype == DType::I8)?;
+    if !cx.options.target.dsp() || cx.dtype(node.inputs[0]) != DType::I8 || inner == 0 {
+        return None;
+    }
+    let constant = |i: usize| cx.constant_of(*node.inputs.get(i)?);
+    let numbers = |i: usize| {
+        let data = &constant(i).filter(|c| c.dtype == DType::I32)?.data;
+        Some(data.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b)).collect::<Vec<i32>>())
+    };
+    let weight = constant(1).filter(|w| w.dtype == DType::I8)?;
+    let element = |o: usize, k: usize| at(o, k).and_then(|i| weight.data.get(i)).map_or(0, |w| *w as i8);
+    let row = |o: usize| (0..inner).map(|k| element(o, k)).collect();
+    let biases = if epilogue.bias { numbers(3)? } else { vec![0; outputs] };
+    let weights = (0..outputs).map(row).collect();
+    Some(Layer { weights, biases, factors: numbers(2)?, requantize, name: weight.name.clone() })
+}
+
+fn weights(cx: &mut Lowering<'_>, name: &str, words: impl Iterator<Item = i32>) -> Field {
+    let data: Vec<u8> = words.flat_map(i32::to_le_bytes).collect();
+    Field::Read(cx.weights(name, DType::I32, data.into()))
+}
+
+fn write(region: Region) -> Field {
+    Field::Write { region, update: false }
+}
+
+/// Lowers a matrix product with this weight, if it fits; `at(k, column)` is the number of an element.
+pub(super) fn linear(
+    cx: &mut Lowering<'_>,
+    node: &Node,
+    epilogue: &Epilogue,
+    [inner, columns]: [usize; 2],
+    at: impl Fn(usize, usize) -> usize,
+) -> bool {
+    let Some(layer) = layer(cx, node, epilogue, [columns, inner], |o, k| Some(at(k, o))) else { return false };
+    if !layer.pairable(columns) {
+        return false;
+    }
+    let (x, x_stride) = matmul::rows(cx, node.inputs[0]);
+    let shape = cx.shape(node.outputs[0]).to_vec();
+    let order: Vec<usize> = (0..shape.len()).collect();
+    let y = cx.output_dense(node.outputs[0], &order).region(Access::Whole);
+    let rows = numel(&shape[..shape.len() - 1]);
+    let work = product(cx, &layer, [x, y], [rows, x_stride, Expr::from(columns)], [inner, columns]);
+    cx.step(node, work, macs(&shape, inner));
+    true
+}
+
+/// A product of rows: `[x, y]`, `[rows, x stride, y stride]`, `[inner, columns]`. A row alone is not worth a tile.
+fn product(
+    cx: &mut Lowering<'_>,
+    layer: &Layer,
+    [x, y]: [Region; 2],
+    [rows, x_stride, y_stride]: [Expr; 3],
+    [inner, columns]: [usize; 2],
+) -> Work {
+    let few = rows.as_int().is_none_or(|rows| rows < records::PIXELS as i64) && inner % 4 == 0;
+    let channels = layer.channels();
+    let mut fields = vec![("x", Field::Read(x))];
+    if few {
+        fields.extend([("records", weights(cx, &layer.name, records::vectors(&channels, inner))), ("y", write(y))]);
+    } else {
+        let scratch = cx.scratch("patches", DType::I32, Expr::from(scratch_len(inner)));
+        fields.extend([("records", weights(cx, &layer.name, records::tiles(&channels, inner))), ("y", write(y))]);
+        fields.push(("scratch", write(scratch)));
+    }
+    fields.extend([
+        ("rows", size(rows)),
+        ("inner", size(inner)),
+        ("columns", size(columns)),
+        ("x_stride", size(x_stride)),
+        ("y_stride", size(y_stride)),
+        ("format", layer.format()),
+    ]);
+    kernel(if few { "int8::LinearRow" } else { "int8::Linear" }, fields)
+}
+
+fn kernel(path: &'static str, fields: Vec<(&'static str, Field)>) -> Work {
+    Work::Kernel(Kernel { path, generics: Vec::new(), fields, fallible: false })
+}
+
+/// Lowers a convolution, if it fits.
+pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape, epilogue: &Epilogue) -> bool {
+    let &Shape { channels, columns, taps, .. } = shape;
+    let (inner, row) = (patch_len(channels, shape.kernel), channels * shape.kernel[2]);
+    let depthwise = conv.groups > 1 && channels == 1 && columns == 1;
+    let in_order = |o: usize, k: usize| {
+        let (line, k) = (k / row.next_multiple_of(4), k % row.next_multiple_of(4));
+        let (tap, channel) = (line * shape.kernel[2] + k / channels, k % channels);
+        (k < row).then_some((o * channels + channel) * taps + tap)
+    };
+    let plain = |o: usize, k: usize| Some(o * taps + k);
+    let outputs = columns * conv.groups;
+    let layer = match (conv.transposed, depthwise) {
+        (true, _) => None,
+        (_, true) => layer(cx, node, epilogue, [outputs, taps], plain),
+        (_, false) => layer(cx, node, epilogue, [outputs, inner], in_order),
+    };
+    let Some(layer) = layer else { return false };
+    if depthwise {
+        if taps > TAPS || conv.groups % 4 != 0 {
+            return false;
+        }
+    } else if !layer.pairable(columns) {
+        return false;
+    }
+    let x = input(cx, node, depthwise);
+    let y = cx.output_channels_last(node.outputs[0]);
+    let work = if depthwise {
+        image(cx, &layer, conv, shape, [&x, &y])
+    } else if is_pointwise(conv, shape) && x.strides[1] == Expr::Int(1) && uniform(&x) && uniform(&y) {
+        let rank = conv.spatial + 2;
+        let pixels = numel(&[&x.shape[..1], &x.shape[2..]].concat());
+        let strides = [pixels, x.strides[rank - 1].clone(), y.strides[rank - 1].clone()];
+        product(cx, &layer, [&x, &y].map(|p| p.region(Access::Whole)), strides, [channels, columns])
+    } else {
+        images(cx, &layer, conv, shape, [&x, &y])
+    };
+    cx.step(node, work, macs(cx.shape(node.outputs[0]), shape.inner()));
+    true
+}
+
+/// Where the input is read: wherever it stands, unless channels must be neighbours.
+fn input(cx: &mut Lowering<'_>, node: &Node, adjacent: bool) -> Place {
+    let place = cx.place(node.inputs[0]);
+    let forward = place.strides.iter().all(|s| s.as_int().is_some_and(|s| s >= 0));
+    if forward && !adjacent { place } else { cx.read_channels_last(node.inputs[0]) }
+}
+
+fn image(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, y]: [&Place; 2]) -> Work {
+    let records = weights(cx, &layer.name, records::depthwise(&layer.channels(), shape.taps));
+    let scratch = cx.scratch("outside", DType::I8, Expr::from(conv.groups));
+    let mut fields = vec![
+        ("x", Field::Read(x.region(Access::Whole))),
+        ("records", records),
+        ("y", write(y.region(Access::Whole))),
+        ("scratch", write(scratch)),
+    ];
+    fields.extend(geometry(conv, shape, x, y, true));
+    fields.extend([("input_zero", layer.input_zero()), ("format", layer.format())]);
+    kernel("int8::Depthwise", fields)
+}
+
+fn images(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, y]: [&Place; 2]) -> Work {
+    let inner = patch_len(shape.channels, shape.kernel);
+    let channels = layer.channels();
+    let groups = channels.chunks(shape.columns.max(1)).flat_map(|group| records::tiles(group, inner));
+    let records = weights(cx, &layer.name, groups);
+    let scratch = cx.scratch("patches", DType::I32, Expr::from(scratch_len(inner)));
+    let direct = x.strides[1] == Expr::Int(1) && shape.channels % 4 == 0;
+    let staging = match direct {
+        true => Field::Option(None),
+        false => some(write(cx.scratch("staging", DType::I8, Expr::from(staging_len(shape.channels, shape.kernel))))),
+    };
+    let mut fields = vec![
+        ("x", Field::Read(x.region(Access::Whole))),
+        ("records", records),
+        ("y", write(y.region(Access::Whole))),
+        ("scratch", write(scratch)),
+        ("staging", staging),
+    ];
+    fields.extend(geometry(conv, shape, x, y, false));
+    fields.extend([("input_zero", layer.input_zero()), ("format", layer.format())]);
+    kernel("int8::Conv", fields)
+}

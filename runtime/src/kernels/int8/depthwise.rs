@@ -1,0 +1,154 @@
+//! Depthwise convolutions: no patches; taps are read in pairs, four channels at a time.
+
+use super::records::TAPS;
+use super::{Format, Window, body};
+use crate::kernels::depthwise::{extent, taps_inside};
+use crate::simd::{Op, Simd};
+
+/// `y[n, c, q] = sum over k of x[n, c, q * stride - padding + k * dilation] * w[c, k]`, requantized; `x` outside the image is
+/// `input_zero`. Spatial parameters are `[d, h, w]`. If a slice is too short, or the kernel has more than [`TAPS`] taps,
+/// nothing is written.
+pub struct Depthwise<'a> {
+    /// Input; channels contiguous.
+    pub x: &'a [i8],
+    /// As [`super::records::depthwise`] makes them.
+    pub records: &'a [i32],
+    /// Output; channels contiguous.
+    pub y: &'a mut [i8],
+    /// One byte per channel.
+    pub scratch: &'a mut [i8],
+    /// Images.
+    pub batch: usize,
+    /// A multiple of 4.
+    pub channels: usize,
+    /// Input size.
+    pub size: [usize; 3],
+    /// Output size.
+    pub out: [usize; 3],
+    /// Kernel size.
+    pub kernel: [usize; 3],
+    /// Step of the window.
+    pub stride: [usize; 3],
+    /// Distance of taps.
+    pub dilation: [usize; 3],
+    /// Pixels before the image.
+    pub padding: [usize; 3],
+    /// Input strides: image, d, h, w.
+    pub x_strides: [usize; 4],
+    /// Output strides: image, d, h, w.
+    pub y_strides: [usize; 4],
+    /// The input that stands for 0.
+    pub input_zero: i8,
+    /// What outputs are.
+    pub format: Format,
+}
+
+impl Op for Depthwise<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        s.outline(Image(self));
+    }
+}
+
+struct Image<'a>(Depthwise<'a>);
+
+impl Image<'_> {
+    fn fits(&self) -> Option<()> {
+        let l = &self.0;
+        let [d, h, w] = l.size;
+        let [od, oh, ow] = l.out;
+        let x = extent(&[l.batch, d, h, w], &l.x_strides)?.checked_add(l.channels.saturating_sub(1))?;
+        let y = extent(&[l.batch, od, oh, ow], &l.y_strides)?.checked_add(l.channels.saturating_sub(1))?;
+        let taps = l.kernel.iter().try_fold(1usize, |n, k| n.checked_mul(*k))?;
+        let fits = taps <= TAPS && l.x.len() >= x && l.y.len() >= y && l.scratch.len() >= l.channels;
+        fits.then_some(())
+    }
+
+    /// Where the taps of one output read; an even number of them.
+    fn taps(&self, image: usize, at: [usize; 3], taps: &mut [usize; TAPS]) -> usize {
+        let l = &self.0;
+        let start: [isize; 3] = core::array::from_fn(|d| (at[d] * l.stride[d]) as isize - l.padding[d] as isize);
+        let range = |d: usize| taps_inside(start[d], l.size[d], l.kernel[d], l.dilation[d]);
+        let [(d0, d1), (h0, h1), (w0, w1)] = [range(0), range(1), range(2)];
+        let step: [usize; 3] = core::array::from_fn(|d| l.dilation[d] * l.x_strides[d + 1]);
+        let base = (0..3).fold((image * l.x_strides[0]) as isize, |at, d| at + start[d] * l.x_strides[d + 1] as isize);
+        let mut len = 0;
+        for kd in 0..l.kernel[0] {
+            for kh in 0..l.kernel[1] {
+                let row = (d0..d1).contains(&kd) && (h0..h1).contains(&kh);
+                for kw in 0..l.kernel[2] {
+                    let inside = row && w0 <= kw && kw < w1;
+                    let offset = base.wrapping_add((kd * step[0] + kh * step[1] + kw * step[2]) as isize);
+                    if let Some(tap) = taps.get_mut(len) {
+                        *tap = if inside { offset as usize } else { usize::MAX };
+                    }
+                    len += 1;
+                }
+            }
+        }
+        // An odd one is paired with itself; its weight is 0.
+        if len % 2 == 1 {
+            let last = taps.get(len - 1).copied().unwrap_or(usize::MAX);
+            if let Some(tap) = taps.get_mut(len) {
+                *tap = last;
+            }
+            len += 1;
+        }
+        len
+    }
+}
+
+impl Op for Image<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(mut self, _: S) {
+        if self.fits().is_none() {
+            return;
+        }
+        let l = &mut self.0;
+        l.scratch.fill(l.input_zero);
+        let y = core::mem::take(&mut l.y);
+        let outside = &*core::mem::take(&mut l.scratch);
+        let l = &self.0;
+        let (x_step, y_step) = (l.stride[2] * l.x_strides[3], l.y_strides[3]);
+        let mut taps = [0; TAPS];
+        // Outputs of a row whose columns of taps all lie inside: windows move right, so they are neighbours.
+        let whole = |q: &usize| {
+            let start = (q * l.stride[2]) as isize - l.padding[2] as isize;
+            taps_inside(start, l.size[2], l.kernel[2], l.dilation[2]) == (0, l.kernel[2])
+        };
+        let first = (0..l.out[2]).find(whole).unwrap_or(l.out[2]);
+        let last = (first..l.out[2]).rev().find(whole).map_or(first, |q| q + 1);
+        for image in 0..l.batch {
+            for d in 0..l.out[0] {
+                for h in 0..l.out[1] {
+                    let mut w = 0;
+                    while w < l.out[2] {
+                        let len = self.taps(image, [d, h, w], &mut taps);
+                        let taps = taps.get(..len).unwrap_or_default();
+                        let pixels = if w >= first && w < last && !taps.contains(&usize::MAX) { last - w } else { 1 };
+                        let window = Window {
+                            x: l.x,
+                            outside,
+                            records: l.records,
+                            channels: l.channels,
+                            pixels,
+                            x_step,
+                            y_step,
+                            zero: l.format.zero,
+                        };
+                        let at = image * l.y_strides[0] + d * l.y_strides[1] + h * l.y_strides[2] + w * y_step;
+                        let y = y.get_mut(at..).unwrap_or_default();
+                        body::depthwise(&window, taps, y);
+                        for pixel in 0..pixels {
+                            let at = pixel * y_step;
+                            l.format.bound(y.get_mut(at..at + l.channels).unwrap_or_default());
+                        }
+                        w += pixels;
+                    }
+                }
+            }
+        }
+    }
+}
