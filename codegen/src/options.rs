@@ -11,6 +11,8 @@ pub struct Options {
     pub target: Target,
     /// What to favour.
     pub optimize: Optimize,
+    /// How products of f32 are added up on a Cortex-M with an FPU; `None`: as is fastest there.
+    pub multiply_add: Option<MultiplyAdd>,
     /// How quantized graphs are computed.
     pub quantization: Quantization,
     /// Cut the program into its quantized layers ([`crate::passes::cut`]), for verification.
@@ -54,6 +56,16 @@ pub enum Optimize {
     Speed,
     /// Least flash.
     Size,
+}
+
+/// How products of f32 are added up on a Cortex-M with an FPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MultiplyAdd {
+    /// `vfma`: one instruction, one rounding. Least code, and fastest on the Cortex-M7.
+    Fused,
+    /// `vmul` and `vadd`: two instructions and roundings. Faster on the Cortex-M4, where Arm publishes 3 cycles for a `vfma`
+    /// and 1 for each of these (Cortex-M4 Technical Reference Manual, FPU instruction set).
+    Separate,
 }
 
 /// How quantized graphs are computed.
@@ -158,6 +170,11 @@ impl Target {
         }
     }
 
+    /// Whether it is a Cortex-M with an FPU whose calling convention uses it.
+    pub fn fpu(&self) -> bool {
+        matches!(self.arch(), "thumbv7em" | "thumbv8m.main") && self.triple.ends_with("-none-eabihf")
+    }
+
     /// Bits of `usize`.
     pub fn pointer_width(&self) -> u32 {
         match self.arch() {
@@ -177,12 +194,23 @@ impl Target {
 }
 
 impl Options {
+    /// How products are added up, if the target leaves a choice. The triple does not tell a Cortex-M4 from an M7; where the
+    /// compiler flags do not either, the choice is `vfma`.
+    pub fn multiply_add(&self) -> Option<MultiplyAdd> {
+        let fastest = match self.target.cpu.as_deref() {
+            Some("cortex-m4") => MultiplyAdd::Separate,
+            _ => MultiplyAdd::Fused,
+        };
+        self.target.fpu().then(|| self.multiply_add.unwrap_or(fastest))
+    }
+
     /// Defaults for a model of this name on this target.
     pub fn new(name: impl Into<String>, target: Target) -> Self {
         Options {
             name: name.into(),
             target,
             optimize: Optimize::Speed,
+            multiply_add: None,
             quantization: Quantization::Fused,
             layers: false,
             caps: BTreeMap::new(),

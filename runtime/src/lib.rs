@@ -20,6 +20,7 @@ pub mod sym;
 
 pub use dtype::{Bf16, DType, Element, F16};
 pub use error::Error;
+pub use kernels::fpu::Fpu4;
 pub use memory::*;
 pub use simd::{Level, N4, N16, Op, Panel, Portable, Simd, Vector, dispatch};
 

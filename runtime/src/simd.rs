@@ -8,7 +8,10 @@
 //! [`Panel`] ([`Panel::F32`]), or an array of any element type ([`Lanes`]). So one kernel source serves all levels,
 //! panel widths and dtypes.
 
-use crate::kernels::tile::{Four, Tiles, Two};
+use crate::kernels::arith::F32;
+use crate::kernels::depthwise::Depthwise;
+use crate::kernels::tile::{Epilogue, Four, Tiles, Two};
+use core::ops::Range;
 
 /// Instruction set in use. `Portable` gives the same bits on every target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,6 +163,7 @@ pub trait Vector<S: Simd>: Copy {
 
 /// A vector of any element type as an array: the form of the portable level, and of all types but f32 everywhere.
 #[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
 pub struct Lanes<T, const N: usize>(pub [T; N]);
 
 impl<T: Num, const N: usize> Lanes<T, N> {
@@ -303,7 +307,8 @@ impl<S: Simd, V: Vector<S>> Vector<S> for Pair<V> {
     }
 }
 
-/// Width of weight panels, chosen by the compiler from the target: [`N16`] on x86-64 and aarch64, [`N4`] elsewhere.
+/// Width of weight panels, chosen by the compiler from the target: [`N16`] on x86-64 and aarch64, [`N4`] elsewhere; where
+/// a Cortex-M has an FPU, [`Fpu4`](crate::kernels::fpu::Fpu4), of the same layout.
 pub trait Panel: Copy + 'static {
     /// Columns of a panel.
     const WIDTH: usize;
@@ -317,6 +322,32 @@ pub trait Panel: Copy + 'static {
     type Lanes<S: Simd, T: Num>: Vector<S, Elem = T>;
     /// A panel as its rows.
     fn rows<T: Copy + Default + 'static>(panel: &[T]) -> &[Self::Row<T>];
+
+    /// [`tile::accumulate`](crate::kernels::tile::accumulate) on f32 by a loop of the target's own; false if it has none.
+    #[inline(always)]
+    fn accumulate<S: Simd, const ROWS: usize, const PANELS: usize>(
+        _sums: &mut [[Self::F32<S>; PANELS]; ROWS],
+        _rows: [&[f32]; ROWS],
+        _panels: [&[Self::Row<f32>]; PANELS],
+    ) -> bool {
+        false
+    }
+    /// [`Epilogue::write`] on f32, likewise.
+    #[inline(always)]
+    fn finish<S: Simd, const ROWS: usize, const PANELS: usize>(
+        _epilogue: &Epilogue<'_, F32>,
+        _sums: &[[Self::F32<S>; PANELS]; ROWS],
+        _y: &mut [f32],
+        _offsets: [usize; ROWS],
+        _channels: Range<usize>,
+    ) -> bool {
+        false
+    }
+    /// A whole [`Depthwise`] on f32 whose slices fit, likewise.
+    #[inline(always)]
+    fn depthwise(_layer: &mut Depthwise<'_, F32, Self>) -> bool {
+        false
+    }
 }
 
 /// Panels of 4.

@@ -3,6 +3,7 @@
 use super::{Access, Field, Lowering, Place, Region, numel};
 use crate::diag::Diagnostic;
 use crate::ir::{Constant, Epilogue, Node, Requantize, ValueId};
+use crate::options::MultiplyAdd;
 use crate::sym::Expr;
 use exported_runtime::DType;
 use exported_runtime::kernels::pack;
@@ -67,7 +68,12 @@ pub(super) fn plain_arithmetic(node: &Node, dtype: DType, quantized: bool) -> Re
 impl Lowering<'_> {
     /// The panel type of the target, as generic argument and as field.
     pub(super) fn panel(&self) -> &'static str {
-        if self.options.target.panel() == 16 { "rt::N16" } else { "rt::N4" }
+        match (self.options.target.panel(), self.options.multiply_add()) {
+            (16, _) => "rt::N16",
+            (_, None) => "rt::N4",
+            (_, Some(MultiplyAdd::Fused)) => "rt::Fpu4::<true>",
+            (_, Some(MultiplyAdd::Separate)) => "rt::Fpu4::<false>",
+        }
     }
 
     /// Elements of a constant, packed into panels (`groups` of them one after the other). `at(group, k, column)` is the

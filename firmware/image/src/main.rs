@@ -1,12 +1,13 @@
-//! Calls one model and reports what the call cost in `cost.out`: ticks and bytes of stack, as little-endian `u64`. With the
-//! feature `step` the model runs a second time, layer by layer, and must give the same result. Nothing here can panic or
-//! formats anything, so whatever of that the image links comes from the model.
+//! Calls one model and reports in `cost.out` what the call cost: ticks, bytes of stack, and bytes of weights, as
+//! little-endian `u64`; the emulator's plugin counts meanwhile. With the feature `step` the model runs a second time, layer
+//! by layer, and must give the same result. Nothing here can panic or formats anything, so whatever of that the image links
+//! comes from the model.
 #![no_std]
 #![no_main]
 
 use core::hint::black_box;
 use exported::{StaticWorkspace, rt};
-use exported_board::{File, exit, paint_stack, stack_used, ticks};
+use exported_board::{File, exit, paint_stack, stack_used, start_counting, stop_counting, ticks};
 
 mod model {
     include!(concat!(env!("OUT_DIR"), "/model0.rs"));
@@ -27,7 +28,7 @@ fn main() -> ! {
     exit(if written { 0 } else { 1 })
 }
 
-fn run() -> Option<[u64; 2]> {
+fn run() -> Option<[u64; 3]> {
     let mut memory = INPUT.take()?;
     let mut arena = memory.arena(INPUT_BYTES).ok()?;
     let ([], [bytes]) = arena.regions([], [(0, INPUT_BYTES)]);
@@ -37,9 +38,11 @@ fn run() -> Option<[u64; 2]> {
     let mut model = model::Model::new();
     paint_stack();
     let before = ticks();
+    start_counting();
     let inputs = model::Inputs::flat(black_box(&*input)).ok()?;
     let outputs = black_box(model.forward(&mut workspace, inputs).ok()?);
-    let cost = [ticks() - before, stack_used() as u64];
+    stop_counting();
+    let cost = [ticks() - before, stack_used() as u64, model::WEIGHT_BYTES as u64];
     #[cfg(feature = "step")]
     {
         let forward = *outputs.result;

@@ -3,6 +3,8 @@
 
 #[cfg(arm_dsp)]
 pub mod dsp;
+#[cfg(arm_fpu)]
+pub mod thumb_fp;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
 

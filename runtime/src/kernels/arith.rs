@@ -2,9 +2,12 @@
 //!
 //! Layout, packing, tiles and epilogue are written once over [`Arith`]; a number format is one implementation of it.
 
+use super::depthwise::Depthwise;
+use super::tile::{Epilogue, Sums};
 use crate::simd::{Num, Panel, Simd, Vector};
 use crate::{Bf16, Element, F16};
 use core::marker::PhantomData;
+use core::ops::Range;
 
 /// Length of [`Zeroed::ZEROS`], the longest stretch of an input that padding stands in for at once.
 pub const ZERO_RUN: usize = 128;
@@ -82,6 +85,32 @@ pub trait Arith: Copy + 'static {
     fn read<S: Simd, P: Panel>(s: S, from: &[Self::Y]) -> Self::V<S, P>;
     /// Writes as many lanes as there is room for.
     fn write<S: Simd, P: Panel>(s: S, values: Self::V<S, P>, to: &mut [Self::Y]);
+
+    /// [`accumulate`](super::tile::accumulate) by a loop of the target's own; false if it has none for this arithmetic.
+    #[inline(always)]
+    fn accumulate<S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
+        _sums: &mut Sums<Self, S, P, ROWS, PANELS>,
+        _rows: [&[Self::X]; ROWS],
+        _panels: [&[P::Row<Self::W>]; PANELS],
+    ) -> bool {
+        false
+    }
+    /// [`Epilogue::write`] of these channels, likewise.
+    #[inline(always)]
+    fn finish<S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
+        _epilogue: &Epilogue<'_, Self>,
+        _sums: &Sums<Self, S, P, ROWS, PANELS>,
+        _y: &mut [Self::Y],
+        _offsets: [usize; ROWS],
+        _channels: Range<usize>,
+    ) -> bool {
+        false
+    }
+    /// A whole [`Depthwise`] whose slices fit, likewise.
+    #[inline(always)]
+    fn depthwise<P: Panel>(_layer: &mut Depthwise<'_, Self, P>) -> bool {
+        false
+    }
 }
 
 /// f32 throughout.
@@ -123,6 +152,28 @@ impl Arith for F32 {
     #[inline(always)]
     fn write<S: Simd, P: Panel>(s: S, values: P::F32<S>, to: &mut [f32]) {
         values.store(s, to);
+    }
+    #[inline(always)]
+    fn accumulate<S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
+        sums: &mut Sums<Self, S, P, ROWS, PANELS>,
+        rows: [&[f32]; ROWS],
+        panels: [&[P::Row<f32>]; PANELS],
+    ) -> bool {
+        P::accumulate::<S, ROWS, PANELS>(sums, rows, panels)
+    }
+    #[inline(always)]
+    fn finish<S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
+        epilogue: &Epilogue<'_, Self>,
+        sums: &Sums<Self, S, P, ROWS, PANELS>,
+        y: &mut [f32],
+        offsets: [usize; ROWS],
+        channels: Range<usize>,
+    ) -> bool {
+        P::finish::<S, ROWS, PANELS>(epilogue, sums, y, offsets, channels)
+    }
+    #[inline(always)]
+    fn depthwise<P: Panel>(layer: &mut Depthwise<'_, Self, P>) -> bool {
+        P::depthwise(layer)
     }
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn taps_inside(start: isize, size: usize, kernel: usize, dilation: us
 }
 
 impl<'a, K: Arith, P: Panel> Depthwise<'a, K, P> {
-    fn epilogue(&self) -> Epilogue<'a, K> {
+    pub(super) fn epilogue(&self) -> Epilogue<'a, K> {
         Epilogue {
             format: self.format,
             scale: self.scale.unwrap_or(&[]),
@@ -155,7 +155,10 @@ impl<K: Arith, P: Panel> Op for Image<'_, K, P> {
         if self.fits().is_none() {
             return;
         }
-        let l = self.0;
+        let mut l = self.0;
+        if K::depthwise(&mut l) {
+            return;
+        }
         let epilogue = l.epilogue();
         let mut row = Row::<K, P> {
             x: l.x,

@@ -30,6 +30,9 @@ pub fn accumulate<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: 
     panels: [&[P::Row<K::W>]; PANELS],
     zero_point: &[K::V<S, P>; PANELS],
 ) {
+    if K::accumulate::<S, P, ROWS, PANELS>(sums, rows, panels) {
+        return;
+    }
     let run = panels[0].len();
     // Lengths are compared here, so that the compiler sees that no `get` below fails: no check is left in the loop.
     unrolled!(ROWS, i, {
@@ -120,6 +123,9 @@ impl<K: Arith> Epilogue<'_, K> {
         first: usize,
         end: usize,
     ) {
+        if K::finish::<S, P, ROWS, PANELS>(self, sums, y, offsets, first..end) {
+            return;
+        }
         let low = K::V::<S, P>::splat(s, self.low);
         let high = K::V::<S, P>::splat(s, self.high);
         for p in 0..PANELS {
@@ -182,7 +188,12 @@ pub trait Tiles: Copy + 'static {
     const PANELS: usize;
     /// All panels of so few `rows` that more panels side by side are needed to hide the latency; false: of more rows.
     fn few<S: Simd, B: Body<S>>(s: S, rows: usize, panels: usize, body: &mut B) -> bool;
-    /// `rows` rows, at most [`Tiles::ROWS`] and at least half of them, of `panels` panels, at most [`Tiles::PANELS`].
+    /// Height of the next tile where `rows` remain, at least one: divided evenly, so that there is no thin tile at the end.
+    #[inline(always)]
+    fn height(rows: usize) -> usize {
+        rows.div_ceil(rows.div_ceil(Self::ROWS).max(1))
+    }
+    /// A tile of this [`Tiles::height`], of `panels` panels, at most [`Tiles::PANELS`].
     fn tile<S: Simd, B: Body<S>>(s: S, row: usize, rows: usize, panel: usize, panels: usize, body: &mut B);
 }
 
@@ -271,7 +282,7 @@ pub fn cover<S: Simd, P: Panel, B: Body<S>>(s: S, rows: usize, panels: usize, or
 
 /// All panels of `ROWS` rows, `PANELS` at a time.
 #[inline(always)]
-fn few<S: Simd, B: Body<S>, const ROWS: usize, const PANELS: usize>(s: S, panels: usize, body: &mut B) {
+pub fn few<S: Simd, B: Body<S>, const ROWS: usize, const PANELS: usize>(s: S, panels: usize, body: &mut B) {
     let mut panel = 0;
     while panel + PANELS <= panels {
         body.tile::<ROWS, PANELS>(s, 0, panel);
@@ -286,21 +297,16 @@ fn few<S: Simd, B: Body<S>, const ROWS: usize, const PANELS: usize>(s: S, panels
 /// Rows `start..end` of panels `first..last`, tile by tile.
 #[inline(always)]
 fn column<S: Simd, P: Panel, B: Body<S>>(s: S, start: usize, end: usize, first: usize, last: usize, body: &mut B) {
-    let most = P::Tiles::<S>::ROWS;
     let mut row = start;
-    let mut tiles = (end - start).div_ceil(most);
     while row < end {
-        // The rest divided evenly among the tiles left: no thin tile at the end.
-        let height = if tiles > 1 { (end - row).div_ceil(tiles) } else { end - row };
-        let height = height.clamp(1, most);
-        tiles = tiles.saturating_sub(1);
+        let height = P::Tiles::<S>::height(end - row);
         let mut panel = first;
         while panel < last {
             let next = last.min(panel + P::Tiles::<S>::PANELS);
             P::Tiles::<S>::tile(s, row, height, panel, next - panel, body);
             panel = next;
         }
-        row += height;
+        row += height.max(1);
     }
 }
 
