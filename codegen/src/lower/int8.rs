@@ -115,7 +115,7 @@ fn product(
     [rows, x_stride, y_stride]: [Expr; 3],
     [inner, columns]: [usize; 2],
 ) -> Work {
-    let few = rows.as_int().is_none_or(|rows| rows < records::PIXELS as i64) && inner % 4 == 0;
+    let few = rows.as_int().is_none_or(|rows| rows < records::PIXELS as i64) && inner.is_multiple_of(4);
     let channels = layer.channels();
     let mut fields = vec![("x", Field::Read(x))];
     if few {
@@ -159,7 +159,7 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
     };
     let Some(layer) = layer else { return false };
     if depthwise {
-        if taps > TAPS || conv.groups % 4 != 0 {
+        if taps > TAPS || !conv.groups.is_multiple_of(4) {
             return false;
         }
     } else if !layer.pairable(columns) {
@@ -208,7 +208,7 @@ fn images(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, 
     let groups = channels.chunks(shape.columns.max(1)).flat_map(|group| records::tiles(group, inner));
     let records = weights(cx, &layer.name, groups);
     let scratch = cx.scratch("patches", DType::I32, Expr::from(scratch_len(inner)));
-    let direct = x.strides[1] == Expr::Int(1) && shape.channels % 4 == 0;
+    let direct = x.strides[1] == Expr::Int(1) && shape.channels.is_multiple_of(4);
     let staging = match direct {
         true => Field::Option(None),
         false => some(write(cx.scratch("staging", DType::I8, Expr::from(staging_len(shape.channels, shape.kernel))))),
