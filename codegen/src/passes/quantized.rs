@@ -84,9 +84,8 @@ fn quantize(graph: &Graph, node: Node) -> Node {
     // The inverse is formed in double precision, as Python does, and used in single.
     let inverse = f.float(DType::F32, 1.0 / f64::from_bits(scale));
     let scaled = f.binary(Binary::Mul, x, inverse);
-    let (low, high) = (min.saturating_sub(zero_point), max.saturating_sub(zero_point));
-    let result = if low.abs().max(high.abs()) < WHOLE_BELOW {
-        near(&mut f, scaled, [low, high, zero_point])
+    let result = if [min, max, zero_point].iter().all(|n| n.abs() < NEAR) {
+        near(&mut f, scaled, [min, max, zero_point])
     } else {
         let rounded = f.unary(Unary::Round, scaled);
         let zero_point = f.float(DType::F32, zero_point as f64);
@@ -101,17 +100,17 @@ fn quantize(graph: &Graph, node: Node) -> Node {
     Node { op: Op::Pointwise { formula: f, shape }, ..node }
 }
 
-/// Integers that [`Unary::Nearest`] is sure of.
-const WHOLE_BELOW: i64 = 1 << 21;
+/// Differences of such integers are what [`Unary::Nearest`] is sure of.
+const NEAR: i64 = 1 << 20;
 
 /// The same by few instructions, where the bounds are small: everything after rounding is on integers.
-fn near(f: &mut Formula, scaled: ExprId, [low, high, zero_point]: [i64; 3]) -> ExprId {
-    let whole = f.unary(Unary::Nearest, scaled);
-    let (low, high) = (f.int(DType::I32, low), f.int(DType::I32, high));
-    let raised = f.binary(Binary::Max, whole, low);
-    let cut = f.binary(Binary::Min, raised, high);
-    let zero_point = f.int(DType::I32, zero_point);
-    let shifted = f.binary(Binary::Add, cut, zero_point);
+fn near(f: &mut Formula, scaled: ExprId, [min, max, zero_point]: [i64; 3]) -> ExprId {
+    // Nearest gives at most 2^31 - 2^24 either way, so that adding the zero point first cannot wrap.
+    let (whole, zero_point) = (f.unary(Unary::Nearest, scaled), f.int(DType::I32, zero_point));
+    let shifted = f.binary(Binary::Add, whole, zero_point);
+    let (min, max) = (f.int(DType::I32, min), f.int(DType::I32, max));
+    let raised = f.binary(Binary::Max, shifted, min);
+    let shifted = f.binary(Binary::Min, raised, max);
     let (number, zero) = (f.binary(Binary::Eq, scaled, scaled), f.int(DType::I32, 0));
     f.select(number, shifted, zero)
 }

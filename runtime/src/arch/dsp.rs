@@ -83,13 +83,15 @@ struct Gather {
 #[inline(always)]
 pub fn patches(x: &[i8], starts: [usize; PIXELS], [rows, step, len]: [usize; 3], to: &mut [i32]) -> bool {
     let fours = len.div_ceil(4);
-    let last = starts.iter().fold(0, |last, at| last.max(*at));
+    let [a, b, c] = starts;
+    let last = a.max(b).max(c);
     let reach = rows.checked_sub(1).and_then(|n| n.checked_mul(step)?.checked_add(4 * fours)?.checked_add(last));
     let fits = reach.is_some_and(|end| end <= x.len()) && to.len() >= 2 * PIXELS * rows * fours;
     if !fits || fours == 0 {
         return false;
     }
-    let x = starts.map(|at| x.as_ptr().wrapping_add(at));
+    let x = x.as_ptr();
+    let x = [x.wrapping_add(a), x.wrapping_add(b), x.wrapping_add(c)];
     let work = Gather { x, rows, fours, gap: step.wrapping_sub(4 * fours) };
     // SAFETY: the last row of the last pixel ends inside `x`, two words for each of its fours fit; no count is 0.
     unsafe { gather(&work, to.as_mut_ptr()) }
@@ -150,7 +152,8 @@ pub fn tile(
     offsets: [usize; PIXELS],
     pairs: usize,
 ) {
-    let last = offsets.iter().fold(0, |last, at| last.max(*at));
+    let [a, b, c] = offsets;
+    let last = a.max(b).max(c);
     let fits = patches.len() >= 4 * PIXELS * turns
         && records.len() >= tile_words(turns) * pairs
         && last.checked_add(2 * pairs).is_some_and(|end| end <= y.len());
@@ -158,7 +161,13 @@ pub fn tile(
         return;
     }
     let to = y.as_mut_ptr();
-    let mut work = Tile { y: offsets.map(|at| to.wrapping_add(at)), pairs, patches: patches.as_ptr(), turns, zero };
+    let mut work = Tile {
+        y: [to.wrapping_add(a), to.wrapping_add(b), to.wrapping_add(c)],
+        pairs,
+        patches: patches.as_ptr(),
+        turns,
+        zero,
+    };
     // SAFETY: each turn reads 4 words of each pixel's patch, each pair one record; `2 * pairs` bytes are written from each
     // offset. All of that is there, and neither count is 0.
     unsafe { tile_pairs(&mut work, records.as_ptr()) }
@@ -425,6 +434,26 @@ unsafe extern "C" fn depthwise_pixels(work: &mut Depthwise, outside: *const i8) 
         "ldr r0, [r3, #8]",
         "ldr r3, [r3, #12]",
         "ldm r1!, {{r8-r11}}",
+        "cmp r3, #5",
+        "bne 3f",
+        // The nine taps of a 3x3 kernel without a counter, whose register holds weights here.
+        ".irp at, 0, 8, 16, 24, 32",
+        "ldrd r4, r5, [r0, #\\at]",
+        "ldr r4, [r2, r4]",
+        "ldr r5, [r2, r5]",
+        "ldm r1!, {{r3, r6, r7, r12}}",
+        "pkhbt lr, r4, r5, lsl #16",
+        "pkhtb r4, r5, r4, asr #16",
+        "sxtb16 r5, lr",
+        "smlad r8, r5, r3, r8",
+        "sxtb16 r5, lr, ror #8",
+        "smlad r9, r5, r6, r9",
+        "sxtb16 r5, r4",
+        "smlad r10, r5, r7, r10",
+        "sxtb16 r5, r4, ror #8",
+        "smlad r11, r5, r12, r11",
+        ".endr",
+        "b 4f",
         "3:",
         "ldrd r4, r5, [r0], #8",
         "ldr r4, [r2, r4]",
@@ -443,6 +472,7 @@ unsafe extern "C" fn depthwise_pixels(work: &mut Depthwise, outside: *const i8) 
         "smlad r11, lr, r7, r11",
         "subs r3, #1",
         "bne 3b",
+        "4:",
         "ldr r3, [sp]",
         "ldm r1!, {{r4-r7}}",
         "ldr r12, [r3, #36]",

@@ -260,3 +260,14 @@ fn documented_bounds_name_existing_functions() {
         assert!(source.contains(&format!(" {name};")) || source.contains(&format!("fn {name}<")), "{name}");
     }
 }
+
+#[test]
+fn nearest_rounds_half_to_even_and_keeps_the_side() {
+    for x in [0.0f32, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49999997, 127.5, -128.5, 4_194_303.5, -4_194_303.5] {
+        assert_eq!(nearest(Portable, x), x.round_ties_even() as i32, "{x}");
+    }
+    for x in [5e6f32, 1.26e7, 1.7e7, 1e20, f32::MAX, f32::INFINITY] {
+        assert!(nearest(Portable, x) >= 1 << 22, "{x}");
+        assert!(nearest(Portable, -x) <= -(1 << 22), "{x}");
+    }
+}

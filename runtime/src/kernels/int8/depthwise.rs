@@ -66,36 +66,39 @@ impl Image<'_> {
     }
 
     /// Where the taps of one output read; an even number of them.
-    fn taps(&self, image: usize, at: [usize; 3], taps: &mut [usize; TAPS]) -> usize {
+    fn taps(&self, image: usize, [d, h, w]: [usize; 3], taps: &mut [usize; TAPS]) -> usize {
         let l = &self.0;
-        let start: [isize; 3] = core::array::from_fn(|d| (at[d] * l.stride[d]) as isize - l.padding[d] as isize);
-        let range = |d: usize| taps_inside(start[d], l.size[d], l.kernel[d], l.dilation[d]);
-        let [(d0, d1), (h0, h1), (w0, w1)] = [range(0), range(1), range(2)];
-        let step: [usize; 3] = core::array::from_fn(|d| l.dilation[d] * l.x_strides[d + 1]);
-        let base = (0..3).fold((image * l.x_strides[0]) as isize, |at, d| at + start[d] * l.x_strides[d + 1] as isize);
-        let mut len = 0;
-        for kd in 0..l.kernel[0] {
-            for kh in 0..l.kernel[1] {
-                let row = (d0..d1).contains(&kd) && (h0..h1).contains(&kh);
-                for kw in 0..l.kernel[2] {
-                    let inside = row && w0 <= kw && kw < w1;
-                    let offset = base.wrapping_add((kd * step[0] + kh * step[1] + kw * step[2]) as isize);
-                    if let Some(tap) = taps.get_mut(len) {
-                        *tap = if inside { offset as usize } else { usize::MAX };
-                    }
-                    len += 1;
+        let ([id, ih, iw, ic], [kd, kh, kw]) = (l.x_strides, l.kernel);
+        let start = |q: usize, stride: usize, padding: usize| (q * stride) as isize - padding as isize;
+        let sd = start(d, l.stride[0], l.padding[0]);
+        let sh = start(h, l.stride[1], l.padding[1]);
+        let sw = start(w, l.stride[2], l.padding[2]);
+        let planes = taps_inside(sd, l.size[0], kd, l.dilation[0]);
+        let rows = taps_inside(sh, l.size[1], kh, l.dilation[1]);
+        let columns = taps_inside(sw, l.size[2], kw, l.dilation[2]);
+        let first = (image * id) as isize + sd * ih as isize + sh * iw as isize + sw * ic as isize;
+        let mut to = taps.iter_mut();
+        for d in 0..kd {
+            for h in 0..kh {
+                let inside = planes.0 <= d && d < planes.1 && rows.0 <= h && h < rows.1;
+                let mut offset = (first as usize).wrapping_add(d * l.dilation[0] * ih + h * l.dilation[1] * iw);
+                for w in 0..kw {
+                    let Some(to) = to.next() else { return 0 };
+                    *to = if inside && columns.0 <= w && w < columns.1 { offset } else { usize::MAX };
+                    offset = offset.wrapping_add(l.dilation[2] * ic);
                 }
             }
         }
-        // An odd one is paired with itself; its weight is 0.
-        if len % 2 == 1 {
-            let last = taps.get(len - 1).copied().unwrap_or(usize::MAX);
-            if let Some(tap) = taps.get_mut(len) {
-                *tap = last;
-            }
-            len += 1;
+        // An odd one is paired with the first; its weight is 0.
+        let len = kd * kh * kw;
+        if len.is_multiple_of(2) {
+            return len;
         }
-        len
+        let first = taps.first().copied().unwrap_or_default();
+        if let Some(to) = taps.get_mut(len) {
+            *to = first;
+        }
+        len + 1
     }
 }
 
@@ -141,10 +144,7 @@ impl Op for Image<'_> {
                         let at = image * l.y_strides[0] + d * l.y_strides[1] + h * l.y_strides[2] + w * y_step;
                         let y = y.get_mut(at..).unwrap_or_default();
                         body::depthwise(&window, taps, y);
-                        for pixel in 0..pixels {
-                            let at = pixel * y_step;
-                            l.format.bound(y.get_mut(at..at + l.channels).unwrap_or_default());
-                        }
+                        l.format.bound(y, (0..pixels).map(|pixel| pixel * y_step), l.channels);
                         w += pixels;
                     }
                 }

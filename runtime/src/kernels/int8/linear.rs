@@ -43,6 +43,13 @@ impl Op for Linear<'_> {
     }
 }
 
+/// Where the rows of a tile begin, the last again if there are fewer.
+#[inline(always)]
+fn spread(first: usize, stride: usize, rows: usize) -> [usize; PIXELS] {
+    let second = first + if rows > 1 { stride } else { 0 };
+    [first, second, second + if rows > 2 { stride } else { 0 }]
+}
+
 struct Rows<'a>(Linear<'a>);
 
 impl Rows<'_> {
@@ -72,14 +79,13 @@ impl Op for Rows<'_> {
         while row < l.rows {
             // The last tile begins early enough to be whole.
             let first = row.min(l.rows.saturating_sub(PIXELS));
-            let rows: [usize; PIXELS] = core::array::from_fn(|i| (first + i).min(l.rows - 1));
-            let starts = rows.map(|row| row * l.x_stride);
+            let starts = spread(first * l.x_stride, l.x_stride, l.rows);
             if !body::patches(l.x, starts, [1, 0, l.inner], l.scratch) {
                 for (i, at) in starts.into_iter().enumerate() {
                     widen(l.x.get(at..at + l.inner).unwrap_or_default(), l.scratch.get_mut(i..).unwrap_or_default());
                 }
             }
-            columns.tile(l.scratch, l.y, rows.map(|row| row * l.y_stride));
+            columns.tile(l.scratch, l.y, spread(first * l.y_stride, l.y_stride, l.rows));
             row += PIXELS;
         }
     }
@@ -138,7 +144,7 @@ impl Op for Row<'_> {
                 let rest = y.get_mut(2 * whole..).unwrap_or_default();
                 rest.iter_mut().zip(last).for_each(|(y, last)| *y = last);
             }
-            l.format.bound(y);
+            l.format.bound(y, [0], l.columns);
         }
     }
 }

@@ -36,12 +36,14 @@ pub struct Format {
 }
 
 impl Format {
-    /// Cuts outputs at the bounds; those of the type are none.
+    /// Cuts rows of outputs that begin at `starts` at the bounds; those of the type are none.
     #[inline(always)]
-    fn bound(&self, y: &mut [i8]) {
+    fn bound(&self, y: &mut [i8], starts: impl IntoIterator<Item = usize>, columns: usize) {
         if self.low > i8::MIN || self.high < i8::MAX {
-            for y in y {
-                *y = (*y).max(self.low).min(self.high);
+            for at in starts {
+                for y in y.get_mut(at..at + columns).unwrap_or_default() {
+                    *y = (*y).max(self.low).min(self.high);
+                }
             }
         }
     }
@@ -92,9 +94,7 @@ impl Columns<'_> {
                 }
             }
         }
-        for at in offsets {
-            self.format.bound(y.get_mut(at..at + self.columns).unwrap_or_default());
-        }
+        self.format.bound(y, offsets, self.columns);
     }
 }
 
