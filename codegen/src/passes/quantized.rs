@@ -105,7 +105,7 @@ const NEAR: i64 = 1 << 20;
 
 /// The same by few instructions, where the bounds are small: everything after rounding is on integers.
 fn near(f: &mut Formula, scaled: ExprId, [min, max, zero_point]: [i64; 3]) -> ExprId {
-    // Nearest gives at most 2^31 - 2^24 either way, so that adding the zero point first cannot wrap.
+    // `Nearest` leaves room enough that adding the zero point first cannot wrap.
     let (whole, zero_point) = (f.unary(Unary::Nearest, scaled), f.int(DType::I32, zero_point));
     let shifted = f.binary(Binary::Add, whole, zero_point);
     let (min, max) = (f.int(DType::I32, min), f.int(DType::I32, max));

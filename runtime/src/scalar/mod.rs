@@ -380,11 +380,12 @@ pub fn signbit<S: Simd, T: Number>(_s: S, x: T) -> bool {
 }
 
 /// The nearest integer, half to even, if `|x|` is below 2^22; for greater ones some integer at least that far out on the
-/// same side; for NaN any. By one addition, as the sum's low bits.
+/// same side, more than 2^29 short of overflow; for NaN any. By one addition, as the low bits of the sum: the bits of a
+/// negative one are in the wrong order, but all of those are far out.
 #[inline(always)]
 pub fn nearest<S: Simd>(_s: S, x: f32) -> i32 {
     const SHIFT: f32 = 12_582_912.0;
-    ((x + SHIFT).to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32)
+    ((x + SHIFT).to_bits() as i32).max(0).wrapping_sub(SHIFT.to_bits() as i32)
 }
 
 /// The greater one; NaN if either is NaN.
