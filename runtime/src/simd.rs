@@ -10,6 +10,7 @@
 
 use crate::kernels::arith::F32;
 use crate::kernels::depthwise::Depthwise;
+use crate::kernels::matmul::Rows;
 use crate::kernels::tile::{Epilogue, Four, Tiles, Two};
 use core::ops::Range;
 
@@ -341,6 +342,11 @@ pub trait Panel: Copy + 'static {
         _offsets: [usize; ROWS],
         _channels: Range<usize>,
     ) -> bool {
+        false
+    }
+    /// All of `count` [`Rows`] of a product on f32, likewise.
+    #[inline(always)]
+    fn product(_rows: &mut Rows<'_, F32, Self>, _count: usize) -> bool {
         false
     }
     /// A whole [`Depthwise`] on f32 whose slices fit, likewise.

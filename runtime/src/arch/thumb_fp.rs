@@ -23,10 +23,33 @@ pub fn four_rows<const FUSED: bool>(sums: &mut [Sums; 4], rows: [&[f32]; 4], pan
     if rows.iter().any(|row| row.len() < panel.len()) {
         return;
     }
-    let rows = rows.map(<[f32]>::as_ptr);
+    let (y, rows) = (sums.as_mut_ptr().cast(), rows.map(<[f32]>::as_ptr));
+    let work = Rows { rows, panels: panel.as_ptr(), inner: panel.len(), y, y_step: 16, count: 1, start: y.cast() };
     let tile = if FUSED { four_rows_fused } else { four_rows_separate };
-    // SAFETY: `sums` are 16 numbers; each row and the panel hold what `panel.len()` turns read.
-    unsafe { tile(sums, &rows, panel.as_ptr(), panel.len()) }
+    // SAFETY: each row and the panel hold what `panel.len()` turns read; the 16 sums are read before they are written.
+    unsafe { tile(&work) }
+}
+
+/// `y[i * step + 4 p + j] = sum over k of rows[i][k] * panels[p][k][j]` for four rows and all panels, one after the other in
+/// `panels`, `inner` groups each.
+#[inline(always)]
+pub fn four_rows_of_all<const FUSED: bool>(
+    rows: [&[f32]; 4],
+    panels: &[Four],
+    inner: usize,
+    y: &mut [f32],
+    step: usize,
+) {
+    let count = panels.len().checked_div(inner).unwrap_or(0);
+    let end = step.checked_mul(3).and_then(|last| last.checked_add(count.checked_mul(4)?));
+    if count == 0 || end.is_none_or(|end| end > y.len()) || rows.iter().any(|row| row.len() < inner) {
+        return;
+    }
+    let (y, rows, panels) = (y.as_mut_ptr(), rows.map(<[f32]>::as_ptr), panels.as_ptr());
+    let work = Rows { rows, panels, inner, y, y_step: 4 * step, count, start: ZEROS.as_ptr() };
+    let tile = if FUSED { four_rows_fused } else { four_rows_separate };
+    // SAFETY: each row holds what `inner` turns read, `panels` what `count` times as many do; the last of the rows ends inside `y`.
+    unsafe { tile(&work) }
 }
 
 /// `sums[j] += sum over k of row[k] * panel[k][j]`.
@@ -81,27 +104,31 @@ pub fn finish_groups(sums: &[Sums], bias: &[Four], bounds: Bounds, y: &mut [Four
     unsafe { finish(&work) }
 }
 
-/// `y[g] = clamp(y[g] + bias[g])`, group by group; without a bias, `clamp(y[g])`.
+/// `y[i * step ..][g] = clamp(y[i * step ..][g] + bias[g])` for `rows` rows of `groups` groups; without a bias,
+/// `clamp(y[..])`.
 #[inline(always)]
-pub fn finish_in_place(bias: Option<&[Four]>, bounds: Bounds, y: &mut [Four]) {
+pub fn finish_in_place(bias: Option<&[Four]>, bounds: Bounds, y: &mut [f32], [rows, groups]: [usize; 2], step: usize) {
     let (bias, bias_step) = match bias {
-        Some(bias) if bias.len() < y.len() => return,
+        Some(bias) if bias.len() < groups => return,
         Some(bias) => (bias.as_ptr(), 16),
-        None => (&raw const ZEROS, 0),
+        None => (ZEROS.as_ptr().cast(), 0),
     };
-    if y.is_empty() {
+    let end = rows.checked_sub(1).and_then(|last| last.checked_mul(step)?.checked_add(groups.checked_mul(4)?));
+    if groups == 0 || end.is_none_or(|end| end > y.len()) {
         return;
     }
-    let (count, y) = (y.len(), y.as_mut_ptr());
     let bounds = Bounds { add: false, ..bounds };
-    let work = Finish { sums: y.cast(), y: y.cast(), bias, count, y_step: 16, bias_step, bounds };
-    // SAFETY: `y` has `count` groups, at least one; `bias` as many, or the one that is read each time. Both pointers to `y`
-    // come from one borrow, and each group is read before it is written.
-    unsafe { finish(&work) }
+    for row in 0..rows {
+        let y = y.as_mut_ptr().wrapping_add(row * step);
+        let work = Finish { sums: y.cast(), y, bias, count: groups, y_step: 16, bias_step, bounds };
+        // SAFETY: the last of the rows ends inside `y`; `bias` has as many groups, or the one that is read each time. Both
+        // pointers to `y` come from one borrow, and each group is read before it is written.
+        unsafe { finish(&work) }
+    }
 }
 
-/// No bias.
-static ZEROS: Four = [0.0; 4];
+/// No bias, and sums before the first product.
+static ZEROS: [f32; 16] = [0.0; 16];
 
 /// The taps of a window that lie inside an image: `rows` times `columns` of them, and the distances of neighbours.
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,13 +151,40 @@ impl Taps {
     }
 }
 
-/// `y[g] += sum over taps of x[tap + 4 g ..][.. 4] * weights[tap + g]`, for each group of four channels; `add` false: `y` is
-/// overwritten. `x` and `weights` begin at the first tap.
+/// Neighbouring outputs with the same taps.
+#[derive(Clone, Copy, Debug)]
+pub struct Pixels {
+    /// How many.
+    pub count: usize,
+    /// Groups of four channels that are computed of each.
+    pub groups: usize,
+    /// Distance in the input and in the output, in elements.
+    pub steps: [usize; 2],
+}
+
+impl Pixels {
+    /// Elements from the first to the end of the last, with this distance of pixels.
+    fn span(&self, step: usize) -> Option<usize> {
+        self.count.checked_sub(1)?.checked_mul(step)?.checked_add(self.groups.checked_mul(4)?)
+    }
+}
+
+/// `y[p][g] += sum over taps of x[p][tap + 4 g ..][.. 4] * weights[tap + g]`, for each pixel and group of four channels; `add`
+/// false: `y` is overwritten. `x` and `weights` begin at the first tap.
 #[inline(always)]
-pub fn depthwise<const FUSED: bool>(x: &[f32], weights: &[Four], taps: &Taps, y: &mut [Four], add: bool) {
+pub fn depthwise<const FUSED: bool>(
+    x: &[f32],
+    weights: &[Four],
+    taps: &Taps,
+    y: &mut [f32],
+    pixels: &Pixels,
+    add: bool,
+) {
     let (Some(x_last), Some(w_last)) = (taps.last(taps.x_steps), taps.last(taps.w_steps)) else { return };
-    let fits = y.len().checked_mul(4).and_then(|n| n.checked_add(x_last)).is_some_and(|end| end <= x.len())
-        && y.len().checked_add(w_last).is_some_and(|end| end <= weights.len());
+    let [x_pixel, y_pixel] = pixels.steps;
+    let fits = pixels.span(x_pixel).and_then(|n| n.checked_add(x_last)).is_some_and(|end| end <= x.len())
+        && pixels.span(y_pixel).is_some_and(|end| end <= y.len())
+        && pixels.groups.checked_add(w_last).is_some_and(|end| end <= weights.len());
     if !fits {
         return;
     }
@@ -142,7 +196,7 @@ pub fn depthwise<const FUSED: bool>(x: &[f32], weights: &[Four], taps: &Taps, y:
         [column.wrapping_sub(32), next_row, 64usize.wrapping_sub(taps.rows.wrapping_mul(row))]
     };
     let ([x_tap, x_row, x_block], [w_tap, w_row, w_block]) = (steps(taps.x_steps, 4), steps(taps.w_steps, 16));
-    let work = Depthwise {
+    let mut work = Depthwise {
         x: x.as_ptr(),
         weights: weights.as_ptr(),
         x_tap,
@@ -152,15 +206,32 @@ pub fn depthwise<const FUSED: bool>(x: &[f32], weights: &[Four], taps: &Taps, y:
         y: y.as_mut_ptr(),
         columns: taps.columns,
         rows: taps.rows,
-        groups: y.len(),
-        zeros: &[0.0; 16],
+        groups: pixels.groups,
+        zeros: &ZEROS,
         add: usize::from(add),
         x_block,
         w_block,
+        x_pixel: 4 * x_pixel,
+        y_pixel: 4 * y_pixel,
+        pixels: pixels.count,
     };
     let body = if FUSED { depthwise_fused } else { depthwise_separate };
-    // SAFETY: the last group of the last tap lies inside `x` and `weights`, all others before it; `rows` and `columns` are not 0.
-    unsafe { body(&work) }
+    // SAFETY: the last group of the last tap of the last pixel lies inside `x` and `weights`, and that of the output inside
+    // `y`, all others before them; `rows`, `columns` and `pixels` are not 0.
+    unsafe { body(&mut work) }
+}
+
+/// Argument of the loops over four rows; the step in bytes. The assembly below reads it in this order.
+#[repr(C)]
+struct Rows {
+    rows: [*const f32; 4],
+    panels: *const Four,
+    inner: usize,
+    y: *mut f32,
+    y_step: usize,
+    count: usize,
+    /// What the sums of every panel begin with.
+    start: *const f32,
 }
 
 /// Argument of [`finish`]; steps in bytes. The assembly below reads it in this order.
@@ -184,7 +255,7 @@ struct Depthwise {
     w_tap: usize,
     x_row: usize,
     w_row: usize,
-    y: *mut Four,
+    y: *mut f32,
     columns: usize,
     rows: usize,
     groups: usize,
@@ -192,6 +263,9 @@ struct Depthwise {
     add: usize,
     x_block: usize,
     w_block: usize,
+    x_pixel: usize,
+    y_pixel: usize,
+    pixels: usize,
 }
 
 /// The text of `acc[j] += x * w[j]`, registers by number.
@@ -276,27 +350,28 @@ macro_rules! separate_high {
     ($($rest:tt)*) => { separate!(24 25 26 27; $($rest)*) };
 }
 
-/// [`four_rows`]: sums in s16 to s31, two elements of each row in s0 to s7; a turn takes two of the inner dimension.
+/// Sums of four rows in s16 to s31, two elements of each row in s0 to s7; a turn takes two of the inner dimension.
 /// `$load` the weights of the first, `$reload` those of the second, in the registers named last.
 macro_rules! four_rows {
     ($name:ident, $mac:ident, $load:literal, $reload:literal, $w:literal $v:literal $u:literal $t:literal) => {
         /// # Safety
-        /// `rows` are four pointers to `count` readable numbers, `panel` points to `count` groups of four.
+        /// `inner` numbers are readable in each row, `count` times as many groups in `panels`, 16 numbers at `start`; `count`
+        /// groups are writable in each of four rows of `y`. `count` is not 0.
         #[unsafe(naked)]
-        unsafe extern "C" fn $name(sums: *mut [Sums; 4], rows: *const [*const f32; 4], panel: *const Four, count: usize) {
+        unsafe extern "C" fn $name(work: *const Rows) {
             naked_asm!(
                 ".fpu fpv4-sp-d16",
-                "push {{r4-r7}}",
+                "push {{r4-r11}}",
                 "vpush {{s16-s31}}",
-                "vldmia r0, {{s16-s31}}",
-                "ldm r1, {{r1, r4, r5, r6}}",
-                "lsrs r7, r3, #1",
+                "ldmia r0, {{r1-r10}}",
+                "1: vldmia r10, {{s16-s31}}",
+                "lsrs r11, r6, #1",
                 "beq 3f",
                 "2:",
                 "vldmia r1!, {{s0-s1}}",
-                "vldmia r4!, {{s2-s3}}",
-                "vldmia r5!, {{s4-s5}}",
-                "vldmia r6!, {{s6-s7}}",
+                "vldmia r2!, {{s2-s3}}",
+                "vldmia r3!, {{s4-s5}}",
+                "vldmia r4!, {{s6-s7}}",
                 $load,
                 $mac!(0, 16 17 18 19, 8 9 10 11),
                 $mac!(2, 20 21 22 23, 8 9 10 11),
@@ -307,29 +382,43 @@ macro_rules! four_rows {
                 $mac!(3, 20 21 22 23, $w $v $u $t),
                 $mac!(5, 24 25 26 27, $w $v $u $t),
                 $mac!(7, 28 29 30 31, $w $v $u $t),
-                "subs r7, r7, #1",
+                "subs r11, r11, #1",
                 "bne 2b",
-                "3: lsls r3, r3, #31",
+                "3: lsls r12, r6, #31",
                 "beq 4f",
-                "vldr s0, [r1]",
-                "vldr s2, [r4]",
-                "vldr s4, [r5]",
-                "vldr s6, [r6]",
-                "vldmia r2, {{s8-s11}}",
+                "vldmia r1!, {{s0}}",
+                "vldmia r2!, {{s2}}",
+                "vldmia r3!, {{s4}}",
+                "vldmia r4!, {{s6}}",
+                "vldmia r5!, {{s8-s11}}",
                 $mac!(0, 16 17 18 19, 8 9 10 11),
                 $mac!(2, 20 21 22 23, 8 9 10 11),
                 $mac!(4, 24 25 26 27, 8 9 10 11),
                 $mac!(6, 28 29 30 31, 8 9 10 11),
-                "4: vstmia r0, {{s16-s31}}",
+                "4: vstmia r7, {{s16-s19}}",
+                "add r12, r7, r8",
+                "vstmia r12, {{s20-s23}}",
+                "add r12, r12, r8",
+                "vstmia r12, {{s24-s27}}",
+                "add r12, r12, r8",
+                "vstmia r12, {{s28-s31}}",
+                // The next panel, with the rows from their beginning.
+                "adds r7, r7, #16",
+                "sub r1, r1, r6, lsl #2",
+                "sub r2, r2, r6, lsl #2",
+                "sub r3, r3, r6, lsl #2",
+                "sub r4, r4, r6, lsl #2",
+                "subs r9, r9, #1",
+                "bne 1b",
                 "vpop {{s16-s31}}",
-                "pop {{r4-r7}}",
+                "pop {{r4-r11}}",
                 "bx lr",
             )
         }
     };
 }
-four_rows!(four_rows_fused, fused, "vldmia r2!, {{s8-s15}}", "", 12 13 14 15);
-four_rows!(four_rows_separate, separate_low, "vldmia r2!, {{s8-s11}}", "vldmia r2!, {{s8-s11}}", 8 9 10 11);
+four_rows!(four_rows_fused, fused, "vldmia r5!, {{s8-s15}}", "", 12 13 14 15);
+four_rows!(four_rows_separate, separate_low, "vldmia r5!, {{s8-s11}}", "vldmia r5!, {{s8-s11}}", 8 9 10 11);
 
 /// [`one_row`]: sums in s0 to s3; a turn takes eight of the inner dimension, sixteen weights per load.
 macro_rules! one_row {
@@ -390,22 +479,24 @@ macro_rules! lanes_separate {
     };
 }
 
-/// [`depthwise`]: sixteen channels at a time through all taps, then four.
+/// [`depthwise`]: of each pixel, sixteen channels at a time through all taps, then four. A pixel begins with what the argument
+/// holds, where input and output are moved on.
 macro_rules! depthwise {
     ($name:ident, $mac:ident) => {
         /// # Safety
-        /// Every tap's groups are readable in `x` and `weights`, and `groups` of `y` writable; `rows` and `columns` are not 0.
+        /// Of every pixel, all taps' groups are readable in `x` and `weights`, and `groups` of `y` writable; `rows`, `columns`
+        /// and `pixels` are not 0.
         #[unsafe(naked)]
-        unsafe extern "C" fn $name(work: *const Depthwise) {
+        unsafe extern "C" fn $name(work: *mut Depthwise) {
             naked_asm!(
                 ".fpu fpv4-sp-d16",
                 "push {{r4-r11, lr}}",
                 "vpush {{s16-s31}}",
-                "ldmia r0!, {{r1, r2, r5-r12}}",
+                "0: ldmia r0, {{r1, r2, r5-r12}}",
                 "subs r12, r12, #4",
                 "blt 6f",
                 // Sixteen channels.
-                "1: ldrd r3, r4, [r0]",
+                "1: ldrd r3, r4, [r0, #40]",
                 "cbz r4, 2f",
                 "mov r3, r9",
                 "2: vldmia r3, {{s16-s31}}",
@@ -427,7 +518,7 @@ macro_rules! depthwise {
                 "subs r4, r4, #1",
                 "bne 3b",
                 "vstmia r9!, {{s16-s31}}",
-                "ldrd r3, r4, [r0, #8]",
+                "ldrd r3, r4, [r0, #48]",
                 "add r1, r1, r3",
                 "add r2, r2, r4",
                 "subs r12, r12, #4",
@@ -437,7 +528,7 @@ macro_rules! depthwise {
                 "beq 8f",
                 "adds r5, r5, #32",
                 "adds r6, r6, #32",
-                "7: ldrd r3, r4, [r0]",
+                "7: ldrd r3, r4, [r0, #40]",
                 "cbz r4, 2f",
                 "mov r3, r9",
                 "2: vldmia r3, {{s16-s19}}",
@@ -456,14 +547,26 @@ macro_rules! depthwise {
                 "subs r4, r4, #1",
                 "bne 3b",
                 "vstmia r9!, {{s16-s19}}",
-                "ldrd r3, r4, [r0, #8]",
+                "ldrd r3, r4, [r0, #48]",
                 "sub r3, r3, #48",
                 "sub r4, r4, #48",
                 "add r1, r1, r3",
                 "add r2, r2, r4",
                 "subs r12, r12, #1",
                 "bne 7b",
-                "8: vpop {{s16-s31}}",
+                // The next pixel.
+                "8: ldr r1, [r0]",
+                "ldr r2, [r0, #24]",
+                "ldrd r3, r4, [r0, #56]",
+                "ldr r5, [r0, #64]",
+                "add r1, r1, r3",
+                "add r2, r2, r4",
+                "str r1, [r0]",
+                "str r2, [r0, #24]",
+                "subs r5, r5, #1",
+                "str r5, [r0, #64]",
+                "bne 0b",
+                "vpop {{s16-s31}}",
                 "pop {{r4-r11, pc}}",
             )
         }

@@ -3,6 +3,7 @@
 //! Layout, packing, tiles and epilogue are written once over [`Arith`]; a number format is one implementation of it.
 
 use super::depthwise::Depthwise;
+use super::matmul::Rows;
 use super::tile::{Epilogue, Sums};
 use crate::simd::{Num, Panel, Simd, Vector};
 use crate::{Bf16, Element, F16};
@@ -106,6 +107,11 @@ pub trait Arith: Copy + 'static {
     ) -> bool {
         false
     }
+    /// All of `count` [`Rows`] of a product, likewise.
+    #[inline(always)]
+    fn product<P: Panel>(_rows: &mut Rows<'_, Self, P>, _count: usize) -> bool {
+        false
+    }
     /// A whole [`Depthwise`] whose slices fit, likewise.
     #[inline(always)]
     fn depthwise<P: Panel>(_layer: &mut Depthwise<'_, Self, P>) -> bool {
@@ -170,6 +176,10 @@ impl Arith for F32 {
         channels: Range<usize>,
     ) -> bool {
         P::finish::<S, ROWS, PANELS>(epilogue, sums, y, offsets, channels)
+    }
+    #[inline(always)]
+    fn product<P: Panel>(rows: &mut Rows<'_, Self, P>, count: usize) -> bool {
+        P::product(rows, count)
     }
     #[inline(always)]
     fn depthwise<P: Panel>(layer: &mut Depthwise<'_, Self, P>) -> bool {

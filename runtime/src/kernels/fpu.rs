@@ -75,6 +75,12 @@ impl<const FUSED: bool> Panel for Fpu4<FUSED> {
     }
     #[cfg(arm_fpu)]
     #[inline(always)]
+    fn product(rows: &mut super::matmul::Rows<'_, super::arith::F32, Self>, count: usize) -> bool {
+        loops::product(rows, count);
+        true
+    }
+    #[cfg(arm_fpu)]
+    #[inline(always)]
     fn depthwise(layer: &mut super::depthwise::Depthwise<'_, super::arith::F32, Self>) -> bool {
         loops::depthwise(layer);
         true
@@ -84,10 +90,11 @@ impl<const FUSED: bool> Panel for Fpu4<FUSED> {
 #[cfg(arm_fpu)]
 mod loops {
     //! The layers around the loops.
-    use crate::arch::thumb_fp::{self, Bounds, Taps};
+    use crate::arch::thumb_fp::{self, Bounds, Pixels, Taps};
     use crate::kernels::arith::F32;
     use crate::kernels::depthwise::{Depthwise, taps_inside};
     use crate::kernels::fpu::Fpu4;
+    use crate::kernels::matmul::Rows;
     use crate::kernels::tile::{Epilogue, from};
     use crate::simd::Lanes;
     use core::ops::Range;
@@ -139,6 +146,63 @@ mod loops {
         Bounds { low: e.low, high: e.high, raise, lower, add: e.in_place }
     }
 
+    /// The bias, if there is one, as whole groups.
+    #[inline(always)]
+    fn bias<'a>(e: &Epilogue<'a, F32>) -> Option<&'a [[f32; 4]]> {
+        (!e.bias.is_empty()).then(|| e.bias.as_chunks().0)
+    }
+
+    /// A product with all panels of a matrix: four rows at a time, then one by one. Sums are written to the output and
+    /// finished there, unless the epilogue reads what stands in it.
+    #[inline(always)]
+    pub fn product<const FUSED: bool>(m: &mut Rows<'_, F32, Fpu4<FUSED>>, rows: usize) {
+        let mut row = 0;
+        while row < rows {
+            row += if rows - row >= 4 { four_rows::<FUSED>(m, row) } else { one_row::<FUSED>(m, row) };
+        }
+    }
+
+    #[inline(always)]
+    fn four_rows<const FUSED: bool>(m: &mut Rows<'_, F32, Fpu4<FUSED>>, row: usize) -> usize {
+        let x = [0, 1, 2, 3].map(|i| from(m.x, (row + i) * m.x_stride));
+        let e = m.epilogue;
+        let mut panel = 0;
+        if m.inner > 0 && e.slope.is_empty() && e.residual.is_empty() && !e.in_place {
+            panel = m.columns / 4;
+            let y = m.y.get_mut(row * m.y_stride..).unwrap_or(&mut []);
+            let weights = m.weights.get(..panel * m.inner).unwrap_or(&[]);
+            thumb_fp::four_rows_of_all::<FUSED>(x, weights, m.inner, y, m.y_stride);
+            thumb_fp::finish_in_place(bias(&e), bounds(&e), y, [4, panel], m.y_stride);
+        }
+        while 4 * panel < m.columns {
+            let mut sums = [Lanes([0.0; 4]); 4];
+            thumb_fp::four_rows::<FUSED>(&mut sums, x, m.panel(panel));
+            let offsets = [0, 1, 2, 3].map(|i| (row + i) * m.y_stride);
+            finish(&e, &sums, m.y, &offsets, 4 * panel..m.columns);
+            panel += 1;
+        }
+        4
+    }
+
+    #[inline(always)]
+    fn one_row<const FUSED: bool>(m: &mut Rows<'_, F32, Fpu4<FUSED>>, row: usize) -> usize {
+        let x = from(m.x, row * m.x_stride);
+        let mut panel = 0;
+        while 4 * panel < m.columns {
+            let mut sums = [Lanes([0.0; 4]); 4];
+            let mut panels = 0;
+            while panels < 4 && 4 * (panel + panels) < m.columns {
+                let Some(sums) = sums.get_mut(panels) else { break };
+                thumb_fp::one_row::<FUSED>(sums, x, m.panel(panel + panels));
+                panels += 1;
+            }
+            let sums = sums.get(..panels).unwrap_or(&[]);
+            finish(&m.epilogue, sums, m.y, &[row * m.y_stride], 4 * panel..m.columns);
+            panel += panels;
+        }
+        1
+    }
+
     /// Any epilogue, row by row.
     #[inline(never)]
     fn any(e: &Epilogue<'_, F32>, sums: &[Sums], y: &mut [f32], offsets: &[usize], channels: Range<usize>) {
@@ -169,6 +233,10 @@ mod loops {
         let ([kd, kh, kw], [dd, dh, dw]) = (l.kernel, l.dilation);
         let step = [dd * xd, dh * xh, dw * xw];
         let mut pixel = Pixel { step, kernel: l.kernel, blocks: l.channels.div_ceil(4), ..Pixel::default() };
+        pixel.steps = [sw * xw, yw];
+        // Outputs before this one have all columns of taps inside, but for the first of a row.
+        let room = (l.size[2] + pw).checked_sub(kw.saturating_sub(1) * dw);
+        let whole = room.map_or(0, |room| room.div_ceil(sw.max(1))).min(l.out[2]);
         for image in 0..l.batch {
             for d in 0..l.out[0] {
                 let from = origin(d, sd, pd);
@@ -178,12 +246,15 @@ mod loops {
                     let from = origin(h, sh, ph);
                     pixel.rows = taps_inside(from, l.size[1], kh, dh);
                     let x = x + from * xh as isize;
-                    for w in 0..l.out[2] {
+                    let mut w = 0;
+                    while w < l.out[2] {
                         let from = origin(w, sw, pw);
                         pixel.columns = taps_inside(from, l.size[2], kw, dw);
                         pixel.x = x + from * xw as isize;
                         pixel.y = image * yn + d * yd + h * yh + w * yw;
+                        pixel.count = if pixel.columns == (0, kw) { whole.saturating_sub(w).max(1) } else { 1 };
                         pixel.compute(l);
+                        w += pixel.count;
                     }
                 }
             }
@@ -196,9 +267,12 @@ mod loops {
         (q * stride) as isize - padding as isize
     }
 
-    /// One output pixel of a depthwise layer.
+    /// Neighbouring output pixels of a depthwise layer, with the same taps inside the image.
     #[derive(Clone, Copy, Default)]
     struct Pixel {
+        /// How many, and their distance in input and output.
+        count: usize,
+        steps: [usize; 2],
         /// Distance of taps in the input.
         step: [usize; 3],
         kernel: [usize; 3],
@@ -208,7 +282,7 @@ mod loops {
         planes: (usize, usize),
         rows: (usize, usize),
         columns: (usize, usize),
-        /// Where tap 0 would be, and the output is.
+        /// Where tap 0 of the first would be, and its output is.
         x: isize,
         y: usize,
     }
@@ -218,22 +292,35 @@ mod loops {
         fn compute<const FUSED: bool>(&self, l: &mut Depthwise<'_, F32, Fpu4<FUSED>>) {
             let e = l.epilogue();
             let groups = l.channels / 4;
-            let end = self.y + 4 * groups;
-            if e.slope.is_empty() && e.residual.is_empty() && !e.in_place {
-                let Some(y) = l.y.get_mut(self.y..end) else { return };
-                let y = y.as_chunks_mut().0;
-                self.sums::<FUSED>(l.x, l.weights, 0, y);
-                thumb_fp::finish_in_place((!e.bias.is_empty()).then(|| e.bias.as_chunks().0), bounds(&e), y);
-            } else {
-                for group in 0..groups {
-                    let mut sums = [[0.0; 4]];
-                    self.sums::<FUSED>(l.x, l.weights, group, &mut sums);
-                    any(&e, &sums.map(Lanes), l.y, &[self.y], 4 * group..l.channels);
-                }
+            let plain = e.slope.is_empty() && e.residual.is_empty() && !e.in_place;
+            if plain && groups > 0 {
+                let y = l.y.get_mut(self.y..).unwrap_or(&mut []);
+                let pixels = Pixels { count: self.count, groups, steps: self.steps };
+                self.sums::<FUSED>(l.x, l.weights, 0, y, &pixels);
+                thumb_fp::finish_in_place(bias(&e), bounds(&e), y, [self.count, groups], self.steps[1]);
             }
-            if 4 * groups < l.channels {
-                let sums = self.last_channels(l.x, l.weights, l.channels);
-                any(&e, &[sums], l.y, &[self.y], 4 * groups..l.channels);
+            if !plain || 4 * groups < l.channels {
+                self.one_by_one::<FUSED>(l, if plain { groups } else { 0 });
+            }
+        }
+
+        /// The groups from `first` on where they are not whole or the epilogue is more than a bias and bounds.
+        #[inline(never)]
+        fn one_by_one<const FUSED: bool>(&self, l: &mut Depthwise<'_, F32, Fpu4<FUSED>>, first: usize) {
+            let e = l.epilogue();
+            for i in 0..self.count {
+                let pixel = Pixel { x: self.x + (i * self.steps[0]) as isize, ..*self };
+                let at = self.y + i * self.steps[1];
+                for group in first..self.blocks {
+                    let mut sums = [0.0; 4];
+                    if 4 * group + 4 <= l.channels {
+                        let pixels = Pixels { count: 1, groups: 1, steps: [0; 2] };
+                        pixel.sums::<FUSED>(l.x, l.weights, group, &mut sums, &pixels);
+                    } else {
+                        sums = pixel.last_channels(l.x, l.weights, l.channels);
+                    }
+                    any(&e, &[Lanes(sums)], l.y, &[at], 4 * group..l.channels);
+                }
             }
         }
 
@@ -248,7 +335,7 @@ mod loops {
 
         /// Sums of the taps for whole groups of channels from `group` on.
         #[inline(always)]
-        fn sums<const FUSED: bool>(&self, x: &[f32], weights: &[f32], group: usize, y: &mut [[f32; 4]]) {
+        fn sums<const FUSED: bool>(&self, x: &[f32], weights: &[f32], group: usize, y: &mut [f32], pixels: &Pixels) {
             let taps = Taps {
                 rows: self.rows.1 - self.rows.0,
                 columns: self.columns.1 - self.columns.0,
@@ -257,19 +344,23 @@ mod loops {
             };
             let (first, last) = self.planes;
             if first == last || taps.rows == 0 || taps.columns == 0 {
-                y.fill([0.0; 4]);
+                for pixel in 0..pixels.count {
+                    let y = y.get_mut(pixel * pixels.steps[1]..).unwrap_or(&mut []);
+                    y.iter_mut().take(4 * pixels.groups).for_each(|y| *y = 0.0);
+                }
+                return;
             }
             let weights = weights.as_chunks().0;
             for plane in first..last {
                 let (at, weight) = self.first(plane);
                 let (x, weights) = (from(x, at + 4 * group), from(weights, weight + group));
-                thumb_fp::depthwise::<FUSED>(x, weights, &taps, y, plane > first);
+                thumb_fp::depthwise::<FUSED>(x, weights, &taps, y, pixels, plane > first);
             }
         }
 
         /// Sums of the channels that do not fill a group.
         #[inline(never)]
-        fn last_channels(&self, x: &[f32], weights: &[f32], channels: usize) -> Sums {
+        fn last_channels(&self, x: &[f32], weights: &[f32], channels: usize) -> [f32; 4] {
             let mut sums = [0.0; 4];
             let group = channels / 4;
             for plane in self.planes.0..self.planes.1 {
@@ -283,7 +374,7 @@ mod loops {
                     }
                 }
             }
-            Lanes(sums)
+            sums
         }
     }
 }

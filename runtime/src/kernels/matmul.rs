@@ -113,26 +113,39 @@ impl<K: Arith, P: Panel> Op for Product<'_, K, P> {
             x_stride: l.x_stride,
             y_stride: l.y_stride,
         };
-        cover::<S, P, _>(
-            s,
-            l.rows,
-            l.columns.div_ceil(P::WIDTH),
-            Order::PanelsOuter(BLOCK / l.inner.max(1)),
-            &mut rows,
-        );
+        rows.all(s, l.rows);
     }
 }
 
 /// The tiles of one product.
-struct Rows<'a, K: Arith, P: Panel> {
-    x: &'a [K::X],
-    weights: &'a [P::Row<K::W>],
-    epilogue: Epilogue<'a, K>,
-    y: &'a mut [K::Y],
-    inner: usize,
-    columns: usize,
-    x_stride: usize,
-    y_stride: usize,
+pub struct Rows<'a, K: Arith, P: Panel> {
+    pub(super) x: &'a [K::X],
+    pub(super) weights: &'a [P::Row<K::W>],
+    pub(super) epilogue: Epilogue<'a, K>,
+    pub(super) y: &'a mut [K::Y],
+    pub(super) inner: usize,
+    pub(super) columns: usize,
+    pub(super) x_stride: usize,
+    pub(super) y_stride: usize,
+}
+
+impl<'a, K: Arith, P: Panel> Rows<'a, K, P> {
+    /// Computes `count` rows.
+    #[inline(always)]
+    fn all<S: Simd>(&mut self, s: S, count: usize) {
+        if K::product(self, count) {
+            return;
+        }
+        let order = Order::PanelsOuter(BLOCK / self.inner.max(1));
+        cover::<S, P, _>(s, count, self.columns.div_ceil(P::WIDTH), order, self);
+    }
+
+    /// The rows of a panel.
+    #[inline(always)]
+    pub(super) fn panel(&self, panel: usize) -> &'a [P::Row<K::W>] {
+        let at = panel * self.inner;
+        self.weights.get(at..at + self.inner).unwrap_or(&[])
+    }
 }
 
 impl<K: Arith, P: Panel, S: Simd> Body<S> for Rows<'_, K, P> {
@@ -147,8 +160,7 @@ impl<K: Arith, P: Panel, S: Simd> Body<S> for Rows<'_, K, P> {
         }
         let mut w: [&[P::Row<K::W>]; PANELS] = [&[]; PANELS];
         for (p, w) in w.iter_mut().enumerate() {
-            let at = (panel + p) * self.inner;
-            *w = self.weights.get(at..at + self.inner).unwrap_or(&[]);
+            *w = self.panel(panel + p);
         }
         let first = panel * P::WIDTH;
         let zero_point = self.epilogue.zero_points::<S, P, PANELS>(s, first);
@@ -301,13 +313,7 @@ impl<K: Arith<W = <K as Arith>::X, Format = ()>, P: Panel> Op for Products<'_, K
                 x_stride: m.a_strides[2],
                 y_stride: m.y_strides[2],
             };
-            cover::<S, P, _>(
-                s,
-                m.rows,
-                m.columns.div_ceil(P::WIDTH),
-                Order::PanelsOuter(BLOCK / m.inner.max(1)),
-                &mut rows,
-            );
+            rows.all(s, m.rows);
         }
     }
 }

@@ -364,19 +364,50 @@ impl Plan {
     #[inline(always)]
     pub fn gather<T: Copy>(&self, x: &[T], inner: usize, to: &mut [T], outside: T) {
         for (row, patch) in to.chunks_exact_mut(inner.max(1)).take(self.rows).enumerate() {
+            if self.x_strides[4] != 1 {
+                self.gather_apart(row, x, patch, outside);
+                continue;
+            }
             let mut rest = patch;
             self.stretches(row, |from, len| {
                 let (stretch, next) = core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
                 match from.map(|at| super::tile::from(x, at)) {
-                    Some(from) if self.x_strides[4] == 1 => stretch.iter_mut().zip(from).for_each(|(t, f)| *t = *f),
-                    Some(from) => {
-                        let from = from.iter().step_by(self.x_strides[4].max(1));
-                        stretch.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
-                    }
+                    Some(from) => stretch.iter_mut().zip(from).for_each(|(t, f)| *t = *f),
                     None => stretch.fill(outside),
                 }
                 rest = next;
             });
+        }
+    }
+
+    /// The patch of a row of the tile where channels are not adjacent.
+    fn gather_apart<T: Copy>(&self, row: usize, x: &[T], patch: &mut [T], outside: T) {
+        let [ad, ah, aw] = self.axes;
+        let Some(window) = self.windows.get(row) else { return };
+        let column = window.origin[2];
+        let last = column + aw.tap_step * (aw.taps as isize - 1);
+        let whole = inside(column, aw.size) && inside(last, aw.size);
+        let (first, end) = match aw.tap_step {
+            _ if whole => (0, aw.taps),
+            step => taps_inside(column, aw.size, aw.taps, step.unsigned_abs()),
+        };
+        let steps = [(aw.tap_step * self.x_strides[3] as isize) as usize, self.x_strides[4]];
+        let mut rows = patch.chunks_exact_mut((aw.taps * self.channels).max(1));
+        for td in 0..ad.taps {
+            for th in 0..ah.taps {
+                let Some(row) = rows.next() else { return };
+                let (dd, dh) = (td as isize * ad.tap_step, th as isize * ah.tap_step);
+                let present = inside(window.origin[0] + dd, ad.size) && inside(window.origin[1] + dh, ah.size);
+                if !present || !whole {
+                    row.fill(outside);
+                }
+                if present {
+                    let base = window.base + dd * self.x_strides[1] as isize + dh * self.x_strides[2] as isize;
+                    let at = (base as usize).wrapping_add(first.wrapping_mul(steps[0]));
+                    let (first, end) = (first * self.channels, end * self.channels);
+                    transpose(x, at, steps, row.get_mut(first..end).unwrap_or(&mut []), self.channels);
+                }
+            }
         }
     }
 
@@ -412,6 +443,23 @@ impl Plan {
                     }
                 }
             }
+        }
+    }
+}
+
+/// `to[t * channels + c] = x[at + t * steps[0] + c * steps[1]]`. A function of its own, small enough for the registers of a
+/// microcontroller: it is called for a handful of elements.
+#[inline(never)]
+fn transpose<T: Copy>(x: &[T], mut at: usize, steps: [usize; 2], to: &mut [T], channels: usize) {
+    let (mut from, mut channel) = (at, 0);
+    for to in to {
+        let Some(x) = x.get(from) else { return };
+        *to = *x;
+        channel += 1;
+        from = from.wrapping_add(steps[1]);
+        if channel >= channels {
+            at = at.wrapping_add(steps[0]);
+            (from, channel) = (at, 0);
         }
     }
 }
