@@ -56,6 +56,7 @@ pub(super) fn layer(emitter: &Emitter<'_>, step: &Step) -> Result<Layer, Diagnos
     let items = quote! {
         #extra
         #about
+        #[inline(never)]
         pub(super) fn #name(#(#declared),*) #result { #symbols #taken #body #end }
     };
     let question = if fallible { quote!(?) } else { quote!() };

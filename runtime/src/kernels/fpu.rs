@@ -4,7 +4,7 @@
 //! three rows needs no loop of its own. Weights lie as in [`N4`](crate::N4) panels. On other targets, and for other element
 //! types, the panels behave as those, so code generated for a board still runs on the host.
 
-use super::tile::{Body, Tiles, few};
+use super::tile::{Body, Tiles};
 use crate::simd::{Lanes, Num, Panel, Simd};
 
 /// Panels of 4 on a Cortex-M with an FPU. `FUSED`: products are added with one rounding (`vfma`), else with two, which gives
@@ -20,11 +20,8 @@ impl Tiles for OneOrFour {
     const ROWS: usize = 4;
     const PANELS: usize = 1;
     #[inline(always)]
-    fn few<S: Simd, B: Body<S>>(s: S, rows: usize, panels: usize, body: &mut B) -> bool {
-        if rows == 1 {
-            few::<S, B, 1, 4>(s, panels, body);
-        }
-        rows == 1
+    fn few<S: Simd, B: Body<S>>(_: S, _: usize, _: usize, _: &mut B) -> bool {
+        false
     }
     #[inline(always)]
     fn height(rows: usize) -> usize {

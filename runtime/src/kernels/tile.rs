@@ -282,7 +282,7 @@ pub fn cover<S: Simd, P: Panel, B: Body<S>>(s: S, rows: usize, panels: usize, or
 
 /// All panels of `ROWS` rows, `PANELS` at a time.
 #[inline(always)]
-pub fn few<S: Simd, B: Body<S>, const ROWS: usize, const PANELS: usize>(s: S, panels: usize, body: &mut B) {
+fn few<S: Simd, B: Body<S>, const ROWS: usize, const PANELS: usize>(s: S, panels: usize, body: &mut B) {
     let mut panel = 0;
     while panel + PANELS <= panels {
         body.tile::<ROWS, PANELS>(s, 0, panel);

@@ -361,7 +361,7 @@ impl Plan {
     }
 
     /// Copies the patches of the tile's rows from `x` to `to`, `inner` elements each, `outside` beyond the image.
-    #[inline(always)]
+    #[inline(never)]
     pub fn gather<T: Copy>(&self, x: &[T], inner: usize, to: &mut [T], outside: T) {
         for (row, patch) in to.chunks_exact_mut(inner.max(1)).take(self.rows).enumerate() {
             if self.x_strides[4] != 1 {
