@@ -1,7 +1,7 @@
 //! The build-script route: archives to files in `OUT_DIR`.
 
 use crate::diag::{Diagnostic, Errors, Kind};
-use crate::options::{Bounds, Layout, Optimize, Options, Quantization, Target, WeightsForm};
+use crate::options::{Bounds, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, WeightsForm};
 use std::path::{Path, PathBuf};
 
 /// Compiles one model in a `build.rs`, to one readable file and one of weights.
@@ -56,6 +56,14 @@ impl Builder {
     #[must_use]
     pub fn optimize(mut self, optimize: Optimize) -> Self {
         self.options.optimize = optimize;
+        self
+    }
+
+    /// How products of f32 are added up on a Cortex-M with an FPU, instead of as the core that `-Ctarget-cpu` names has it
+    /// fastest.
+    #[must_use]
+    pub fn multiply_add(mut self, multiply_add: MultiplyAdd) -> Self {
+        self.options.multiply_add = Some(multiply_add);
         self
     }
 

@@ -1,10 +1,14 @@
 //! Compiles the archives that the variable EXPORTED_MODEL names, separated as in PATH. `main.rs` runs the first,
-//! `bin/reach.rs` links them all. The result of a model that is the only one is called `result`.
+//! `bin/reach.rs` links them all. The result of a model that is the only one is called `result`. EXPORTED_OPTIMIZE `size`
+//! favours size, EXPORTED_MULTIPLY_ADD `separate` chooses two instructions.
 
+use exported_codegen::options::{MultiplyAdd, Optimize};
 use std::fmt::Write as _;
 
 fn main() {
-    println!("cargo:rerun-if-env-changed=EXPORTED_MODEL");
+    for name in ["EXPORTED_MODEL", "EXPORTED_OPTIMIZE", "EXPORTED_MULTIPLY_ADD"] {
+        println!("cargo:rerun-if-env-changed={name}");
+    }
     println!("cargo:rustc-link-arg-bins=-Tboard.x");
     let (Some(paths), Some(folder)) = (std::env::var_os("EXPORTED_MODEL"), std::env::var_os("OUT_DIR")) else {
         eprintln!("set EXPORTED_MODEL to the path of a .pt2 file with one float32 input");
@@ -14,7 +18,13 @@ fn main() {
     let only = std::env::split_paths(&paths).nth(1).is_none();
     for (i, path) in std::env::split_paths(&paths).enumerate() {
         let name = format!("model{i}");
-        let builder = exported_codegen::Builder::new(path).name(&*name).program(true);
+        let mut builder = exported_codegen::Builder::new(path).name(&*name).program(true);
+        if std::env::var("EXPORTED_OPTIMIZE").is_ok_and(|word| word == "size") {
+            builder = builder.optimize(Optimize::Size);
+        }
+        if std::env::var("EXPORTED_MULTIPLY_ADD").is_ok_and(|word| word == "separate") {
+            builder = builder.multiply_add(MultiplyAdd::Separate);
+        }
         if only { builder.outputs(["result"]) } else { builder }.compile();
         _ = writeln!(modules, "mod {name} {{ include!(concat!(env!(\"OUT_DIR\"), \"/{name}.rs\")); }}");
         _ = writeln!(models, "    call(&mut {name}::Model::new());");

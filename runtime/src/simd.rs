@@ -9,6 +9,7 @@
 //! panel widths and dtypes.
 
 use crate::kernels::arith::F32;
+use crate::kernels::conv::Images;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::matmul::Rows;
 use crate::kernels::tile::{Epilogue, Four, Tiles, Two};
@@ -349,6 +350,11 @@ pub trait Panel: Copy + 'static {
     fn product(_rows: &mut Rows<'_, F32, Self>, _count: usize) -> bool {
         false
     }
+    /// A whole convolution on f32, likewise; it needs the scratch memory of one that gathers.
+    #[inline(always)]
+    fn conv(_images: &mut Images<'_, F32, Self>) -> bool {
+        false
+    }
     /// A whole [`Depthwise`] on f32 whose slices fit, likewise.
     #[inline(always)]
     fn depthwise(_layer: &mut Depthwise<'_, F32, Self>) -> bool {
@@ -363,6 +369,22 @@ pub struct N4;
 /// Panels of 16.
 #[derive(Clone, Copy, Debug)]
 pub struct N16;
+
+/// No panels, one channel after the other: pooling in the least code.
+#[derive(Clone, Copy, Debug)]
+pub struct N1;
+
+impl Panel for N1 {
+    const WIDTH: usize = 1;
+    type Row<T: Copy + Default + 'static> = [T; 1];
+    type F32<S: Simd> = Lanes<f32, 1>;
+    type Lanes<S: Simd, T: Num> = Lanes<T, 1>;
+    type Tiles<S: Simd> = Two;
+    #[inline(always)]
+    fn rows<T: Copy + Default + 'static>(panel: &[T]) -> &[[T; 1]] {
+        panel.as_chunks().0
+    }
+}
 
 impl Panel for N4 {
     const WIDTH: usize = 4;

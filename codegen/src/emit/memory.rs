@@ -4,6 +4,7 @@ use super::names::Variables;
 use super::{Emitter, literal};
 use crate::diag::Diagnostic;
 use crate::lower::{BufferId, Region, Steps, Storage};
+use crate::options::Optimize;
 use crate::sym::{Expr, Symbol};
 use exported_runtime::DType;
 use proc_macro2::{Ident, Literal, TokenStream};
@@ -223,8 +224,12 @@ impl<'e, 'a> Slices<'e, 'a> {
 
     /// `let ([reads], [writes]) = arena.regions(..);` and the same for the state.
     pub(super) fn statements(&self) -> TokenStream {
-        let arena = take(&self.arena, quote!(arena));
-        let state = take(&self.state, quote!(state));
+        let regions = match self.emitter.options.optimize {
+            Optimize::Speed => quote!(regions),
+            Optimize::Size => quote!(regions_checked),
+        };
+        let arena = take(&self.arena, quote!(arena.#regions));
+        let state = take(&self.state, quote!(state.#regions));
         quote!(#arena #state)
     }
 }
@@ -238,7 +243,7 @@ fn overlap(start: &Expr, len: &Expr, other: &Range) -> bool {
     }
 }
 
-fn take(ranges: &[Range], from: TokenStream) -> TokenStream {
+fn take(ranges: &[Range], regions: TokenStream) -> TokenStream {
     if ranges.is_empty() {
         return quote!();
     }
@@ -252,7 +257,7 @@ fn take(ranges: &[Range], from: TokenStream) -> TokenStream {
         (quote!([#(#names),*]), quote!([#(#pairs),*]))
     };
     let ((reads, read_ranges), (writes, write_ranges)) = (list(false), list(true));
-    quote!(let (#reads, #writes) = #from.regions(#read_ranges, #write_ranges);)
+    quote!(let (#reads, #writes) = #regions(#read_ranges, #write_ranges);)
 }
 
 /// A size expression as Rust of type `usize`.

@@ -74,7 +74,7 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
         all.extend(fields);
         all.extend(geometry(conv, &shape, &x, &y, depthwise));
         if !depthwise && !conv.transposed {
-            let scratch = gathers.then(|| {
+            let scratch = (gathers || cx.gathers(arith)).then(|| {
                 let len = scratch_len(cx.options.target.panel(), shape.inner());
                 let region = cx.scratch("patches", x.dtype, Expr::from(len));
                 Box::new(Field::Write { region, update: false })

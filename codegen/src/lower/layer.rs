@@ -76,6 +76,11 @@ impl Lowering<'_> {
         }
     }
 
+    /// Whether the kernel of convolutions in this arithmetic gathers patches always: where a Cortex-M has an FPU.
+    pub(super) fn gathers(&self, arith: &str) -> bool {
+        arith.ends_with("::F32") && self.options.multiply_add().is_some()
+    }
+
     /// Elements of a constant, packed into panels (`groups` of them one after the other). `at(group, k, column)` is the
     /// number of an element.
     pub(super) fn packed(

@@ -4,6 +4,7 @@ use super::layer::{arithmetic, bound, format, size, sizes, some};
 use super::{Access, Field, Kernel, Lowering, Place, Work, channels_last};
 use crate::diag::Diagnostic;
 use crate::ir::{Epilogue, Node, Pool, PoolKind, Requantize, ValueId};
+use crate::options::Optimize;
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -98,6 +99,10 @@ fn kernel(
     let spatial_of = |list: &[Expr], missing: i64| -> Vec<Expr> {
         (0..3).map(|d| if d < lead { Expr::Int(missing) } else { list[d - lead + 2].clone() }).collect()
     };
+    let panel = match cx.options.optimize {
+        Optimize::Speed => cx.panel(),
+        Optimize::Size => "rt::N1",
+    };
     let strides = |p: &Place| {
         let adjacent = if p.shape[1] == Expr::Int(1) { Expr::Int(1) } else { p.strides[1].clone() };
         [vec![p.strides[0].clone(), adjacent], spatial_of(&p.strides, 0)].concat()
@@ -112,9 +117,9 @@ fn kernel(
     fields.extend([
         ("x_strides", sizes(strides(&x))),
         ("y_strides", sizes(strides(&y))),
-        ("panel", Field::Path(cx.panel())),
+        ("panel", Field::Path(panel)),
     ]);
-    let generics = vec![arith.to_string(), cx.panel().to_string()];
+    let generics = vec![arith.to_string(), panel.to_string()];
     let cost = super::numel(&y.shape) * Expr::from(work);
     cx.step(node, Work::Kernel(Kernel { path, generics, fields, fallible: false }), cost);
     Ok(())

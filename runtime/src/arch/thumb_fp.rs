@@ -106,7 +106,7 @@ pub fn finish_groups(sums: &[Sums], bias: &[Four], bounds: Bounds, y: &mut [Four
 
 /// `y[i * step ..][g] = clamp(y[i * step ..][g] + bias[g])` for `rows` rows of `groups` groups; without a bias,
 /// `clamp(y[..])`.
-#[inline(always)]
+#[inline(never)]
 pub fn finish_in_place(bias: Option<&[Four]>, bounds: Bounds, y: &mut [f32], [rows, groups]: [usize; 2], step: usize) {
     let (bias, bias_step) = match bias {
         Some(bias) if bias.len() < groups => return,

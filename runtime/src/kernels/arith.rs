@@ -2,6 +2,7 @@
 //!
 //! Layout, packing, tiles and epilogue are written once over [`Arith`]; a number format is one implementation of it.
 
+use super::conv::Images;
 use super::depthwise::Depthwise;
 use super::matmul::Rows;
 use super::tile::{Epilogue, Sums};
@@ -112,6 +113,11 @@ pub trait Arith: Copy + 'static {
     fn product<P: Panel>(_rows: &mut Rows<'_, Self, P>, _count: usize) -> bool {
         false
     }
+    /// A whole [`Conv`](super::conv::Conv), likewise.
+    #[inline(always)]
+    fn conv<P: Panel>(_images: &mut Images<'_, Self, P>) -> bool {
+        false
+    }
     /// A whole [`Depthwise`] whose slices fit, likewise.
     #[inline(always)]
     fn depthwise<P: Panel>(_layer: &mut Depthwise<'_, Self, P>) -> bool {
@@ -180,6 +186,10 @@ impl Arith for F32 {
     #[inline(always)]
     fn product<P: Panel>(rows: &mut Rows<'_, Self, P>, count: usize) -> bool {
         P::product(rows, count)
+    }
+    #[inline(always)]
+    fn conv<P: Panel>(images: &mut Images<'_, Self, P>) -> bool {
+        P::conv(images)
     }
     #[inline(always)]
     fn depthwise<P: Panel>(layer: &mut Depthwise<'_, Self, P>) -> bool {

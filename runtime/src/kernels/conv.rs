@@ -135,20 +135,21 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
-        let mut axes = [Axis::default(); 3];
-        for d in 0..3 {
-            axes[d] = Axis {
-                size: self.size[d],
-                count: self.out[d],
-                start: -(self.padding[d] as isize),
-                step: self.stride[d] as isize,
-                taps: self.kernel[d],
-                tap_step: self.dilation[d] as isize,
-                weight_step: 1,
-                out_step: 1,
-                ..Axis::default()
-            };
-        }
+        let axis = |size, count, padding: usize, step: usize, taps, dilation: usize| Axis {
+            size,
+            count,
+            start: -(padding as isize),
+            step: step as isize,
+            taps,
+            tap_step: dilation as isize,
+            tap_start: 0,
+            weight_start: 0,
+            weight_step: 1,
+            out_start: 0,
+            out_step: 1,
+        };
+        let ([d, h, w], [od, oh, ow], [pd, ph, pw]) = (self.size, self.out, self.padding);
+        let ([sd, sh, sw], [kd, kh, kw], [dd, dh, dw]) = (self.stride, self.kernel, self.dilation);
         let epilogue = Epilogue {
             format: self.format,
             scale: self.scale.unwrap_or(&[]),
@@ -161,13 +162,13 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
             high: self.high,
         };
         let [images, groups] = [self.batch, self.groups];
-        s.outline(Images::<K, P> {
+        let mut images = Images::<K, P> {
             x: self.x,
             weights: self.weights,
             epilogue,
             y: self.y,
             scratch: self.scratch.unwrap_or(&mut []),
-            axes,
+            axes: [axis(d, od, pd, sd, kd, dd), axis(h, oh, ph, sh, kh, dh), axis(w, ow, pw, sw, kw, dw)],
             images,
             groups,
             channels: self.channels,
@@ -176,7 +177,10 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
             x_strides: self.x_strides,
             y_strides: self.y_strides,
             panel: self.panel,
-        });
+        };
+        if !K::conv(&mut images) {
+            s.outline(images);
+        }
     }
 }
 
@@ -236,30 +240,31 @@ impl<K: Arith<Format = ()>, P: Panel> Op for ConvTranspose<'_, K, P> {
 }
 
 /// The common form of both convolutions.
-struct Images<'a, K: Arith, P: Panel> {
-    x: &'a [K::X],
-    weights: &'a [K::W],
-    epilogue: Epilogue<'a, K>,
-    y: &'a mut [K::Y],
-    scratch: &'a mut [K::X],
-    axes: [Axis; 3],
-    images: usize,
-    groups: usize,
-    channels: usize,
-    columns: usize,
-    kernel: [usize; 3],
-    x_strides: [usize; 5],
-    y_strides: [usize; 4],
-    panel: P,
+pub struct Images<'a, K: Arith, P: Panel> {
+    pub(super) x: &'a [K::X],
+    pub(super) weights: &'a [K::W],
+    pub(super) epilogue: Epilogue<'a, K>,
+    pub(super) y: &'a mut [K::Y],
+    pub(super) scratch: &'a mut [K::X],
+    pub(super) axes: [Axis; 3],
+    pub(super) images: usize,
+    pub(super) groups: usize,
+    pub(super) channels: usize,
+    pub(super) columns: usize,
+    pub(super) kernel: [usize; 3],
+    pub(super) x_strides: [usize; 5],
+    pub(super) y_strides: [usize; 4],
+    pub(super) panel: P,
 }
 
 impl<K: Arith, P: Panel> Images<'_, K, P> {
     /// Inner dimension: taps times channels.
-    fn inner(&self) -> Option<usize> {
+    pub(super) fn inner(&self) -> Option<usize> {
         self.kernel.iter().try_fold(self.channels, |n, k| n.checked_mul(*k))
     }
 
-    fn fits(&self) -> Option<()> {
+    /// Whether all slices are long enough.
+    pub(super) fn fits(&self) -> Option<()> {
         let last = |counts: &[usize], strides: &[usize]| {
             let mut end = 1usize;
             for (count, stride) in counts.iter().zip(strides) {

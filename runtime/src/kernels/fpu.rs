@@ -78,6 +78,12 @@ impl<const FUSED: bool> Panel for Fpu4<FUSED> {
     }
     #[cfg(arm_fpu)]
     #[inline(always)]
+    fn conv(images: &mut super::conv::Images<'_, super::arith::F32, Self>) -> bool {
+        loops::conv(images);
+        true
+    }
+    #[cfg(arm_fpu)]
+    #[inline(always)]
     fn depthwise(layer: &mut super::depthwise::Depthwise<'_, super::arith::F32, Self>) -> bool {
         loops::depthwise(layer);
         true
@@ -89,11 +95,13 @@ mod loops {
     //! The layers around the loops.
     use crate::arch::thumb_fp::{self, Bounds, Pixels, Taps};
     use crate::kernels::arith::F32;
+    use crate::kernels::conv::Images;
     use crate::kernels::depthwise::{Depthwise, taps_inside};
     use crate::kernels::fpu::Fpu4;
     use crate::kernels::matmul::Rows;
     use crate::kernels::tile::{Epilogue, from};
-    use crate::simd::Lanes;
+    use crate::kernels::window::{Axis, transpose};
+    use crate::simd::{Lanes, Panel};
     use core::ops::Range;
 
     type Sums = Lanes<f32, 4>;
@@ -114,7 +122,7 @@ mod loops {
     }
 
     /// Finishes and writes what [`accumulate`] gave.
-    #[inline(always)]
+    #[inline(never)]
     pub fn finish(e: &Epilogue<'_, F32>, sums: &[Sums], y: &mut [f32], offsets: &[usize], channels: Range<usize>) {
         let (first, end) = (channels.start, channels.end);
         let plain = e.slope.is_empty() && e.residual.is_empty();
@@ -143,61 +151,158 @@ mod loops {
         Bounds { low: e.low, high: e.high, raise, lower, add: e.in_place }
     }
 
-    /// The bias, if there is one, as whole groups.
+    /// The bias of all channels, if there is one, as whole groups.
     #[inline(always)]
     fn bias<'a>(e: &Epilogue<'a, F32>) -> Option<&'a [[f32; 4]]> {
         (!e.bias.is_empty()).then(|| e.bias.as_chunks().0)
     }
 
-    /// A product with all panels of a matrix: four rows at a time, then one by one. Sums are written to the output and
-    /// finished there, unless the epilogue reads what stands in it.
+    /// Weights that rows of input meet, and where the results go: at the offset of a row, from channel `first` on.
+    struct Matrix<'a, 'e> {
+        weights: &'a [[f32; 4]],
+        inner: usize,
+        columns: usize,
+        first: usize,
+        epilogue: &'a Epilogue<'e, F32>,
+        y: &'a mut [f32],
+    }
+
+    impl Matrix<'_, '_> {
+        fn panel(&self, panel: usize) -> &[[f32; 4]] {
+            let at = panel * self.inner;
+            self.weights.get(at..at + self.inner).unwrap_or(&[])
+        }
+
+        /// Four rows. Sums are written to the output and finished there, unless the epilogue reads what stands in it.
+        #[inline(never)]
+        fn four_rows<const FUSED: bool>(&mut self, x: [&[f32]; 4], offsets: [usize; 4]) {
+            let e = self.epilogue;
+            let mut panel = 0;
+            let plain = e.slope.is_empty() && e.residual.is_empty() && !e.in_place;
+            if plain && self.inner > 0 && evenly_spaced(offsets) {
+                panel = self.columns / 4;
+                let y = self.y.get_mut(offsets[0] + self.first..).unwrap_or(&mut []);
+                let weights = self.weights.get(..panel * self.inner).unwrap_or(&[]);
+                let step = offsets[1] - offsets[0];
+                thumb_fp::four_rows_of_all::<FUSED>(x, weights, self.inner, y, step);
+                let bias = (!e.bias.is_empty()).then(|| from(e.bias, self.first).as_chunks().0);
+                thumb_fp::finish_in_place(bias, bounds(e), y, [4, panel], step);
+            }
+            while 4 * panel < self.columns {
+                let mut sums = [Lanes([0.0; 4]); 4];
+                thumb_fp::four_rows::<FUSED>(&mut sums, x, self.panel(panel));
+                finish(e, &sums, self.y, &offsets, self.first + 4 * panel..self.first + self.columns);
+                panel += 1;
+            }
+        }
+
+        /// One row, up to four panels at a time.
+        #[inline(never)]
+        fn one_row<const FUSED: bool>(&mut self, x: &[f32], offset: usize) {
+            let mut panel = 0;
+            while 4 * panel < self.columns {
+                let mut sums = [Lanes([0.0; 4]); 4];
+                let mut panels = 0;
+                for sums in &mut sums {
+                    if 4 * (panel + panels) < self.columns {
+                        thumb_fp::one_row::<FUSED>(sums, x, self.panel(panel + panels));
+                        panels += 1;
+                    }
+                }
+                let sums = sums.get(..panels).unwrap_or(&[]);
+                finish(self.epilogue, sums, self.y, &[offset], self.first + 4 * panel..self.first + self.columns);
+                panel += panels;
+            }
+        }
+    }
+
+    /// A product with all panels of a matrix: four rows at a time, then one by one.
     #[inline(always)]
     pub fn product<const FUSED: bool>(m: &mut Rows<'_, F32, Fpu4<FUSED>>, rows: usize) {
+        let (inner, columns, epilogue) = (m.inner, m.columns, &m.epilogue);
+        let mut matrix = Matrix { weights: m.weights, inner, columns, first: 0, epilogue, y: m.y };
         let mut row = 0;
         while row < rows {
-            row += if rows - row >= 4 { four_rows::<FUSED>(m, row) } else { one_row::<FUSED>(m, row) };
-        }
-    }
-
-    #[inline(always)]
-    fn four_rows<const FUSED: bool>(m: &mut Rows<'_, F32, Fpu4<FUSED>>, row: usize) -> usize {
-        let x = [0, 1, 2, 3].map(|i| from(m.x, (row + i) * m.x_stride));
-        let e = m.epilogue;
-        let mut panel = 0;
-        if m.inner > 0 && e.slope.is_empty() && e.residual.is_empty() && !e.in_place {
-            panel = m.columns / 4;
-            let y = m.y.get_mut(row * m.y_stride..).unwrap_or(&mut []);
-            let weights = m.weights.get(..panel * m.inner).unwrap_or(&[]);
-            thumb_fp::four_rows_of_all::<FUSED>(x, weights, m.inner, y, m.y_stride);
-            thumb_fp::finish_in_place(bias(&e), bounds(&e), y, [4, panel], m.y_stride);
-        }
-        while 4 * panel < m.columns {
-            let mut sums = [Lanes([0.0; 4]); 4];
-            thumb_fp::four_rows::<FUSED>(&mut sums, x, m.panel(panel));
-            let offsets = [0, 1, 2, 3].map(|i| (row + i) * m.y_stride);
-            finish(&e, &sums, m.y, &offsets, 4 * panel..m.columns);
-            panel += 1;
-        }
-        4
-    }
-
-    #[inline(always)]
-    fn one_row<const FUSED: bool>(m: &mut Rows<'_, F32, Fpu4<FUSED>>, row: usize) -> usize {
-        let x = from(m.x, row * m.x_stride);
-        let mut panel = 0;
-        while 4 * panel < m.columns {
-            let mut sums = [Lanes([0.0; 4]); 4];
-            let mut panels = 0;
-            while panels < 4 && 4 * (panel + panels) < m.columns {
-                let Some(sums) = sums.get_mut(panels) else { break };
-                thumb_fp::one_row::<FUSED>(sums, x, m.panel(panel + panels));
-                panels += 1;
+            let x = |i: usize| from(m.x, (row + i) * m.x_stride);
+            let offset = |i: usize| (row + i) * m.y_stride;
+            if rows - row >= 4 {
+                matrix.four_rows::<FUSED>([0, 1, 2, 3].map(x), [0, 1, 2, 3].map(offset));
+                row += 4;
+            } else {
+                matrix.one_row::<FUSED>(x(0), offset(0));
+                row += 1;
             }
-            let sums = sums.get(..panels).unwrap_or(&[]);
-            finish(&m.epilogue, sums, m.y, &[row * m.y_stride], 4 * panel..m.columns);
-            panel += panels;
         }
-        1
+    }
+
+    /// A convolution: the patches of four output pixels, or of one, are copied to the scratch memory and meet all panels there.
+    /// Copying costs a few instructions per element, which then takes part in as many products as there are channels.
+    #[inline(never)]
+    pub fn conv<const FUSED: bool>(l: &mut Images<'_, F32, Fpu4<FUSED>>) {
+        let (Some(()), Some(inner)) = (l.fits(), l.inner()) else { return };
+        let panels = l.columns.div_ceil(4) * inner;
+        let pixels = l.axes.iter().fold(l.images, |pixels, axis| pixels * axis.count);
+        for group in 0..l.groups {
+            let weights =
+                <Fpu4<FUSED> as Panel>::rows(l.weights).get(group * panels..(group + 1) * panels).unwrap_or(&[]);
+            let mut pixel = 0;
+            while pixel < pixels {
+                let rows = if pixels - pixel >= 4 { 4 } else { 1 };
+                let mut offsets = [0; 4];
+                for (i, offset) in offsets.iter_mut().enumerate().take(rows) {
+                    *offset = gather(l, pixel + i, group, i * inner..(i + 1) * inner);
+                }
+                let epilogue = &l.epilogue;
+                let first = group * l.columns;
+                let mut matrix = Matrix { weights, inner, columns: l.columns, first, epilogue, y: l.y };
+                let patch = |i: usize| from(l.scratch, i * inner);
+                if rows == 4 {
+                    matrix.four_rows::<FUSED>([0, 1, 2, 3].map(patch), offsets);
+                } else {
+                    matrix.one_row::<FUSED>(patch(0), offsets[0]);
+                }
+                pixel += rows;
+            }
+        }
+    }
+
+    /// Copies the patch of an output pixel, and gives the offset of its results.
+    #[inline(never)]
+    fn gather<P: Panel>(l: &mut Images<'_, F32, P>, pixel: usize, group: usize, to: Range<usize>) -> usize {
+        let [d, h, w] = l.axes;
+        let ([xn, xd, xh, xw, xc], [yn, yd, yh, yw]) = (l.x_strides, l.y_strides);
+        let (row, qw) = (pixel / w.count.max(1), pixel % w.count.max(1));
+        let (plane, qh) = (row / h.count.max(1), row % h.count.max(1));
+        let (image, qd) = (plane / d.count.max(1), plane % d.count.max(1));
+        let start = |axis: &Axis, q: usize| axis.start + q as isize * axis.step;
+        let origin = [start(&d, qd), start(&h, qh), start(&w, qw)];
+        let (first, last) = taps_inside(origin[2], w.size, w.taps, w.tap_step as usize);
+        let (tap, width) = (w.tap_step as usize * xw, w.taps * l.channels);
+        let base = image * xn + group * l.channels * xc;
+        let left = origin[2] * xw as isize + (first * tap) as isize;
+        let Some(patch) = l.scratch.get_mut(to) else { return 0 };
+        let mut rows = patch.chunks_exact_mut(width.max(1));
+        for td in 0..d.taps {
+            let at_d = origin[0] + td as isize * d.tap_step;
+            for th in 0..h.taps {
+                let at_h = origin[1] + th as isize * h.tap_step;
+                let Some(row) = rows.next() else { break };
+                let present = (at_d as usize) < d.size && (at_h as usize) < h.size;
+                if !present || last - first < w.taps {
+                    row.fill(0.0);
+                }
+                let Some(row) = row.get_mut(first * l.channels..last * l.channels).filter(|_| present) else {
+                    continue;
+                };
+                let at = (base as isize + at_d * xd as isize + at_h * xh as isize + left) as usize;
+                if xc == 1 && tap == l.channels {
+                    row.iter_mut().zip(from(l.x, at)).for_each(|(to, from)| *to = *from);
+                } else {
+                    transpose(l.x, at, [tap, xc], row, l.channels);
+                }
+            }
+        }
+        image * yn + qd * yd + qh * yh + qw * yw
     }
 
     /// Any epilogue, row by row.
@@ -331,7 +436,7 @@ mod loops {
         }
 
         /// Sums of the taps for whole groups of channels from `group` on.
-        #[inline(always)]
+        #[inline(never)]
         fn sums<const FUSED: bool>(&self, x: &[f32], weights: &[f32], group: usize, y: &mut [f32], pixels: &Pixels) {
             let taps = Taps {
                 rows: self.rows.1 - self.rows.0,

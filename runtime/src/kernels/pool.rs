@@ -165,7 +165,7 @@ enum Kind {
 }
 
 /// The common form; windows come from a function.
-struct Windows<'a, K: Arith, P: Panel, F> {
+struct Windows<'a, K: Arith, P: Panel, F, const MAX: bool> {
     x: &'a [K::X],
     y: &'a mut [K::Y],
     indices: &'a mut [i64],
@@ -190,7 +190,7 @@ impl<K: Arith, P: Panel> Op for MaxPool<'_, K, P> {
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
         let MaxPool { size, kernel, stride, padding, dilation, .. } = self;
-        s.outline(Windows::<K, P, _> {
+        s.outline(Windows::<K, P, _, true> {
             x: self.x,
             y: self.y,
             indices: self.indices.unwrap_or(&mut []),
@@ -220,7 +220,7 @@ impl<K: Arith, P: Panel> Op for AvgPool<'_, K, P> {
             (0, false) => Kind::Mean,
             (divisor, _) => Kind::SumOver(divisor),
         };
-        s.outline(Windows::<K, P, _> {
+        s.outline(Windows::<K, P, _, false> {
             x: self.x,
             y: self.y,
             indices: &mut [],
@@ -240,12 +240,11 @@ impl<K: Arith, P: Panel> Op for AvgPool<'_, K, P> {
     }
 }
 
-impl<K: Arith, P: Panel> Op for AdaptivePool<'_, K, P> {
-    type Output = ();
+impl<'a, K: Arith, P: Panel> AdaptivePool<'a, K, P> {
     #[inline(always)]
-    fn call<S: Simd>(self, s: S) {
+    fn windows<const MAX: bool>(self) -> Windows<'a, K, P, impl Fn(usize, usize) -> Span, MAX> {
         let AdaptivePool { size, out, .. } = self;
-        s.outline(Windows::<K, P, _> {
+        Windows {
             x: self.x,
             y: self.y,
             indices: self.indices.unwrap_or(&mut []),
@@ -255,17 +254,25 @@ impl<K: Arith, P: Panel> Op for AdaptivePool<'_, K, P> {
             out,
             x_strides: self.x_strides,
             y_strides: self.y_strides,
-            kind: if self.max { Kind::Max } else { Kind::Mean },
+            kind: if MAX { Kind::Max } else { Kind::Mean },
             format: Some(self.format),
             low: self.low,
             high: self.high,
             span: move |d: usize, q| Span::part(q, size[d], out[d]),
             panel: self.panel,
-        });
+        }
     }
 }
 
-impl<K: Arith, P: Panel, F: Fn(usize, usize) -> Span> Windows<'_, K, P, F> {
+impl<K: Arith, P: Panel> Op for AdaptivePool<'_, K, P> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        if self.max { s.outline(self.windows::<true>()) } else { s.outline(self.windows::<false>()) }
+    }
+}
+
+impl<K: Arith, P: Panel, F: Fn(usize, usize) -> Span, const MAX: bool> Windows<'_, K, P, F, MAX> {
     fn fits(&self) -> Option<()> {
         let ([d, h, w], [od, oh, ow]) = (self.size, self.out);
         let y = extent(&[self.batch, self.channels, od, oh, ow], &self.y_strides)?;
@@ -276,7 +283,7 @@ impl<K: Arith, P: Panel, F: Fn(usize, usize) -> Span> Windows<'_, K, P, F> {
     }
 }
 
-impl<K: Arith, P: Panel, F: Fn(usize, usize) -> Span> Op for Windows<'_, K, P, F> {
+impl<K: Arith, P: Panel, F: Fn(usize, usize) -> Span, const MAX: bool> Op for Windows<'_, K, P, F, MAX> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(mut self, s: S) {
@@ -284,7 +291,7 @@ impl<K: Arith, P: Panel, F: Fn(usize, usize) -> Span> Op for Windows<'_, K, P, F
             return;
         }
         let adjacent = self.x_strides[1] == 1 && self.y_strides[1] == 1;
-        let vectors = adjacent && self.indices.is_empty() && self.channels > 1;
+        let vectors = P::WIDTH > 1 && adjacent && self.indices.is_empty() && self.channels > 1;
         let _ = self.panel;
         for image in 0..self.batch {
             for d in 0..self.out[0] {
@@ -310,7 +317,7 @@ impl<K: Arith, P: Panel, F: Fn(usize, usize) -> Span> Op for Windows<'_, K, P, F
     }
 }
 
-impl<K: Arith, P: Panel, F> Windows<'_, K, P, F> {
+impl<K: Arith, P: Panel, F, const MAX: bool> Windows<'_, K, P, F, MAX> {
     /// What the sum of a window is divided by, and how many inputs it has.
     fn divisor(&self, spans: &[Span; 3]) -> (usize, usize) {
         let counted = spans.iter().fold(1, |n, s| n * s.count);
@@ -328,13 +335,12 @@ impl<K: Arith, P: Panel, F> Windows<'_, K, P, F> {
     fn many<S: Simd>(&mut self, s: S, spans: &[Span; 3], x: usize, y: usize) {
         let (divisor, inside) = self.divisor(spans);
         let [low, high] = [self.low, self.high].map(|bound| K::V::<S, P>::splat(s, bound));
-        let max = matches!(self.kind, Kind::Max);
         let [sd, sh, sw] = spans;
         let [_, _, xd, xh, xw] = self.x_strides;
         let mut first = 0;
         while first < self.channels {
             let width = (self.channels - first).min(P::WIDTH);
-            let mut sum = K::V::<S, P>::splat(s, if max { K::A::LEAST } else { K::A::ZERO });
+            let mut sum = K::V::<S, P>::splat(s, if MAX { K::A::LEAST } else { K::A::ZERO });
             for d in 0..sd.count {
                 for h in 0..sh.count {
                     let row = x + (sd.start + d * sd.step) * xd + (sh.start + h * sh.step) * xh + sw.start * xw + first;
@@ -342,12 +348,13 @@ impl<K: Arith, P: Panel, F> Windows<'_, K, P, F> {
                         let at = row + w * sw.step * xw;
                         let part = self.x.get(at..at.wrapping_add(width)).unwrap_or(&[]);
                         let value = K::inputs::<S, P>(s, part);
-                        sum = if max { sum.max(s, value) } else { sum.add(s, value) };
+                        sum = if MAX { sum.max(s, value) } else { sum.add(s, value) };
                     }
                 }
             }
-            if let (false, Some(format)) = (max, self.format) {
-                sum = K::means::<S, P>(s, sum, divisor, inside, format).clamp(s, low, high);
+            if let (false, Some(format)) = (MAX, self.format) {
+                sum = K::means::<S, P>(s, sum, divisor, inside, format);
+                sum = if K::REQUANTIZED { sum.clamp(s, low, high) } else { sum };
             }
             if let Some(to) = self.y.get_mut(y + first..y + first + width) {
                 K::write::<S, P>(s, sum, to);
@@ -364,7 +371,7 @@ impl<K: Arith, P: Panel, F> Windows<'_, K, P, F> {
             let base = x + c * self.x_strides[1];
             let at = y + c * self.y_strides[1];
             let (mut value, index) = self.window(spans, base);
-            if let (false, Some(format)) = (matches!(self.kind, Kind::Max), self.format) {
+            if let (false, Some(format)) = (MAX, self.format) {
                 value = K::mean(value, divisor, inside, format);
                 value = if value < self.low { self.low } else { value };
                 value = if value > self.high { self.high } else { value };
@@ -381,18 +388,17 @@ impl<K: Arith, P: Panel, F> Windows<'_, K, P, F> {
     /// Maximum and its position, or sum, of one window of one channel.
     #[inline(always)]
     fn window(&self, spans: &[Span; 3], base: usize) -> (K::A, usize) {
-        let max = matches!(self.kind, Kind::Max);
         let [sd, sh, sw] = spans;
         let [_, _, xd, xh, xw] = self.x_strides;
         let mut index = (sd.start * self.size[1] + sh.start) * self.size[2] + sw.start;
-        let mut value = if max { K::A::LEAST } else { K::A::ZERO };
+        let mut value = if MAX { K::A::LEAST } else { K::A::ZERO };
         for d in (0..sd.count).map(|i| sd.start + i * sd.step) {
             for h in (0..sh.count).map(|i| sh.start + i * sh.step) {
                 let row = from(self.x, base + d * xd + h * xh);
                 for w in (0..sw.count).map(|i| sw.start + i * sw.step) {
                     let Some(x) = row.get(w * xw) else { continue };
                     let x = K::input(*x);
-                    if !max {
+                    if !MAX {
                         value = value.plus(x);
                     } else if x > value || x.is_nan() {
                         (value, index) = (x, (d * self.size[1] + h) * self.size[2] + w);

@@ -72,18 +72,48 @@ impl<'a> Arena<'a> {
         reads: [(usize, usize); R],
         writes: [(usize, usize); W],
     ) -> ([&'a [u8]; R], [&'a mut [u8]; W]) {
-        if !legal(self.len, &reads, &writes) {
+        let legal = legal(self.len, &reads, &writes);
+        self.taken(legal, reads, writes)
+    }
+
+    /// [`Arena::regions`] in less code: where loops are not unrolled no check vanishes, and this one calls a function that
+    /// all layers share.
+    #[inline(always)]
+    pub fn regions_checked<const R: usize, const W: usize>(
+        &mut self,
+        reads: [(usize, usize); R],
+        writes: [(usize, usize); W],
+    ) -> ([&[u8]; R], [&mut [u8]; W]) {
+        let legal = legal_once(self.len, &reads, &writes);
+        self.reborrow().taken(legal, reads, writes)
+    }
+
+    /// The slices, if the ranges are `legal`.
+    #[inline(always)]
+    fn taken<const R: usize, const W: usize>(
+        self,
+        legal: bool,
+        reads: [(usize, usize); R],
+        writes: [(usize, usize); W],
+    ) -> ([&'a [u8]; R], [&'a mut [u8]; W]) {
+        if !legal {
             return ([&[]; R], [(); W].map(|()| &mut [] as &mut [u8]));
         }
         // SAFETY:
-        // - `legal` checked `offset + len <= self.len`, so the range lies inside the bytes this arena stands for: one
+        // - [`legal`] checked `offset + len <= self.len`, so the range lies inside the bytes this arena stands for: one
         //   live allocation of initialised `u8`, exclusively borrowed for `'a` (`owner`), and `self` is consumed.
-        // - `legal` checked that no written range overlaps this one.
+        // - [`legal`] checked that no written range overlaps this one.
         let read = |(offset, len)| unsafe { core::slice::from_raw_parts(self.start.add(offset), len) };
         // SAFETY: as above; and no read range overlaps this one either, so that the `&mut` aliases nothing.
         let write = |(offset, len)| unsafe { core::slice::from_raw_parts_mut(self.start.add(offset), len) };
         (reads.map(read), writes.map(write))
     }
+}
+
+/// [`legal`], one copy for all callers.
+#[inline(never)]
+fn legal_once(size: usize, reads: &[(usize, usize)], writes: &[(usize, usize)]) -> bool {
+    legal(size, reads, writes)
 }
 
 /// Whether all ranges lie inside `size` bytes and no write overlaps anything.
