@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::boards::{BOARDS, Board};
-use exported_codegen::options::{Layout, Optimize, Options, Quantization, Target};
+use exported_codegen::options::{Layout, MultiplyAdd, Optimize, Options, Quantization, Target};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ Options of check, emit and report:
   --optimize speed|size     what to favour
   --quantization fused|faithful
                             quantized graphs on integers, or as PyTorch computes them
+  --multiply-add fused|separate
+                            f32 on a Cortex-M with an FPU (default: as the core that --target-cpu names is fastest)
   --cap DIM=N               upper bound of a dim without one: `x.0=8` (argument and dim) or `s77=8` (symbol)
   --layout ARGUMENT=nhwc    the caller passes this input channels-last
   --output-name N=NAME      name of output N
@@ -71,6 +73,7 @@ pub struct Choices {
     pub target: Option<String>,
     pub target_cpu: Option<String>,
     pub optimize: Optimize,
+    pub multiply_add: Option<MultiplyAdd>,
     pub quantization: Quantization,
     pub caps: Vec<(String, i64)>,
     pub layouts: Vec<(String, Layout)>,
@@ -106,6 +109,7 @@ impl Choices {
         target.cpu = self.target_cpu.clone();
         let mut options = Options::new(self.name.clone().unwrap_or_else(stem), target);
         options.optimize = self.optimize;
+        options.multiply_add = self.multiply_add;
         options.quantization = self.quantization;
         options.caps = self.caps.iter().cloned().collect();
         options.layouts = self.layouts.iter().cloned().collect();
@@ -178,6 +182,7 @@ fn choice(choices: &mut Choices, name: &str, parser: &mut Parser) -> Result<(), 
         "target" => choices.target = Some(word(parser)?),
         "target-cpu" => choices.target_cpu = Some(word(parser)?),
         "optimize" => choices.optimize = optimize(&word(parser)?)?,
+        "multiply-add" => choices.multiply_add = Some(multiply_add(&word(parser)?)?),
         "quantization" => choices.quantization = quantization(&word(parser)?)?,
         "cap" => {
             let (dim, n) = pair(parser, "--cap DIM=N")?;
@@ -246,6 +251,14 @@ fn optimize(word: &str) -> Result<Optimize, String> {
         "speed" => Ok(Optimize::Speed),
         "size" => Ok(Optimize::Size),
         other => Err(format!("--optimize: `{other}` is neither `speed` nor `size`")),
+    }
+}
+
+fn multiply_add(word: &str) -> Result<MultiplyAdd, String> {
+    match word {
+        "fused" => Ok(MultiplyAdd::Fused),
+        "separate" => Ok(MultiplyAdd::Separate),
+        other => Err(format!("--multiply-add: `{other}` is neither `fused` nor `separate`")),
     }
 }
 

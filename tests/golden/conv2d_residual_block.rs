@@ -7,7 +7,7 @@ const _: () = rt::abi_1::MATCH;
 
 /// Bytes of workspace that a call needs.
 #[allow(dead_code)]
-pub const WORKSPACE_BYTES: usize = 1280;
+pub const WORKSPACE_BYTES: usize = 2432;
 
 /// Bytes of the model's constants.
 #[allow(dead_code)]
@@ -267,7 +267,7 @@ impl<'r, 'w> Run<'r, 'w> {
     }
 
     fn outputs(self) -> ::core::result::Result<Outputs<'w>, rt::Error> {
-        let ([y0], []) = self.arena.into_regions([(640, 640)], []);
+        let ([y0], []) = self.arena.into_regions([(0, 640)], []);
         ::core::result::Result::Ok(Outputs {
             output: rt::nested(rt::cast::<f32>(y0)).ok_or(rt::Error::Internal)?,
         })
@@ -303,15 +303,16 @@ mod layers {
     }
 
     /// `aten.conv2d.default` of module `a`, `conv.py:68`; `relu_`: f32[1, 8, 5, 4].
+    #[inline(never)]
     pub(super) fn a_conv2d(
         arena: &mut rt::Arena<'_>,
         inputs: &Inputs<'_>,
         frame: &Frame,
     ) {
-        let ([], [y, scratch]) = arena.regions([], [(640, 640), (0, 432)]);
+        let ([], [y, scratch]) = arena.regions([], [(1792, 640), (0, 432)]);
         rt::dispatch(
             frame.level,
-            rt::kernels::conv::Conv::<rt::kernels::arith::F32, rt::N4> {
+            rt::kernels::conv::Conv::<rt::kernels::arith::F32, rt::Fpu4<true>> {
                 x: rt::flat(inputs.x),
                 weights: WEIGHTS.slice::<f32, 64, 216>(),
                 bias: Some(WEIGHTS.slice::<f32, 0, 8>()),
@@ -337,17 +338,18 @@ mod layers {
                 x_strides: [216, 0, 8, 1, 72],
                 y_strides: [160, 0, 32, 8],
                 scratch: Some(rt::cast_mut::<f32>(scratch)),
-                panel: rt::N4,
+                panel: rt::Fpu4::<true>,
             },
         );
     }
 
     /// `aten.conv2d.default` of module `b`, `conv.py:69`; `batch_norm_1_2`: f32[1, 8, 5, 4].
+    #[inline(never)]
     pub(super) fn b_conv2d(arena: &mut rt::Arena<'_>, frame: &Frame) {
-        let ([x], [y]) = arena.regions([(640, 640)], [(0, 640)]);
+        let ([x], [y, scratch]) = arena.regions([(1792, 640)], [(1152, 640), (0, 1152)]);
         rt::dispatch(
             frame.level,
-            rt::kernels::conv::Conv::<rt::kernels::arith::F32, rt::N4> {
+            rt::kernels::conv::Conv::<rt::kernels::arith::F32, rt::Fpu4<true>> {
                 x: rt::cast::<f32>(x),
                 weights: WEIGHTS.slice::<f32, 960, 576>(),
                 bias: Some(WEIGHTS.slice::<f32, 928, 8>()),
@@ -372,22 +374,23 @@ mod layers {
                 padding: [0, 1, 1],
                 x_strides: [160, 0, 32, 8, 1],
                 y_strides: [160, 0, 32, 8],
-                scratch: None,
-                panel: rt::N4,
+                scratch: Some(rt::cast_mut::<f32>(scratch)),
+                panel: rt::Fpu4::<true>,
             },
         );
     }
 
     /// `aten.conv2d.default` of module `shortcut`, `conv.py:70`; `relu`: f32[1, 8, 5, 4].
+    #[inline(never)]
     pub(super) fn shortcut_conv2d(
         arena: &mut rt::Arena<'_>,
         inputs: &Inputs<'_>,
         frame: &Frame,
     ) {
-        let ([], [y, scratch]) = arena.regions([], [(0, 640), (640, 48)]);
+        let ([], [y, scratch]) = arena.regions([], [(1152, 640), (0, 48)]);
         rt::dispatch(
             frame.level,
-            rt::kernels::conv::Conv::<rt::kernels::arith::F32, rt::N4> {
+            rt::kernels::conv::Conv::<rt::kernels::arith::F32, rt::Fpu4<true>> {
                 x: rt::flat(inputs.x),
                 weights: WEIGHTS.slice::<f32, 3328, 24>(),
                 bias: Some(WEIGHTS.slice::<f32, 3264, 8>()),
@@ -413,7 +416,7 @@ mod layers {
                 x_strides: [216, 0, 8, 1, 72],
                 y_strides: [160, 0, 32, 8],
                 scratch: Some(rt::cast_mut::<f32>(scratch)),
-                panel: rt::N4,
+                panel: rt::Fpu4::<true>,
             },
         );
     }
@@ -441,8 +444,9 @@ mod layers {
     }
 
     /// `aten.conv2d.default` of module `shortcut`, `conv.py:70`; `relu`: f32[1, 8, 5, 4].
+    #[inline(never)]
     pub(super) fn shortcut_conv2d_copy(arena: &mut rt::Arena<'_>, frame: &Frame) {
-        let ([batch_norm_1_2], [relu_copy]) = arena.regions([(0, 640)], [(640, 640)]);
+        let ([batch_norm_1_2], [relu_copy]) = arena.regions([(1152, 640)], [(0, 640)]);
         rt::dispatch(
             frame.level,
             LoopShortcutConv2dCopy {
@@ -456,9 +460,9 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0xfb, 0x8a, 0x27, 0xf0, 0xc5, 0xff, 0x88, 0x6d, 0x47, 0x44, 0xb5, 0xeb, 0xc9, 0xab,
-    0xad, 0x82, 0x64, 0xf9, 0x67, 0xbb, 0x4c, 0x92, 0xdc, 0xf9, 0xd4, 0xb3, 0x70, 0x62,
-    0x5c, 0x3c, 0x6e, 0xdb,
+    0xb0, 0x19, 0x3a, 0x36, 0x57, 0x1b, 0x62, 0x3a, 0xbc, 0x6b, 0x2a, 0xfa, 0x3e, 0xbf,
+    0x35, 0x30, 0x40, 0xb2, 0x32, 0x4d, 0x41, 0x02, 0xa6, 0x00, 0x9d, 0x6c, 0xf7, 0xb8,
+    0xc3, 0x09, 0x69, 0xed,
 ];
 
 /// The model's constants, as the kernels read them.

@@ -412,6 +412,7 @@ mod layers {
     }
 
     /// `aten.add.Tensor`; `add`: f32[3].
+    #[inline(never)]
     pub(super) fn add(arena: &mut rt::Arena<'_>, inputs: &Inputs<'_>, frame: &Frame) {
         let ([], [add]) = arena.regions([], [(0, 12)]);
         rt::dispatch(
@@ -447,6 +448,7 @@ mod layers {
     }
 
     /// `aten.mul.Tensor`; `mul`: f32[3].
+    #[inline(never)]
     pub(super) fn mul(arena: &mut rt::Arena<'_>, inputs: &Inputs<'_>, frame: &Frame) {
         let ([], [mul]) = arena.regions([], [(16, 12)]);
         rt::dispatch(
@@ -480,6 +482,7 @@ mod layers {
     }
 
     /// `aten.mul.Tensor`; `mul`: f32[3].
+    #[inline(never)]
     pub(super) fn mul_copy(
         arena: &mut rt::Arena<'_>,
         inputs: &Inputs<'_>,
@@ -499,7 +502,7 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0xd6, 0x9a, 0xac, 0x23, 0x65, 0xe4, 0xc8, 0xab, 0x39, 0xc0, 0x89, 0xa8, 0xcc, 0x3c,
-    0x8c, 0x30, 0x1a, 0x31, 0x30, 0x76, 0xf8, 0x60, 0xe4, 0x0e, 0x08, 0x4c, 0xa2, 0xda,
-    0x75, 0x6f, 0x84, 0xa7,
+    0xeb, 0x88, 0x2f, 0x55, 0x66, 0x5f, 0xcc, 0x85, 0x1c, 0xd4, 0xf6, 0xaa, 0x7c, 0xfd,
+    0x26, 0xd5, 0x39, 0xf2, 0x4e, 0x39, 0xf5, 0xb4, 0x1d, 0xe8, 0xf5, 0xbc, 0x8a, 0x77,
+    0x2f, 0xa5, 0x21, 0x32,
 ];

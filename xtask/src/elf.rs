@@ -59,6 +59,14 @@ impl<'a> Elf<'a> {
         tables.flat_map(|table| (0..table.size / 16).filter_map(|i| self.name(table, i))).collect()
     }
 
+    /// The address of a symbol.
+    pub fn address(&self, name: &str) -> Option<u32> {
+        let tables = self.sections.iter().filter(|section| section.kind == SYMBOL_TABLE);
+        let mut symbols = tables.flat_map(|table| (0..table.size / 16).map(move |i| (table, i)));
+        let (table, index) = symbols.find(|(table, i)| self.name(table, *i) == Some(name))?;
+        word(self.bytes, table.offset + 16 * index + 4)
+    }
+
     fn name(&self, table: &Section, index: usize) -> Option<&'a str> {
         let names = self.sections.get(table.link)?;
         let text = self.bytes.get(names.offset..names.offset + names.size)?;

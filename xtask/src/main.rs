@@ -4,8 +4,10 @@
 
 #[path = "../../cli/src/boards.rs"]
 mod boards;
+mod costs;
 mod elf;
 mod firmware;
+mod image;
 mod sections;
 mod tools;
 
@@ -23,7 +25,7 @@ const SECTIONS: &[(&str, &str, Section)] = &[
     ("msrv", "the workspace checks with the oldest compiler it promises", sections::msrv),
     ("bare-metal", "the runtime builds for every target", sections::bare_metal),
     ("firmware", "the emulated boards, and the firmware example on one of them", firmware::firmware),
-    ("sizes", "no image may be able to panic; flash, RAM, stack and instructions of each network", firmware::sizes),
+    ("sizes", "no image may be able to panic, no network may cost more than firmware/costs.txt says", firmware::sizes),
     (
         "conformance",
         "`cargo exported verify` on the models in ../shared, where present, on the host and on the boards",
@@ -36,7 +38,8 @@ const SECTIONS: &[(&str, &str, Section)] = &[
 /// Commands that change or print something, and are no part of `ci`.
 const TOOLS: &[(&str, &str, Section)] = &[
     ("bless", "runs the tests so that they rewrite their golden files", sections::bless),
-    ("costs", "flash, RAM, stack and instructions of each network on every board", firmware::costs),
+    ("costs", "prints flash, RAM, stack and instructions of each network on every board", costs::print),
+    ("bless-costs", "the same, and records them in firmware/costs.txt", costs::bless),
 ];
 
 fn main() -> ExitCode {
