@@ -2,7 +2,7 @@
 
 use crate::time::least;
 use exported_runtime::kernels::arith::F32;
-use exported_runtime::kernels::conv::Conv;
+use exported_runtime::kernels::conv::{Conv, STRIPE};
 use exported_runtime::kernels::matmul::Linear;
 use exported_runtime::{Level, N16, dispatch};
 
@@ -94,6 +94,9 @@ fn conv(level: Level, size: usize, channels: usize, columns: usize, kernel: usiz
     let mut y = vec![0.0; o * o * columns];
     // As PyTorch's exporter leaves TensorFlow's "same": the odd zero behind.
     let before = ((o - 1) * stride + kernel).saturating_sub(size) / 2;
+    let row = ((o - 1) * stride + kernel) * channels;
+    let rows = (STRIPE / row).clamp(kernel, (o - 1) * stride + kernel);
+    let mut padded = (kernel > 1).then(|| vec![0.0; row * rows]);
     least(|| {
         dispatch(
             level,
@@ -108,6 +111,7 @@ fn conv(level: Level, size: usize, channels: usize, columns: usize, kernel: usiz
                 in_place: false,
                 y: &mut y,
                 scratch: None,
+                padded: padded.as_deref_mut(),
                 batch: 1,
                 groups: 1,
                 channels,

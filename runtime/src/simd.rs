@@ -314,6 +314,8 @@ impl<S: Simd, V: Vector<S>> Vector<S> for Pair<V> {
 pub trait Panel: Copy + 'static {
     /// Columns of a panel.
     const WIDTH: usize;
+    /// Whether kernels have faster forms beside the general one: where panels are wide, code is not counted.
+    const ROOM: bool = false;
     /// Register tiles at level `S`.
     type Tiles<S: Simd>: Tiles;
     /// One row of a panel in memory.
@@ -400,6 +402,7 @@ impl Panel for N4 {
 
 impl Panel for N16 {
     const WIDTH: usize = 16;
+    const ROOM: bool = true;
     type Row<T: Copy + Default + 'static> = [T; 16];
     type F32<S: Simd> = S::F32x16;
     type Lanes<S: Simd, T: Num> = Lanes<T, 16>;

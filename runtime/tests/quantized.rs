@@ -186,6 +186,7 @@ impl Case {
                     in_place: false,
                     y: &mut y,
                     scratch: gathers.then_some(&mut scratch),
+                    padded: None,
                     batch: 1,
                     groups: self.groups,
                     channels: self.channels,

@@ -5,7 +5,7 @@ use super::{Access, Field, Kernel, Lowering, Place, Region, Work, channels_last,
 use crate::diag::Diagnostic;
 use crate::ir::{Constant, Conv, Epilogue, Node};
 use crate::sym::Expr;
-use exported_runtime::kernels::conv::scratch_len;
+use exported_runtime::kernels::conv::{STRIPE, scratch_len};
 use exported_runtime::kernels::depthwise::TAPS;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
@@ -50,12 +50,12 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
     if conv.transposed && (epilogue.dequantize || epilogue.requantize.is_some()) {
         return Err(Diagnostic::bug("a transposed convolution with integer weights").at(&node.origin));
     }
-    let (x, gathers) = input(cx, node, conv, &shape);
+    let (x, copies) = input(cx, node, conv, &shape);
     let rank = conv.spatial + 2;
     let order = channels_last(rank);
     let (mut fields, y) = cx.epilogue(node, epilogue, accumulator, &order, |cx, y| cx.output_channels_last(y))?;
     let weights;
-    let work = if !gathers && is_pointwise(conv, &shape) && uniform(&x) && uniform(&y) {
+    let work = if copies == Copies::Nothing && is_pointwise(conv, &shape) && uniform(&x) && uniform(&y) {
         weights = pack(cx, weight, conv, &shape);
         let pixels = numel(&[&x.shape[..1], &x.shape[2..]].concat());
         let strides = [pixels, x.strides[rank - 1].clone(), y.strides[rank - 1].clone()];
@@ -74,12 +74,8 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
         all.extend(fields);
         all.extend(geometry(conv, &shape, &x, &y, depthwise));
         if !depthwise && !conv.transposed {
-            let scratch = (gathers || cx.gathers(arith)).then(|| {
-                let len = scratch_len(cx.options.target.panel(), shape.inner());
-                let region = cx.scratch("patches", x.dtype, Expr::from(len));
-                Box::new(Field::Write { region, update: false })
-            });
-            all.push(("scratch", Field::Option(scratch)));
+            let gathers = copies == Copies::Nothing && cx.gathers(arith);
+            all.extend(scratch(cx, conv, &shape, if gathers { Copies::Patches } else { copies }, &x, &y));
         }
         all.push(("panel", Field::Path(cx.panel())));
         let path = match (conv.transposed, depthwise) {
@@ -100,24 +96,86 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
     Ok(())
 }
 
-/// Where the input is read from, and whether the kernel gathers patches: where a kernel row is a short stretch of memory.
-/// On targets with narrow panels the few channels of a first layer are gathered from wherever they stand, too, which
-/// saves a copy of the whole image; elsewhere that copy costs nothing beside the layer.
-fn input(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape) -> (Place, bool) {
+/// What the kernel copies before it multiplies.
+#[derive(Clone, Copy, PartialEq)]
+enum Copies {
+    Nothing,
+    /// The patches of a tile.
+    Patches,
+    /// Rows of the input with their padding.
+    Rows,
+}
+
+/// Where the input is read from, and what the kernel copies.
+///
+/// With wide panels, rows that need padding or another order of their elements: beside the products that costs next to
+/// nothing. With narrow ones memory counts more, and only patches of few channels are copied, where a kernel row is a short
+/// stretch of memory; those of a first layer from wherever they stand, which saves a copy of the whole image.
+fn input(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape) -> (Place, Copies) {
     let place = cx.place(node.inputs[0]);
     let one = Expr::Int(1);
     let adjacent = place.strides[1] == one || place.shape[1] == one;
     let forward = place.strides.iter().all(|s| s.as_int().is_some_and(|s| s >= 0));
-    let single = conv.groups == 1 && !conv.transposed;
-    if !adjacent && forward && single && shape.channels <= 4 && cx.options.target.panel() == 4 {
-        return (place, true);
+    let single = conv.groups == 1;
+    let short = shape.taps > 1 && shape.channels * shape.kernel[2] < SHORT;
+    let padded = conv.padding != [(0, 0); 3];
+    let copies = match cx.options.target.panel() {
+        _ if conv.transposed => Copies::Nothing,
+        16 if padded || short || shape.taps > 1 && !adjacent => Copies::Rows,
+        4 if single && (short || !adjacent && forward && shape.channels <= 4) => Copies::Patches,
+        _ => Copies::Nothing,
+    };
+    // A kernel that copies reads any order.
+    if copies != Copies::Nothing && forward && !adjacent {
+        return (place, copies);
     }
-    let short = single && shape.taps > 1 && shape.channels * shape.kernel[2] < SHORT;
-    (cx.read_channels_last(node.inputs[0]), short)
+    (cx.read_channels_last(node.inputs[0]), copies)
 }
 
 /// Elements of a kernel row below which gathering is faster than reading in place (measured with AVX2).
 const SHORT: usize = 8;
+
+/// The fields that lend a convolution memory for copies.
+fn scratch(
+    cx: &mut Lowering<'_>,
+    conv: &Conv,
+    shape: &Shape,
+    copies: Copies,
+    x: &Place,
+    y: &Place,
+) -> [(&'static str, Field); 2] {
+    let len = match copies {
+        Copies::Nothing => None,
+        Copies::Patches => Some(Expr::from(scratch_len(cx.options.target.panel(), shape.inner()))),
+        Copies::Rows => Some(rows_len(conv, shape, y)),
+    };
+    let field = len.map(|len| {
+        let region = cx.scratch("patches", x.dtype, len);
+        Box::new(Field::Write { region, update: false })
+    });
+    let (patches, rows) = if copies == Copies::Rows { (None, field) } else { (field, None) };
+    [("scratch", Field::Option(patches)), ("padded", Field::Option(rows))]
+}
+
+/// Elements of copied rows: [`STRIPE`], but enough for one row of outputs and not more than for all.
+fn rows_len(conv: &Conv, shape: &Shape, y: &Place) -> Expr {
+    let mut inward = y.shape[2..].iter().rev();
+    let (w, h) = (inward.next(), inward.next());
+    let reach = |d: usize| (shape.kernel[d] - 1) * conv.dilation[d] + 1;
+    let span = |d: usize, count: Option<&Expr>| {
+        let steps = count.map_or(Expr::Int(0), |count| count.clone() - Expr::Int(1));
+        steps * Expr::from(conv.stride[d]) + Expr::from(reach(d))
+    };
+    let row = span(2, w) * Expr::from(conv.groups * shape.channels * shape.kernel[0]);
+    let all = span(1, h);
+    match (row.as_int(), all.as_int()) {
+        (Some(elements), Some(all)) => {
+            let rows = (STRIPE as i64 / elements.max(1)).clamp(reach(1) as i64, all.max(reach(1) as i64));
+            row * Expr::Int(rows)
+        }
+        _ => row * Expr::from(reach(1)) + Expr::from(STRIPE),
+    }
+}
 
 /// One tap, step 1, no padding, one group: a matrix product over the pixels.
 pub(super) fn is_pointwise(conv: &Conv, shape: &Shape) -> bool {

@@ -1,9 +1,14 @@
 //! Convolutions over channels-last images, 1 to 3 spatial dims: [`Conv`] and [`ConvTranspose`].
 //!
-//! No image is padded or unrolled. Output pixels are numbered through (so that no tile hangs over a row's end), a tile
-//! takes a few of them, and the inner loop runs over stretches of the input that are contiguous: a whole kernel row where
-//! it lies inside the image, else tap by tap, with a stretch of zeros in place of pixels outside. Few channels make such
-//! stretches too short: then a tile's patches are gathered into `scratch` first, which also reads any channel stride.
+//! Output pixels are numbered through (so that no tile hangs over a row's end), a tile takes a few of them, and the inner
+//! loop runs over stretches of the input that are contiguous, if possible a whole kernel row. Where windows leave the image
+//! there are three ways, chosen by the compiler through the memory it lends:
+//! * `padded`, the fastest: some rows of the input at a time are copied with their padding ([`super::padded`]);
+//! * none, which needs no memory: a tile at the border is planned tap by tap, with a stretch of zeros in place of pixels
+//!   outside ([`super::window`]);
+//! * `scratch`: a tile's patches are gathered, where few channels would make the stretches short.
+//!
+//! The first and the last also read any channel stride.
 //!
 //! A transposed convolution is one ordinary convolution of step 1 per residue of the output coordinates modulo the
 //! stride, each with the taps that reach it: nothing is scattered, every output is written once.
@@ -12,6 +17,8 @@
 //! NaN there, as in PyTorch.
 
 use super::arith::Arith;
+pub use super::padded::STRIPE;
+use super::padded::{Layer, stay_inside, stripe_row};
 use super::tile::{BLOCK, Body, Epilogue, Order, Sums, accumulate, cover, zeros};
 use super::window::{Axis, MAX_ROWS, Plan, Run};
 use crate::simd::{Op, Panel, Simd};
@@ -42,6 +49,9 @@ pub struct Conv<'a, K: Arith, P: Panel> {
     pub y: &'a mut [K::Y],
     /// [`scratch_len`] elements: gather patches.
     pub scratch: Option<&'a mut [K::X]>,
+    /// For rows of the input with all that windows reach beside it, as many as one row of outputs needs (for each plane of
+    /// the kernel) or more, about [`STRIPE`] elements: copy. Of no use to narrow panels.
+    pub padded: Option<&'a mut [K::X]>,
     /// Images.
     pub batch: usize,
     /// Groups.
@@ -62,7 +72,7 @@ pub struct Conv<'a, K: Arith, P: Panel> {
     pub dilation: [usize; 3],
     /// Zeros before the image (those behind follow from `out`).
     pub padding: [usize; 3],
-    /// Input strides: image, d, h, w, channel. The last must be 1 unless patches are gathered.
+    /// Input strides: image, d, h, w, channel. The last must be 1 unless patches or rows are copied.
     pub x_strides: [usize; 5],
     /// Output strides: image, d, h, w.
     pub y_strides: [usize; 4],
@@ -168,6 +178,7 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
             epilogue,
             y: self.y,
             scratch: self.scratch.unwrap_or(&mut []),
+            padded: self.padded.unwrap_or(&mut []),
             axes: [axis(d, od, pd, sd, kd, dd), axis(h, oh, ph, sh, kh, dh), axis(w, ow, pw, sw, kw, dw)],
             images,
             groups,
@@ -223,6 +234,7 @@ impl<K: Arith<Format = ()>, P: Panel> Op for ConvTranspose<'_, K, P> {
                         epilogue,
                         y: &mut *self.y,
                         scratch: &mut [],
+                        padded: &mut [],
                         axes,
                         images: self.batch,
                         groups: self.groups,
@@ -246,6 +258,7 @@ pub struct Images<'a, K: Arith, P: Panel> {
     pub(super) epilogue: Epilogue<'a, K>,
     pub(super) y: &'a mut [K::Y],
     pub(super) scratch: &'a mut [K::X],
+    pub(super) padded: &'a mut [K::X],
     pub(super) axes: [Axis; 3],
     pub(super) images: usize,
     pub(super) groups: usize,
@@ -281,11 +294,17 @@ impl<K: Arith, P: Panel> Images<'_, K, P> {
             last(&[self.images, end(d)?, end(h)?, end(w)?], &self.y_strides)?.checked_add(outputs.checked_sub(1)?)?;
         let panels = self.columns.div_ceil(P::WIDTH).checked_mul(self.groups)?;
         let weights = panels.checked_mul(self.inner()?)?.checked_mul(P::WIDTH)?;
-        let gathers = self.scratch.len() >= scratch_len(P::WIDTH, self.inner()?);
+        let copies = match (self.padded.len(), self.scratch.len()) {
+            (rows, patches) if rows == 0 || !P::ROOM => patches >= scratch_len(P::WIDTH, self.inner()?),
+            (padded, _) => {
+                let [row, rows] = stripe_row(&self.axes, inputs)?;
+                padded >= row.checked_mul(rows)?.checked_mul(d.taps)?
+            }
+        };
         let fits = self.x.len() >= x
             && self.y.len() >= y
             && self.weights.len() >= weights
-            && (gathers || self.x_strides[4] == 1 || inputs <= 1)
+            && (copies || (self.padded.is_empty() || !P::ROOM) && (self.x_strides[4] == 1 || inputs <= 1))
             && self.epilogue.fits(outputs, y);
         fits.then_some(())
     }
@@ -297,10 +316,28 @@ impl<K: Arith, P: Panel> Op for Images<'_, K, P> {
     fn call<S: Simd>(self, s: S) {
         let (Some(()), Some(inner)) = (self.fits(), self.inner()) else { return };
         let _ = self.panel;
+        let padding = K::padding(self.epilogue.format);
+        if P::ROOM && (!self.padded.is_empty() || self.scratch.is_empty() && stay_inside(&self.axes)) {
+            let layer = Layer::<K, P> {
+                weights: P::rows(self.weights),
+                epilogue: self.epilogue,
+                axes: self.axes,
+                kernel: self.kernel,
+                images: self.images,
+                groups: self.groups,
+                channels: self.channels,
+                columns: self.columns,
+                x_strides: self.x_strides,
+                y_strides: self.y_strides,
+            };
+            return match padding.as_ref().first() {
+                Some(outside) if !self.padded.is_empty() => layer.striped(s, self.x, self.y, self.padded, *outside),
+                _ => layer.whole(s, self.x, self.y),
+            };
+        }
         let gathers = !self.scratch.is_empty() && self.scratch.len() >= scratch_len(P::WIDTH, inner);
         let panels = self.columns.div_ceil(P::WIDTH);
         let [d, h, w] = self.axes;
-        let padding = K::padding(self.epilogue.format);
         let pixels = self.images * d.count * h.count * w.count;
         let mut tiles = Pixels::<K, P> {
             x: self.x,

@@ -16,6 +16,7 @@ pub mod matmul;
 pub mod norm;
 pub mod num;
 pub mod pack;
+mod padded;
 pub mod pool;
 pub mod reduce;
 pub mod resample;

@@ -1,0 +1,389 @@
+//! Tiles of a convolution whose windows lie wholly in memory: in the input itself where no window leaves the image, else
+//! in a *stripe*, some rows of it copied with the padding around them.
+//!
+//! All windows then read the same stretches, each at the same distance from the window's lowest element, so a tile costs
+//! nothing beside its products but the places of its pixels. A stripe stays in the second-level cache; copying it is one
+//! pass over the input, small beside the products of a kernel of more than one tap.
+
+use super::arith::Arith;
+use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, cover, from, zeros};
+use super::window::{Axis, MAX_ROWS};
+use crate::memory::Strips;
+use crate::simd::{Op, Panel, Simd};
+
+/// Elements of a stripe, where one output row does not need more.
+pub const STRIPE: usize = BLOCK;
+
+/// Elements of a row of a stripe, and rows of it for one row of outputs; of a kernel of one depth, over `channels` in all.
+pub(crate) fn stripe_row(axes: &[Axis; 3], channels: usize) -> Option<[usize; 2]> {
+    let width = axes[2].reach()?.checked_mul(channels)?;
+    let one = Axis { count: 1, ..axes[1] };
+    Some([width, one.reach()?])
+}
+
+impl Axis {
+    /// Positions from the first tap of the first window to the last of the last one, of windows that move forward.
+    fn reach(&self) -> Option<usize> {
+        let windows = self.count.checked_sub(1)?.checked_mul(self.step.unsigned_abs())?;
+        windows.checked_add(self.taps.checked_sub(1)?.checked_mul(self.tap_step.unsigned_abs())?)?.checked_add(1)
+    }
+
+    /// The lowest tap of a window, from its tap 0.
+    fn lowest(&self) -> isize {
+        (self.taps.saturating_sub(1) as isize).wrapping_mul(self.tap_step).min(0)
+    }
+
+    /// Whether no window leaves the image.
+    fn stays(&self) -> bool {
+        let first = self.start + self.tap_start + self.lowest();
+        first >= 0 && self.reach().is_some_and(|reach| reach <= self.size.saturating_sub(first as usize))
+    }
+}
+
+/// Whether no window leaves the image.
+pub(crate) fn stay_inside(axes: &[Axis; 3]) -> bool {
+    axes.iter().all(Axis::stays)
+}
+
+/// The stretches that every window reads. Distances are modulo the address space, for taps may run backward.
+#[derive(Clone, Copy)]
+struct Taps {
+    counts: [usize; 3],
+    /// From a tap to the next, in elements of the input and in rows of a panel.
+    steps: [[usize; 3]; 2],
+    /// Tap 0: distance from the lowest element of the window, and row of the panel.
+    first: [usize; 2],
+    /// Elements of a stretch.
+    len: usize,
+    /// Elements from the lowest to the highest one.
+    reach: usize,
+}
+
+impl Taps {
+    /// `strides` are those of the memory that is read: d, h, w.
+    fn new(axes: &[Axis; 3], kernel: [usize; 3], strides: [usize; 3], channels: usize) -> Taps {
+        let weight_strides = [kernel[1] * kernel[2] * channels, kernel[2] * channels, channels];
+        let (mut counts, mut steps, mut first, mut reach) = ([0; 3], [[0; 3]; 2], [0; 2], channels);
+        for d in 0..3 {
+            let axis = &axes[d];
+            counts[d] = axis.taps;
+            steps[0][d] = strides[d].wrapping_mul(axis.tap_step as usize);
+            steps[1][d] = weight_strides[d] * axis.weight_step;
+            first[0] += strides[d] * axis.lowest().unsigned_abs();
+            first[1] += weight_strides[d] * axis.weight_start;
+            reach += strides[d] * axis.tap_step.unsigned_abs() * axis.taps.saturating_sub(1);
+        }
+        let mut len = channels;
+        // Taps side by side are one stretch.
+        if steps[0][2] == channels && steps[1][2] == channels {
+            len = channels * counts[2];
+            counts[2] = counts[2].min(1);
+        }
+        Taps { counts, steps, first, len, reach }
+    }
+
+    /// Calls with the place of each stretch in the window and in the panel.
+    #[inline(always)]
+    fn each(&self, mut call: impl FnMut(usize, usize)) {
+        let next =
+            |at: [usize; 2], d: usize| [at[0].wrapping_add(self.steps[0][d]), at[1].wrapping_add(self.steps[1][d])];
+        let mut plane = self.first;
+        for _ in 0..self.counts[0] {
+            let mut row = plane;
+            for _ in 0..self.counts[1] {
+                let mut at = row;
+                for _ in 0..self.counts[2] {
+                    call(at[0], at[1]);
+                    at = next(at, 2);
+                }
+                row = next(row, 1);
+            }
+            plane = next(plane, 0);
+        }
+    }
+}
+
+/// Output pixels by number, and where their windows begin. Stepping is cheaper than dividing.
+#[derive(Clone, Copy)]
+struct Pixels {
+    /// Images, d, h, w.
+    counts: [usize; 4],
+    /// Of pixel 0, in input and output.
+    first: [usize; 2],
+    /// From a pixel to the next of each dim, in input and output.
+    steps: [[usize; 4]; 2],
+    at: [usize; 4],
+    /// Number of the pixel at `at`.
+    number: usize,
+}
+
+impl Pixels {
+    fn count(&self) -> usize {
+        self.counts.iter().product()
+    }
+
+    /// Lowest elements of the windows of `rows` pixels from `pixel` on, and places in the output.
+    #[inline]
+    fn places(&mut self, pixel: usize, rows: usize) -> [[usize; MAX_ROWS]; 2] {
+        if self.number != pixel {
+            self.seek(pixel);
+        }
+        self.number = pixel + rows;
+        let mut places = [[0; MAX_ROWS]; 2];
+        let mut here = self.here();
+        for i in 0..rows.min(MAX_ROWS) {
+            (places[0][i], places[1][i]) = (here[0], here[1]);
+            self.at[3] += 1;
+            here = [here[0] + self.steps[0][3], here[1] + self.steps[1][3]];
+            if self.at[3] == self.counts[3] {
+                self.next_row();
+                here = self.here();
+            }
+        }
+        places
+    }
+
+    fn here(&self) -> [usize; 2] {
+        let place = |i: usize| (0..4).fold(self.first[i], |sum, d| sum + self.at[d] * self.steps[i][d]);
+        [place(0), place(1)]
+    }
+
+    fn next_row(&mut self) {
+        for d in (0..4).rev() {
+            if self.at[d] < self.counts[d] {
+                return;
+            }
+            self.at[d] = 0;
+            if let Some(outer) = d.checked_sub(1).and_then(|d| self.at.get_mut(d)) {
+                *outer += 1;
+            }
+        }
+    }
+
+    fn seek(&mut self, pixel: usize) {
+        let mut rest = pixel;
+        for d in (0..4).rev() {
+            let count = self.counts[d].max(1);
+            self.at[d] = rest % count;
+            rest /= count;
+        }
+    }
+}
+
+/// A layer of which some pixels at a time are computed.
+pub(crate) struct Layer<'a, K: Arith, P: Panel> {
+    pub weights: &'a [P::Row<K::W>],
+    pub epilogue: Epilogue<'a, K>,
+    pub axes: [Axis; 3],
+    pub kernel: [usize; 3],
+    pub images: usize,
+    pub groups: usize,
+    /// Per group.
+    pub channels: usize,
+    /// Per group.
+    pub columns: usize,
+    pub x_strides: [usize; 5],
+    pub y_strides: [usize; 4],
+}
+
+impl<K: Arith, P: Panel> Layer<'_, K, P> {
+    /// All pixels, with no window outside the image and channels side by side.
+    #[inline(always)]
+    pub fn whole<S: Simd>(&self, s: S, x: &[K::X], y: &mut [K::Y]) {
+        let [image, strides @ .., _] = self.x_strides;
+        let mut pixels = self.pixels(strides);
+        pixels.steps[0][0] = image;
+        for d in 0..3 {
+            let axis = &self.axes[d];
+            pixels.first[0] += (axis.start + axis.tap_start + axis.lowest()) as usize * strides[d];
+        }
+        let taps = Taps::new(&self.axes, self.kernel, strides, self.channels);
+        self.compute(s, x, y, taps, pixels, BLOCK / taps.reach.max(1));
+    }
+
+    /// All pixels, stripe by stripe.
+    #[inline(always)]
+    pub fn striped<S: Simd>(&self, s: S, x: &[K::X], y: &mut [K::Y], stripe: &mut [K::X], outside: K::X) {
+        let channels = self.channels * self.groups;
+        let [ad, ah, aw] = self.axes;
+        // Only planes that taps meet are copied.
+        let near = [Axis { tap_step: 1, ..ad }, ah, aw];
+        let Some([row, rows]) = stripe_row(&self.axes, channels) else { return };
+        // Rows of a plane, and of outputs.
+        let Some(spare) = (stripe.len() / (ad.taps * row).max(1)).checked_sub(rows) else { return };
+        let most = spare / ah.step.unsigned_abs().max(1) + 1;
+        let blocks = ah.count.div_ceil(most);
+        for image in 0..self.images {
+            for d in 0..ad.count {
+                let mut h = 0;
+                for block in 0..blocks {
+                    let count = (ah.count - h).div_ceil(blocks - block);
+                    let rows = rows + (count - 1) * ah.step.unsigned_abs();
+                    let corner = [ad.start + d as isize * ad.step, ah.start + h as isize * ah.step];
+                    self.copy(x, image, corner, [row, rows], stripe, outside);
+                    let strides = [rows * row, row, channels];
+                    let mut pixels = self.pixels(strides);
+                    pixels.counts = [1, 1, count, pixels.counts[3]];
+                    pixels.first[1] += image * self.y_strides[0] + d * self.y_strides[1] + h * self.y_strides[2];
+                    let taps = Taps::new(&near, self.kernel, strides, self.channels);
+                    self.compute(s, stripe, y, taps, pixels, usize::MAX);
+                    h += count;
+                }
+            }
+        }
+    }
+
+    /// All pixels of memory with these strides, windows from 0 on.
+    fn pixels(&self, strides: [usize; 3]) -> Pixels {
+        let mut pixels = Pixels {
+            counts: [self.images, 0, 0, 0],
+            first: [0; 2],
+            steps: [[0; 4], [self.y_strides[0], 0, 0, 0]],
+            at: [0; 4],
+            number: 0,
+        };
+        for d in 0..3 {
+            let axis = &self.axes[d];
+            pixels.counts[d + 1] = axis.count;
+            pixels.steps[0][d + 1] = strides[d] * axis.step.unsigned_abs();
+            pixels.steps[1][d + 1] = self.y_strides[d + 1] * axis.out_step;
+            pixels.first[1] += self.y_strides[d + 1] * axis.out_start;
+        }
+        pixels
+    }
+
+    /// `pixels` of `x`; where the weights are many, `block` of them at a time.
+    #[inline(always)]
+    fn compute<S: Simd>(&self, s: S, x: &[K::X], y: &mut [K::Y], taps: Taps, pixels: Pixels, block: usize) {
+        let inner = self.kernel.iter().product::<usize>() * self.channels;
+        let panels = self.columns.div_ceil(P::WIDTH);
+        // Pixels pass all panels while they are in the first cache, unless the weights leave the second one meanwhile.
+        let order = if inner * self.columns <= BLOCK { Order::RowsOuter } else { Order::PanelsOuter(block) };
+        for group in 0..self.groups {
+            let mut tiles = Tiles::<K, P> {
+                x: from(x, group * self.channels),
+                weights: from(self.weights, group * panels * inner),
+                epilogue: &self.epilogue,
+                y,
+                taps,
+                pixels,
+                places: [[0; MAX_ROWS]; 2],
+                known: usize::MAX,
+                inner,
+                first: group * self.columns,
+                end: (group + 1) * self.columns,
+            };
+            cover::<S, P, _>(s, pixels.count(), panels, order, &mut tiles);
+        }
+    }
+
+    /// Fills a stripe with `rows` rows of as many planes as the kernel has, from a corner (d, h) of the padded image on.
+    #[inline(always)]
+    fn copy(
+        &self,
+        x: &[K::X],
+        image: usize,
+        corner: [isize; 2],
+        [row, rows]: [usize; 2],
+        stripe: &mut [K::X],
+        outside: K::X,
+    ) {
+        let [ad, ah, aw] = self.axes;
+        let [x_image, xd, xh, xw, xc] = self.x_strides;
+        let channels = self.channels * self.groups;
+        let left = (aw.start.min(0).unsigned_abs() * channels).min(row);
+        for (number, to) in stripe.chunks_exact_mut(row.max(1)).take(ad.taps * rows).enumerate() {
+            let d = corner[0] + (number / rows) as isize * ad.tap_step;
+            let h = corner[1] + (number % rows) as isize;
+            if d < 0 || h < 0 || d as usize >= ad.size || h as usize >= ah.size {
+                to.fill(outside);
+                continue;
+            }
+            let at = image * x_image + d as usize * xd + h as usize * xh + aw.start.max(0) as usize * xw;
+            let inside = (aw.size.saturating_sub(aw.start.max(0) as usize) * channels).min(row - left);
+            let (before, rest) = to.split_at_mut_checked(left).unwrap_or_default();
+            let (middle, after) = rest.split_at_mut_checked(inside).unwrap_or_default();
+            before.fill(outside);
+            after.fill(outside);
+            pixels(from(x, at), xw, xc, channels, middle);
+        }
+    }
+}
+
+/// Copies pixels, `pixel` apart with channels `channel` apart, to dense ones.
+#[inline(always)]
+fn pixels<T: Copy>(x: &[T], pixel: usize, channel: usize, channels: usize, to: &mut [T]) {
+    if channel == 1 && pixel == channels {
+        to.iter_mut().zip(x).for_each(|(t, x)| *t = *x);
+    } else if channel == 1 {
+        for (to, x) in to.chunks_exact_mut(channels.max(1)).zip(x.chunks(pixel.max(1))) {
+            to.iter_mut().zip(x).for_each(|(t, x)| *t = *x);
+        }
+    } else if let (3, 1, Some((to, _))) = (channels, pixel, Some(to.as_chunks_mut::<3>())) {
+        // Planes of a picture.
+        let planes = from(x, channel).iter().zip(from(x, channel.saturating_mul(2)));
+        for (to, (a, (b, c))) in to.iter_mut().zip(x.iter().zip(planes)) {
+            *to = [*a, *b, *c];
+        }
+    } else {
+        for c in 0..channels {
+            let x = from(x, c * channel).iter().step_by(pixel.max(1));
+            to.iter_mut().skip(c).step_by(channels).zip(x).for_each(|(t, x)| *t = *x);
+        }
+    }
+}
+
+/// The tiles of one group.
+struct Tiles<'a, K: Arith, P: Panel> {
+    x: &'a [K::X],
+    weights: &'a [P::Row<K::W>],
+    epilogue: &'a Epilogue<'a, K>,
+    y: &'a mut [K::Y],
+    taps: Taps,
+    pixels: Pixels,
+    /// Of the tile at pixel `known`.
+    places: [[usize; MAX_ROWS]; 2],
+    known: usize,
+    inner: usize,
+    /// Channels of the group.
+    first: usize,
+    end: usize,
+}
+
+impl<K: Arith, P: Panel, S: Simd> Body<S> for Tiles<'_, K, P> {
+    #[inline(always)]
+    fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
+        if self.known != row {
+            self.places = self.pixels.places(row, ROWS);
+            self.known = row;
+        }
+        s.outline(Tile::<K, P, ROWS, PANELS> { tiles: self, panel });
+    }
+}
+
+/// One tile. A function of its own: among the loops around it, LLVM spills the sums.
+struct Tile<'a, 'b, K: Arith, P: Panel, const ROWS: usize, const PANELS: usize> {
+    tiles: &'a mut Tiles<'b, K, P>,
+    panel: usize,
+}
+
+impl<K: Arith, P: Panel, const ROWS: usize, const PANELS: usize> Op for Tile<'_, '_, K, P, ROWS, PANELS> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        let Tiles { x, weights, epilogue, y, taps, places, inner, first, end, .. } = self.tiles;
+        const { assert!(ROWS <= MAX_ROWS) };
+        let [starts, offsets] = places.map(|places| core::array::from_fn(|i| places[i]));
+        let first = *first + self.panel * P::WIDTH;
+        let zero_point = epilogue.zero_points::<S, P, PANELS>(s, first);
+        let mut sums = zeros::<K, S, P, ROWS, PANELS>(s);
+        let x = Strips::new(x, starts, taps.reach);
+        let panels = core::array::from_fn(|p| (self.panel + p) * *inner);
+        let weights = Strips::<_, PANELS>::new(weights, panels, *inner);
+        taps.each(|at, weight| {
+            let (rows, panels) = (x.part(at, taps.len), weights.part(weight, taps.len));
+            accumulate::<K, S, P, ROWS, PANELS>(s, &mut sums, rows, panels, &zero_point);
+        });
+        epilogue.write::<S, P, ROWS, PANELS>(s, &sums, y, offsets, first, *end);
+    }
+}
