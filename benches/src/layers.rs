@@ -3,8 +3,10 @@
 use crate::time::least;
 use exported_runtime::kernels::arith::F32;
 use exported_runtime::kernels::conv::{Conv, STRIPE};
+use exported_runtime::kernels::depthwise::Depthwise;
 use exported_runtime::kernels::matmul::Linear;
 use exported_runtime::{Level, N16, dispatch};
+use std::ops::{Deref, DerefMut};
 
 /// One layer.
 pub struct Layer {
@@ -16,11 +18,36 @@ pub struct Layer {
 enum Shape {
     Linear { rows: usize, inner: usize, columns: usize },
     Conv { size: usize, channels: usize, columns: usize, kernel: usize, stride: usize },
+    Depthwise { size: usize, channels: usize, kernel: usize, stride: usize },
+}
+
+/// A tensor as in a workspace: it begins with a line of the cache.
+struct Tensor {
+    memory: Vec<f32>,
+    skip: usize,
+}
+
+impl Deref for Tensor {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.memory[self.skip..]
+    }
+}
+
+impl DerefMut for Tensor {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[self.skip..]
+    }
 }
 
 /// Values that are neither 0 nor denormal.
-fn values(len: usize) -> Vec<f32> {
-    (0..len).map(|i| (i * 7919 % 1000) as f32 * 1e-3 - 0.5).collect()
+fn values(len: usize) -> Tensor {
+    let mut memory = vec![0.0; len + 15];
+    let skip = memory.as_ptr().align_offset(64) % 16;
+    for (i, value) in memory[skip..].iter_mut().enumerate() {
+        *value = (i * 7919 % 1000) as f32 * 1e-3 - 0.5;
+    }
+    Tensor { memory, skip }
 }
 
 fn out(size: usize, stride: usize) -> usize {
@@ -35,6 +62,9 @@ impl Layer {
             Shape::Conv { size, channels, columns, kernel, stride } => {
                 2 * out(size, stride).pow(2) * columns * channels * kernel * kernel
             }
+            Shape::Depthwise { size, channels, kernel, stride } => {
+                2 * out(size, stride).pow(2) * channels * kernel * kernel
+            }
         }
     }
 
@@ -43,6 +73,7 @@ impl Layer {
         match self.shape {
             Shape::Linear { inner, columns, .. } => 4 * inner * columns,
             Shape::Conv { channels, columns, kernel, .. } => 4 * columns * channels * kernel * kernel,
+            Shape::Depthwise { channels, kernel, .. } => 4 * channels * kernel * kernel,
         }
     }
 
@@ -53,13 +84,14 @@ impl Layer {
             Shape::Conv { size, channels, columns, kernel, stride } => {
                 conv(level, size, channels, columns, kernel, stride)
             }
+            Shape::Depthwise { size, channels, kernel, stride } => depthwise(level, size, channels, kernel, stride),
         }
     }
 }
 
 fn linear(level: Level, rows: usize, inner: usize, columns: usize) -> f64 {
     let (x, weights, bias) = (values(rows * inner), values(inner * columns.next_multiple_of(16)), values(columns));
-    let mut y = vec![0.0; rows * columns];
+    let mut y = values(rows * columns);
     least(|| {
         dispatch(
             level,
@@ -91,12 +123,12 @@ fn conv(level: Level, size: usize, channels: usize, columns: usize, kernel: usiz
     let inner = kernel * kernel * channels;
     let (x, weights) = (values(size * size * channels), values(inner * columns.next_multiple_of(16)));
     let (bias, o) = (values(columns), out(size, stride));
-    let mut y = vec![0.0; o * o * columns];
+    let mut y = values(o * o * columns);
     // As PyTorch's exporter leaves TensorFlow's "same": the odd zero behind.
     let before = ((o - 1) * stride + kernel).saturating_sub(size) / 2;
     let row = ((o - 1) * stride + kernel) * channels;
     let rows = (STRIPE / row).clamp(kernel, (o - 1) * stride + kernel);
-    let mut padded = (kernel > 1).then(|| vec![0.0; row * rows]);
+    let mut padded = (kernel > 1).then(|| values(row * rows));
     least(|| {
         dispatch(
             level,
@@ -133,6 +165,44 @@ fn conv(level: Level, size: usize, channels: usize, columns: usize, kernel: usiz
     })
 }
 
+fn depthwise(level: Level, size: usize, channels: usize, kernel: usize, stride: usize) -> f64 {
+    let (x, weights, bias) =
+        (values(size * size * channels), values(kernel * kernel * channels.next_multiple_of(16)), values(channels));
+    let o = out(size, stride);
+    let mut y = values(o * o * channels);
+    let before = ((o - 1) * stride + kernel).saturating_sub(size) / 2;
+    least(|| {
+        dispatch(
+            level,
+            Depthwise::<F32, N16> {
+                x: &x,
+                weights: &weights,
+                bias: Some(&bias),
+                scale: None,
+                zero_point: None,
+                slope: None,
+                residual: None,
+                in_place: false,
+                y: &mut y,
+                batch: 1,
+                channels,
+                size: [1, size, size],
+                out: [1, o, o],
+                kernel: [1, kernel, kernel],
+                stride: [1, stride, stride],
+                dilation: [1; 3],
+                padding: [0, before, before],
+                x_strides: [size * size * channels, size * size * channels, size * channels, channels],
+                y_strides: [o * o * channels, o * o * channels, o * channels, channels],
+                low: 0.0,
+                high: 6.0,
+                format: (),
+                panel: N16,
+            },
+        );
+    })
+}
+
 /// All shapes.
 pub fn all() -> Vec<Layer> {
     let mut all = vec![];
@@ -147,7 +217,16 @@ pub fn all() -> Vec<Layer> {
         ("gpt_small", 64, 256, 1024),
         ("gpt_small", 64, 1024, 256),
         ("vit_tiny", 197, 192, 576),
+        ("mbv1_025 1x1", 2304, 8, 16),
+        ("mbv1_025 1x1", 576, 32, 32),
+        ("mbv1_025 1x1", 36, 128, 128),
+        ("mbv1_025 1x1", 9, 256, 256),
+        ("mbv2 1x1", 12544, 32, 16),
+        ("mbv2 1x1", 12544, 16, 96),
         ("mbv2 1x1", 3136, 24, 144),
+        ("mbv2 1x1", 3136, 144, 24),
+        ("mbv2 1x1", 784, 32, 192),
+        ("mbv2 1x1", 784, 192, 32),
         ("mbv2 1x1", 196, 384, 64),
         ("mbv2 1x1", 49, 960, 160),
         ("square", 256, 256, 256),
@@ -173,6 +252,25 @@ pub fn all() -> Vec<Layer> {
     ] {
         let name = format!("{model} {size}x{size}x{channels}->{columns} k{kernel} s{stride}");
         all.push(Layer { name, shape: Shape::Conv { size, channels, columns, kernel, stride } });
+    }
+    for (model, size, channels, kernel, stride) in [
+        ("mbv1_025", 48, 8, 3, 1),
+        ("mbv1_025", 48, 16, 3, 2),
+        ("mbv1_025", 24, 32, 3, 1),
+        ("mbv1_025", 6, 128, 3, 1),
+        ("mbv1_025", 3, 256, 3, 1),
+        ("ds_cnn", 16, 64, 3, 1),
+        ("mbv2", 112, 32, 3, 1),
+        ("mbv2", 112, 96, 3, 2),
+        ("mbv2", 56, 144, 3, 1),
+        ("mbv2", 28, 192, 3, 1),
+        ("mbv2", 14, 576, 3, 1),
+        ("mbv2", 14, 576, 3, 2),
+        ("mbv2", 7, 960, 3, 1),
+        ("efficientnet", 14, 480, 5, 1),
+    ] {
+        let name = format!("{model} depthwise {size}x{size}x{channels} k{kernel} s{stride}");
+        all.push(Layer { name, shape: Shape::Depthwise { size, channels, kernel, stride } });
     }
     all
 }

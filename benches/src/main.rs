@@ -22,7 +22,7 @@ fn main() {
             let gflops = layer.flop() as f64 / ns;
             let weights = layer.weight_bytes() as f64 / ns;
             println!(
-                "{:<34} {:>10.2} us {:>7.1} GFLOP/s {:>5.1} % {:>7.1} GB/s of weights",
+                "{:<40} {:>10.2} us {:>7.1} GFLOP/s {:>5.1} % {:>7.1} GB/s of weights",
                 layer.name,
                 ns / 1e3,
                 gflops,

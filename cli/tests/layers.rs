@@ -39,7 +39,7 @@ impl Compile for Faulty {
             "zero_point" => kernel(&mut steps).into_iter().for_each(raise_zero_point),
             _ => {}
         }
-        let plan = plan::plan(&steps, &graph.ranges)?;
+        let plan = plan::plan(&steps, &graph.ranges, options.target.alignment())?;
         let model = Model { torch_version: program.torch_version, graph, entry, steps, plan, extra_files: vec![] };
         let output = emit::emit(&model, &options)?;
         let code = output.file(&WeightsForm::Include(source.weights.into()))?;

@@ -56,7 +56,7 @@ pub fn analyze(bytes: &[u8], options: &Options) -> Result<Model, Errors> {
     let entry = check::check(&mut graph, options)?;
     passes::run(&mut graph, options)?;
     let steps = lower::lower(&graph, options)?;
-    let plan = plan::plan(&steps, &graph.ranges)?;
+    let plan = plan::plan(&steps, &graph.ranges, options.target.alignment())?;
     let extra_files = archive.extra_files.iter().map(|(name, data)| (name.clone(), data.to_vec())).collect();
     Ok(Model { torch_version: program.torch_version.clone(), graph, entry, steps, plan, extra_files })
 }

@@ -338,6 +338,7 @@ mod layers {
                 x_strides: [216, 0, 8, 1, 72],
                 y_strides: [160, 0, 32, 8],
                 scratch: Some(rt::cast_mut::<f32>(scratch)),
+                padded: None,
                 panel: rt::Fpu4::<true>,
             },
         );
@@ -375,6 +376,7 @@ mod layers {
                 x_strides: [160, 0, 32, 8, 1],
                 y_strides: [160, 0, 32, 8],
                 scratch: Some(rt::cast_mut::<f32>(scratch)),
+                padded: None,
                 panel: rt::Fpu4::<true>,
             },
         );
@@ -416,6 +418,7 @@ mod layers {
                 x_strides: [216, 0, 8, 1, 72],
                 y_strides: [160, 0, 32, 8],
                 scratch: Some(rt::cast_mut::<f32>(scratch)),
+                padded: None,
                 panel: rt::Fpu4::<true>,
             },
         );
@@ -460,9 +463,9 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0xb0, 0x19, 0x3a, 0x36, 0x57, 0x1b, 0x62, 0x3a, 0xbc, 0x6b, 0x2a, 0xfa, 0x3e, 0xbf,
-    0x35, 0x30, 0x40, 0xb2, 0x32, 0x4d, 0x41, 0x02, 0xa6, 0x00, 0x9d, 0x6c, 0xf7, 0xb8,
-    0xc3, 0x09, 0x69, 0xed,
+    0xbd, 0x6a, 0x72, 0xd2, 0x7a, 0x0f, 0x5d, 0x25, 0xe9, 0xe3, 0x25, 0x48, 0xfa, 0x32,
+    0xc6, 0x6f, 0x69, 0x9a, 0x43, 0x6e, 0xad, 0x7c, 0xbd, 0x20, 0x12, 0x29, 0x66, 0xdb,
+    0x56, 0xa6, 0x35, 0x41,
 ];
 
 /// The model's constants, as the kernels read them.

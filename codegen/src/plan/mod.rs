@@ -29,11 +29,11 @@ pub struct Plan {
     pub peak_step: usize,
 }
 
-/// Plans the arena.
+/// Plans the arena; offsets are multiples of `align`, itself a multiple of [`ALIGN`].
 ///
 /// # Errors
 /// Buffers without an upper bound or too large for any target.
-pub fn plan(steps: &Steps, ranges: &Ranges) -> Result<Plan, Errors> {
+pub fn plan(steps: &Steps, ranges: &Ranges, align: usize) -> Result<Plan, Errors> {
     let mut errors = Errors::default();
     let mut sizes = Vec::with_capacity(steps.buffers.len());
     for buffer in &steps.buffers {
@@ -52,7 +52,7 @@ pub fn plan(steps: &Steps, ranges: &Ranges) -> Result<Plan, Errors> {
     let lives = lives(steps);
     let blocks: Vec<Block> = (0..sizes.len())
         .filter_map(|i| {
-            lives[i].map(|(first, last)| Block { buffer: i, size: sizes[i].next_multiple_of(ALIGN), first, last })
+            lives[i].map(|(first, last)| Block { buffer: i, size: sizes[i].next_multiple_of(align), first, last })
         })
         .collect();
     let (lower_bound, peak_step) = lower_bound(&blocks, steps.steps.len());

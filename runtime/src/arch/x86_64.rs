@@ -24,7 +24,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn outline<O: Op>(self, op: O) -> O::Output {
         // SAFETY: the token exists only where AVX2 and FMA were detected.
-        unsafe { enter(op) }
+        unsafe { apart(op) }
     }
 }
 
@@ -46,7 +46,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn outline<O: Op>(self, op: O) -> O::Output {
         // SAFETY: the token exists only where these instructions were detected.
-        unsafe { enter_avx512(op) }
+        unsafe { apart_avx512(op) }
     }
 }
 
@@ -272,6 +272,17 @@ unsafe fn enter<O: Op>(op: O) -> O::Output {
     op.call(Avx2(()))
 }
 
+/// [`enter`] that is never inlined: rustc 1.95 forgets `inline(never)` of functions with features of their own, and LLVM
+/// cannot inline those here, where there are none.
+///
+/// # Safety
+/// * As of [`enter`].
+#[inline(never)]
+unsafe fn apart<O: Op>(op: O) -> O::Output {
+    // SAFETY: the caller's obligation.
+    unsafe { enter(op) }
+}
+
 /// Runs `op` with AVX-512 if the CPU has it, else with the best that it has.
 #[inline(always)]
 pub fn avx512<O: Op>(op: O) -> O::Output {
@@ -288,6 +299,16 @@ pub fn avx512<O: Op>(op: O) -> O::Output {
 #[inline(never)]
 unsafe fn enter_avx512<O: Op>(op: O) -> O::Output {
     op.call(Avx512(()))
+}
+
+/// [`apart`] with AVX-512.
+///
+/// # Safety
+/// * As of [`enter_avx512`].
+#[inline(never)]
+unsafe fn apart_avx512<O: Op>(op: O) -> O::Output {
+    // SAFETY: the caller's obligation.
+    unsafe { enter_avx512(op) }
 }
 
 /// The best level of this CPU, asked once.

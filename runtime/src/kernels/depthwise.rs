@@ -156,7 +156,7 @@ impl<K: Arith, P: Panel> Op for Image<'_, K, P> {
             return;
         }
         let mut l = self.0;
-        if K::depthwise(&mut l) {
+        if K::depthwise(&mut l) || P::ROOM && super::small::depthwise(s, &mut l) {
             return;
         }
         let epilogue = l.epilogue();

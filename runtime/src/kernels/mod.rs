@@ -22,6 +22,7 @@ pub mod reduce;
 pub mod resample;
 pub mod rnn;
 pub mod scan;
+mod small;
 pub mod softmax;
 pub mod sort;
 pub mod tile;

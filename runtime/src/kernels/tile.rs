@@ -126,39 +126,117 @@ impl<K: Arith> Epilogue<'_, K> {
         if K::finish::<S, P, ROWS, PANELS>(self, sums, y, offsets, first..end) {
             return;
         }
-        let low = K::V::<S, P>::splat(s, self.low);
-        let high = K::V::<S, P>::splat(s, self.high);
-        for p in 0..PANELS {
-            let channel = first + p * P::WIDTH;
-            let width = end.saturating_sub(channel).min(P::WIDTH);
-            let bias = K::V::<S, P>::load(s, from(self.bias, channel));
-            let scale = K::V::<S, P>::load(s, from(self.scale, channel));
-            let slope = K::V::<S, P>::load(s, from(self.slope, channel));
-            for i in 0..ROWS {
-                let mut v = sums[i][p];
-                let at = offsets[i] + channel;
-                if K::QUANTIZED {
-                    v = v.mul(s, scale);
-                }
-                if !self.bias.is_empty() {
-                    v = v.add(s, bias);
-                }
-                if K::REQUANTIZED {
-                    v = K::rescale::<S, P>(s, v, scale, self.format);
-                }
-                if !self.residual.is_empty() {
-                    v = v.add(s, K::read::<S, P>(s, self.residual.get(at..at + width).unwrap_or(&[])));
-                }
-                let Some(out) = y.get_mut(at..at + width) else { continue };
-                if self.in_place {
-                    v = v.add(s, K::read::<S, P>(s, out));
-                }
-                if !self.slope.is_empty() {
-                    v = v.leaky(s, slope);
-                }
-                K::write::<S, P>(s, v.clamp(s, low, high), out);
-            }
+        self.prepare::<S, P, PANELS>(s, first, end).write::<ROWS>(s, sums, y, offsets);
+    }
+
+    /// What [`Epilogue::write`] needs of panels from `first` on, in registers.
+    #[inline(always)]
+    pub fn prepare<S: Simd, P: Panel, const PANELS: usize>(
+        &self,
+        s: S,
+        first: usize,
+        end: usize,
+    ) -> Prepared<'_, K, S, P, PANELS> {
+        let panels = |from: &[K::A]| {
+            let mut row = [K::V::<S, P>::splat(s, K::A::ZERO); PANELS];
+            unrolled!(PANELS, p, {
+                row[p] = Vector::load(s, self::from(from, first + p * P::WIDTH));
+            });
+            row
+        };
+        let plain = !K::QUANTIZED && !K::REQUANTIZED && self.slope.is_empty();
+        let plain = P::ROOM && plain && !self.bias.is_empty() && self.residual.is_empty() && !self.in_place;
+        Prepared {
+            epilogue: self,
+            bias: panels(self.bias),
+            scale: panels(self.scale),
+            slope: panels(self.slope),
+            low: Vector::splat(s, self.low),
+            high: Vector::splat(s, self.high),
+            first,
+            end,
+            plain: plain && first + PANELS * P::WIDTH <= end,
         }
+    }
+}
+
+/// The epilogue of some panels side by side.
+pub struct Prepared<'a, K: Arith, S: Simd, P: Panel, const PANELS: usize> {
+    epilogue: &'a Epilogue<'a, K>,
+    bias: [K::V<S, P>; PANELS],
+    scale: [K::V<S, P>; PANELS],
+    slope: [K::V<S, P>; PANELS],
+    low: K::V<S, P>,
+    high: K::V<S, P>,
+    first: usize,
+    end: usize,
+    /// Whole panels with nothing but a bias and bounds.
+    plain: bool,
+}
+
+impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PANELS> {
+    /// Row `i` of the sums, finished, to `offsets[i]` and the channels after it.
+    #[inline(always)]
+    pub fn write<const ROWS: usize>(
+        &self,
+        s: S,
+        sums: &Sums<K, S, P, ROWS, PANELS>,
+        y: &mut [K::Y],
+        offsets: [usize; ROWS],
+    ) {
+        if self.plain {
+            unrolled!(ROWS, i, {
+                let at = offsets[i].wrapping_add(self.first);
+                if let Some(out) = y.get_mut(at..at.wrapping_add(PANELS * P::WIDTH)) {
+                    for (p, out) in out.chunks_exact_mut(P::WIDTH).enumerate() {
+                        K::write::<S, P>(s, sums[i][p].add(s, self.bias[p]).clamp(s, self.low, self.high), out);
+                    }
+                }
+            });
+            return;
+        }
+        unrolled!(PANELS, p, {
+            if P::ROOM {
+                // An array that a counter indexes cannot live in registers.
+                unrolled!(ROWS, i, {
+                    self.one(s, sums[i][p], p, y, offsets[i]);
+                });
+            } else {
+                for i in 0..ROWS {
+                    self.one(s, sums[i][p], p, y, offsets[i]);
+                }
+            }
+        });
+    }
+
+    /// One row of panel `p`, finished, to `offset` and its channels after it.
+    #[inline(always)]
+    fn one(&self, s: S, mut v: K::V<S, P>, p: usize, y: &mut [K::Y], offset: usize) {
+        let e = self.epilogue;
+        let channel = self.first + p * P::WIDTH;
+        let width = self.end.saturating_sub(channel).min(P::WIDTH);
+        let at = offset.wrapping_add(channel);
+        let place = at..at.wrapping_add(width);
+        if K::QUANTIZED {
+            v = v.mul(s, self.scale[p]);
+        }
+        if !e.bias.is_empty() {
+            v = v.add(s, self.bias[p]);
+        }
+        if K::REQUANTIZED {
+            v = K::rescale::<S, P>(s, v, self.scale[p], e.format);
+        }
+        if !e.residual.is_empty() {
+            v = v.add(s, K::read::<S, P>(s, e.residual.get(place.clone()).unwrap_or(&[])));
+        }
+        let Some(out) = y.get_mut(place) else { return };
+        if e.in_place {
+            v = v.add(s, K::read::<S, P>(s, out));
+        }
+        if !e.slope.is_empty() {
+            v = v.leaky(s, self.slope[p]);
+        }
+        K::write::<S, P>(s, v.clamp(s, self.low, self.high), out);
     }
 }
 

@@ -30,7 +30,7 @@ mod workspace;
 pub use arena::Arena;
 pub use nested::{Item, Nested, flat, flat_mut, nested, nested_mut, nested_slice, nested_slice_mut, rows, rows_mut};
 pub use state::State;
-pub(crate) use strips::Strips;
+pub(crate) use strips::{Columns, Strips};
 pub use tensor::{TensorMut, TensorRef};
 pub use view::{bools, bools_mut, cast, cast_mut, copy_into, part, part_mut};
 pub use weights::Weights;

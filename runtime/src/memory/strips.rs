@@ -38,9 +38,63 @@ impl<'a, T, const N: usize> Strips<'a, T, N> {
     }
 }
 
+/// `ROWS` rows of columns, `step` apart; of each column some elements side by side may be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns<'a, T, const ROWS: usize> {
+    /// Where each row begins: inside the slice, with all its columns.
+    starts: [*const T; ROWS],
+    step: usize,
+    count: usize,
+    width: usize,
+    slice: PhantomData<&'a [T]>,
+}
+
+impl<'a, T, const ROWS: usize> Columns<'a, T, ROWS> {
+    /// `count` columns of `width` elements in rows that begin at `starts`; no columns if not all of them lie inside.
+    #[inline(always)]
+    pub fn new(slice: &'a [T], starts: [usize; ROWS], step: usize, count: usize, width: usize) -> Self {
+        let reach = count.checked_sub(1).and_then(|last| last.checked_mul(step)?.checked_add(width));
+        let inside = match reach.and_then(|reach| slice.len().checked_sub(reach)) {
+            Some(last) => starts.iter().all(|start| *start <= last),
+            None => false,
+        };
+        Columns {
+            starts: starts.map(|start| slice.as_ptr().wrapping_add(if inside { start } else { 0 })),
+            step,
+            count: if inside { count } else { 0 },
+            width,
+            slice: PhantomData,
+        }
+    }
+
+    /// Columns `first..first + count`, if they are there.
+    #[inline(always)]
+    pub fn window(&self, first: usize, count: usize) -> Option<Self> {
+        let inside = count <= self.count && first <= self.count - count;
+        // A start moves over columns that are there, or to their end.
+        let starts = self.starts.map(|start| start.wrapping_add(first.wrapping_mul(self.step)));
+        inside.then_some(Columns { starts, count, ..*self })
+    }
+
+    /// Whether column `i` is there.
+    #[inline(always)]
+    pub fn contain(&self, i: usize) -> bool {
+        i < self.count
+    }
+
+    /// The elements of column `i` of a row; none if it is not there.
+    #[inline(always)]
+    pub fn get(&self, row: usize, i: usize) -> &'a [T] {
+        let Some(start) = self.starts.get(row).filter(|_| i < self.count) else { return &[] };
+        // SAFETY: `new` compared `start + (count - 1) * step + width` with the length of the slice, which stays borrowed
+        // for `'a`; `window` keeps to the columns compared there. `i < count`.
+        unsafe { core::slice::from_raw_parts(start.add(i * self.step), self.width) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Strips;
+    use super::{Columns, Strips};
 
     #[test]
     fn parts_lie_inside() {
@@ -57,6 +111,29 @@ mod tests {
         let numbers = [0, 1, 2, 3, 4, 5];
         for (starts, reach) in [([0, 4], 3), ([0, 0], 7), ([usize::MAX, 0], 1)] {
             assert_eq!(Strips::new(&numbers, starts, reach).part(0, 1), [&[0; 0][..], &[]]);
+        }
+    }
+
+    #[test]
+    fn columns_are_those_inside() {
+        let numbers: [usize; 20] = core::array::from_fn(|i| i);
+        // 3 columns of 2 elements, 3 apart: a reach of 8.
+        let columns = Columns::new(&numbers, [0, 12], 3, 3, 2);
+        assert_eq!(columns.get(1, 2), [18, 19]);
+        assert_eq!(columns.get(0, 3), []);
+        assert_eq!(columns.get(2, 0), []);
+        assert!(columns.contain(2) && !columns.contain(3));
+        let window = columns.window(1, 2).unwrap();
+        assert_eq!(window.get(0, 0), [3, 4]);
+        assert_eq!(window.get(0, 2), []);
+        assert!(columns.window(2, 2).is_none() && columns.window(usize::MAX, 2).is_none());
+    }
+
+    #[test]
+    fn there_are_no_columns_where_one_would_leave_the_slice() {
+        let numbers = [0; 20];
+        for (start, step, count, width) in [(13, 3, 3, 2), (0, 3, 7, 3), (0, usize::MAX, 3, 2), (0, 1, 0, 1)] {
+            assert_eq!(Columns::new(&numbers, [0, start], step, count, width).get(0, 0), []);
         }
     }
 }

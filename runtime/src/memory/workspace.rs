@@ -6,14 +6,15 @@ use crate::Error;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
-/// Alignment of a workspace; the plan of a model places every tensor on a multiple of it.
+/// Alignment that a workspace has at least; the plan of a model places every tensor on a multiple of it. Those that this
+/// crate makes on hosts are aligned to lines of the cache, which kernels like but do not need.
 pub const ALIGNMENT: usize = 16;
 
-/// One unit of an owned workspace.
+/// One unit of an owned workspace: a line of the cache, so that vectors lie in one.
 #[cfg(feature = "alloc")]
 #[derive(Clone, Copy)]
-#[repr(C, align(16))]
-struct Block([u8; ALIGNMENT]);
+#[repr(C, align(64))]
+struct Block([u8; 64]);
 
 /// Memory for the intermediate tensors of one `forward`: aligned, initialised bytes.
 ///
@@ -42,11 +43,11 @@ impl<'a> Workspace<'a> {
         Workspace(Memory::Lent(memory))
     }
 
-    /// Allocates `bytes` bytes, rounded up to a multiple of 16, in place: nothing of that size crosses the stack.
+    /// Allocates `bytes` bytes, rounded up to a multiple of 64, in place: nothing of that size crosses the stack.
     #[cfg(feature = "alloc")]
     pub fn boxed(bytes: usize) -> Workspace<'static> {
-        let mut blocks = alloc::boxed::Box::<[Block]>::new_uninit_slice(bytes.div_ceil(ALIGNMENT));
-        blocks.fill(MaybeUninit::new(Block([0; ALIGNMENT])));
+        let mut blocks = alloc::boxed::Box::<[Block]>::new_uninit_slice(bytes.div_ceil(size_of::<Block>()));
+        blocks.fill(MaybeUninit::new(Block([0; 64])));
         // SAFETY: every element was initialised by the line above.
         Workspace(Memory::Owned(unsafe { blocks.assume_init() }))
     }
@@ -82,8 +83,8 @@ impl<'a> Workspace<'a> {
             #[cfg(feature = "alloc")]
             Memory::Owned(blocks) => {
                 let bytes = size_of_val::<[Block]>(blocks);
-                // SAFETY: the blocks are `bytes` initialised bytes without padding (`repr(C)`, one array of 16 bytes,
-                // alignment 16), alignment 1 suffices for `u8`, and the result borrows them mutably.
+                // SAFETY: the blocks are `bytes` initialised bytes without padding (`repr(C)`, one array of 64 bytes,
+                // alignment 64), alignment 1 suffices for `u8`, and the result borrows them mutably.
                 unsafe { core::slice::from_raw_parts_mut(blocks.as_mut_ptr().cast::<u8>(), bytes) }
             }
         }
@@ -109,7 +110,8 @@ impl core::fmt::Debug for Memory<'_> {
 /// assert_eq!(workspace.len(), 1024);
 /// assert!(WORKSPACE.take().is_none());
 /// ```
-#[repr(C, align(16))]
+#[cfg_attr(any(target_arch = "x86_64", target_arch = "aarch64"), repr(C, align(64)))]
+#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), repr(C, align(16)))]
 pub struct StaticWorkspace<const BYTES: usize> {
     bytes: UnsafeCell<[u8; BYTES]>,
     taken: Once,
