@@ -100,7 +100,7 @@ mod loops {
     use crate::kernels::fpu::Fpu4;
     use crate::kernels::matmul::Rows;
     use crate::kernels::tile::{Epilogue, from};
-    use crate::kernels::window::{Axis, transpose};
+    use crate::kernels::window::Axis;
     use crate::simd::{Lanes, Panel};
     use core::ops::Range;
 
@@ -298,7 +298,7 @@ mod loops {
                 if xc == 1 && tap == l.channels {
                     row.iter_mut().zip(from(l.x, at)).for_each(|(to, from)| *to = *from);
                 } else {
-                    transpose(l.x, at, [tap, xc], row, l.channels);
+                    thumb_fp::transpose(from(l.x, at), [tap, xc], row, l.channels);
                 }
             }
         }

@@ -450,7 +450,7 @@ impl Plan {
 /// `to[t * channels + c] = x[at + t * steps[0] + c * steps[1]]`. A function of its own, small enough for the registers of a
 /// microcontroller: it is called for a handful of elements.
 #[inline(never)]
-pub(crate) fn transpose<T: Copy>(x: &[T], mut at: usize, steps: [usize; 2], to: &mut [T], channels: usize) {
+fn transpose<T: Copy>(x: &[T], mut at: usize, steps: [usize; 2], to: &mut [T], channels: usize) {
     let (mut from, mut channel) = (at, 0);
     for to in to {
         let Some(x) = x.get(from) else { return };
