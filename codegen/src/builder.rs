@@ -1,7 +1,7 @@
 //! The build-script route: archives to files in `OUT_DIR`.
 
 use crate::diag::{Diagnostic, Errors, Kind};
-use crate::options::{Bounds, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, WeightsForm};
+use crate::options::{Bounds, InputMemory, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, WeightsForm};
 use std::path::{Path, PathBuf};
 
 /// Compiles one model in a `build.rs`, to one readable file and one of weights.
@@ -56,6 +56,13 @@ impl Builder {
     #[must_use]
     pub fn optimize(mut self, optimize: Optimize) -> Self {
         self.options.optimize = optimize;
+        self
+    }
+
+    /// Where the inputs of a call stand: with the caller, unless said otherwise.
+    #[must_use]
+    pub fn inputs(mut self, inputs: InputMemory) -> Self {
+        self.options.inputs = inputs;
         self
     }
 

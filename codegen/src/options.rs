@@ -11,6 +11,8 @@ pub struct Options {
     pub target: Target,
     /// What to favour.
     pub optimize: Optimize,
+    /// Where the inputs of a call stand.
+    pub inputs: InputMemory,
     /// How products of f32 are added up on a Cortex-M with an FPU; `None`: as is fastest there.
     pub multiply_add: Option<MultiplyAdd>,
     /// How quantized graphs are computed.
@@ -56,6 +58,17 @@ pub enum Optimize {
     Speed,
     /// Least flash.
     Size,
+}
+
+/// Where the inputs of a call stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InputMemory {
+    /// In the caller's memory, where they stay as they are.
+    #[default]
+    Caller,
+    /// In the workspace, where `Model::forward_with` has them filled: later layers use their memory, so that a call needs
+    /// less of it in all. Inputs of constant sizes only.
+    Workspace,
 }
 
 /// How products of f32 are added up on a Cortex-M with an FPU.
@@ -215,6 +228,7 @@ impl Options {
             name: name.into(),
             target,
             optimize: Optimize::Speed,
+            inputs: InputMemory::Caller,
             multiply_add: None,
             quantization: Quantization::Fused,
             layers: false,

@@ -2,7 +2,7 @@
 //! `bin/reach.rs` links them all. The result of a model that is the only one is called `result`. EXPORTED_OPTIMIZE `size`
 //! favours size, EXPORTED_MULTIPLY_ADD `separate` chooses two instructions.
 
-use exported_codegen::options::{MultiplyAdd, Optimize};
+use exported_codegen::options::{InputMemory, MultiplyAdd, Optimize};
 use std::fmt::Write as _;
 
 fn main() {
@@ -24,6 +24,9 @@ fn main() {
         }
         if std::env::var("EXPORTED_MULTIPLY_ADD").is_ok_and(|word| word == "separate") {
             builder = builder.multiply_add(MultiplyAdd::Separate);
+        }
+        if std::env::var_os("CARGO_FEATURE_WORKSPACE").is_some() {
+            builder = builder.inputs(InputMemory::Workspace);
         }
         if only { builder.outputs(["result"]) } else { builder }.compile();
         _ = writeln!(modules, "mod {name} {{ include!(concat!(env!(\"OUT_DIR\"), \"/{name}.rs\")); }}");

@@ -1,6 +1,6 @@
 //! The macro's input: target, path and options, each with the span to blame.
 
-use exported_codegen::options::{Bounds, Layout, MultiplyAdd, Optimize, Options, Quantization, Target};
+use exported_codegen::options::{Bounds, InputMemory, Layout, MultiplyAdd, Optimize, Options, Quantization, Target};
 use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 
 /// What the macro was asked for.
@@ -180,6 +180,14 @@ impl Reader {
                     _ => return Err(Fault::new(span, "expected \"speed\" or \"size\"")),
                 };
             }
+            "inputs" => {
+                let (word, span) = self.value()?;
+                options.inputs = match word.as_str() {
+                    "caller" => InputMemory::Caller,
+                    "workspace" => InputMemory::Workspace,
+                    _ => return Err(Fault::new(span, "expected \"caller\" or \"workspace\"")),
+                };
+            }
             "multiply_add" => {
                 let (word, span) = self.value()?;
                 options.multiply_add = Some(match word.as_str() {
@@ -240,7 +248,7 @@ impl Reader {
             })?,
             _ => {
                 return self.fault(format!(
-                    "unknown option `{name}`; there are name, optimize, multiply_add, quantization, cap, bounds, max_rounds, layout, outputs, weights_section, extra"
+                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, cap, bounds, max_rounds, layout, outputs, weights_section, extra"
                 ));
             }
         }

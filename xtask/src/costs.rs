@@ -2,7 +2,7 @@
 
 use crate::boards::{BOARDS, Board};
 use crate::firmware::{OWN, networks};
-use crate::image::{Image, Mode, SEPARATE, SIZE, SPEED, name};
+use crate::image::{Image, Mode, SEPARATE, SIZE, SPEED, WORKSPACE, name};
 use crate::tools::{ensure_qemu, output, root};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,8 @@ const ABOUT: &str = "\
 # stack         bytes from the top of the stack, callers included
 # instructions  executed by the call; they are not cycles
 #
-# speed: opt-level 3; size: opt-level s and `optimize = \"size\"`; separate: as speed, with vmul and vadd instead of vfma.
+# speed: opt-level 3; size: opt-level s and `optimize = \"size\"`; separate: as speed, with vmul and vadd instead of vfma;
+# workspace: as speed, with `inputs = \"workspace\"`.
 ";
 
 /// Names of network, board and mode.
@@ -112,6 +113,7 @@ fn runs(model: &Path) -> Vec<(&'static Board, &'static Mode)> {
         if own || board.name == "m4f" {
             runs.extend([(board, &SPEED), (board, &SIZE)]);
             runs.extend(fpu.then_some((board, &SEPARATE)));
+            runs.extend(fpu.then_some((board, &WORKSPACE)));
         }
     }
     runs

@@ -13,14 +13,17 @@ pub struct Mode {
     level: &'static str,
     optimize: &'static str,
     multiply_add: &'static str,
+    features: &'static [&'static str],
 }
 
 /// For speed; with `vfma` where there is one.
-pub const SPEED: Mode = Mode { name: "speed", level: "3", optimize: "speed", multiply_add: "" };
+pub const SPEED: Mode = Mode { name: "speed", level: "3", optimize: "speed", multiply_add: "", features: &[] };
 /// For speed, with separate multiplications and additions.
 pub const SEPARATE: Mode = Mode { name: "separate", multiply_add: "separate", ..SPEED };
 /// For size.
-pub const SIZE: Mode = Mode { name: "size", level: "s", optimize: "size", multiply_add: "" };
+pub const SIZE: Mode = Mode { name: "size", level: "s", optimize: "size", multiply_add: "", features: &[] };
+/// For speed, with inputs that stand in the workspace.
+pub const WORKSPACE: Mode = Mode { name: "workspace", features: &["--features", "workspace"], ..SPEED };
 
 /// What a call of a model cost.
 pub struct Counts {
@@ -54,7 +57,7 @@ impl Image {
         let models = std::env::join_paths(models).map_err(|e| e.to_string())?;
         let toolchain = Toolchain::of(board.target)?;
         let mut build = toolchain.cargo(board.target, &["build", "--release", "--quiet", "--bin", program]);
-        build.args(features).current_dir(&project);
+        build.args(features).args(mode.features).current_dir(&project);
         build.env("EXPORTED_MODEL", models).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", mode.level);
         output(build.env("EXPORTED_OPTIMIZE", mode.optimize).env("EXPORTED_MULTIPLY_ADD", mode.multiply_add))?;
         let path = target_folder(&project, &toolchain).join(board.target).join("release").join(program);

@@ -4,6 +4,7 @@ use super::interface::{Form, Leaf};
 use super::{Emitter, doc, literal, names};
 use crate::check::{EntryStep, Source};
 use crate::diag::Diagnostic;
+use crate::options::InputMemory;
 use crate::sym::{Expr, Symbol};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -30,6 +31,14 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
     }
     let names: Vec<Ident> = symbols.iter().map(|s| names::field(s)).collect();
     let bound: Vec<Ident> = super::layers::bound(&emitter.steps.steps).iter().map(|s| names::field(s)).collect();
+    let new = match emitter.options.inputs {
+        InputMemory::Caller => quote!(),
+        InputMemory::Workspace => quote! {
+            impl Frame {
+                pub(super) fn new(level: rt::Level) -> Frame { Frame { level, #(#bound: 0),* } }
+            }
+        },
+    };
     let inputs = if uses_inputs { quote!(inputs) } else { quote!(_inputs) };
     let ty = emitter.interface.inputs_type(&quote!('_));
     let about = doc("What a step must know beside memory: the level of instructions, and sizes of this call.");
@@ -38,6 +47,8 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
         #about
         #[derive(Clone, Copy, Debug)]
         pub(super) struct Frame { pub(super) level: rt::Level, #(pub(super) #names: i64,)* #(pub(super) #bound: i64),* }
+
+        #new
 
         #checks
         pub(super) fn check_inputs(level: rt::Level, #inputs: &#ty) -> Result<Frame, rt::Error> {

@@ -30,7 +30,7 @@ pub(super) fn items(emitter: &Emitter<'_>) -> Result<TokenStream, Errors> {
     let entry = part(entry::entry(emitter));
     let run = part(run(emitter, &printed));
     let program = if emitter.options.program { part(program::program(emitter)) } else { TokenStream::new() };
-    let (constants, structs, model) = (constants(emitter), structs(emitter), model(emitter));
+    let (constants, structs, model) = (constants(emitter), structs(emitter), part(model(emitter)));
     let functions = printed.iter().map(|layer| &layer.items);
     let uses = uses(emitter);
     let about = doc("One function per layer, of memory and sizes only.");
@@ -316,7 +316,7 @@ pub(super) fn construct(
     }
 }
 
-fn model(emitter: &Emitter<'_>) -> TokenStream {
+fn model(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
     let state = initial_state(emitter);
     let reset = if emitter.layout.state_bytes == 0 {
         quote!()
@@ -335,6 +335,14 @@ fn model(emitter: &Emitter<'_>) -> TokenStream {
     let buffers = if borrowed { quote!(OutputsMut<'_>) } else { quote!(OutputsMut) };
     let result = quote!(::core::result::Result);
     let copies = copies(emitter);
+    let (arena, held, with) = match super::entered::entered(emitter)? {
+        None => (quote!(let arena = workspace.arena(WORKSPACE_BYTES)?;), quote!(inputs,), quote!()),
+        Some(entered) => {
+            let copied = entered.copied();
+            let arena = quote!(let mut arena = workspace.arena(WORKSPACE_BYTES)?; #copied);
+            (arena, quote!(), entered.method(&outputs))
+        }
+    };
     let documents = Documents::new();
     let Documents {
         new,
@@ -348,7 +356,7 @@ fn model(emitter: &Emitter<'_>) -> TokenStream {
         save,
         load,
     } = &documents;
-    quote! {
+    Ok(quote! {
         #initial
         #about
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
@@ -381,6 +389,8 @@ fn model(emitter: &Emitter<'_>) -> TokenStream {
                 ::core::result::Result::Ok(())
             }
 
+            #with
+
             #start
             #[inline]
             pub fn start<'r, 'w>(&'r mut self, workspace: &'w mut rt::Workspace<'_>, inputs: #run_inputs) -> #result<Run<'r, 'w>, rt::Error> {
@@ -392,8 +402,8 @@ fn model(emitter: &Emitter<'_>) -> TokenStream {
             pub fn start_at<'r, 'w>(&'r mut self, level: rt::Level, workspace: &'w mut rt::Workspace<'_>, inputs: #run_inputs) -> #result<Run<'r, 'w>, rt::Error> {
                 let level = ::core::cmp::Ord::min(level, rt::Level::detect());
                 let frame = layers::check_inputs(level, &inputs)?;
-                let arena = workspace.arena(WORKSPACE_BYTES)?;
-                ::core::result::Result::Ok(Run { state: &mut self.state, arena, inputs, frame, next: 0 })
+                #arena
+                ::core::result::Result::Ok(Run { state: &mut self.state, arena, #held frame, next: 0 })
             }
 
             #about_reset
@@ -413,7 +423,7 @@ fn model(emitter: &Emitter<'_>) -> TokenStream {
             #load
             pub fn load(&mut self, from: &[u8]) -> #result<(), rt::Error> { self.state.load(&FINGERPRINT, from) }
         }
-    }
+    })
 }
 
 struct Documents {

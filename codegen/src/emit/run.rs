@@ -6,6 +6,7 @@ use super::model::construct;
 use super::{Emitter, doc, literal, memory, scalar};
 use crate::diag::Diagnostic;
 use crate::lower::{Region, Work};
+use crate::options::InputMemory;
 use crate::sym::Expr;
 use exported_runtime::DType;
 use proc_macro2::{Ident, TokenStream};
@@ -16,6 +17,10 @@ use std::collections::BTreeSet;
 pub(super) fn run(emitter: &Emitter<'_>, printed: &[Layer]) -> Result<TokenStream, Diagnostic> {
     let interface = &emitter.interface;
     let (inputs, outputs) = (interface.inputs_type(&quote!('r)), interface.outputs_type("Outputs", &quote!('w)));
+    let inputs = match emitter.options.inputs {
+        InputMemory::Caller => quote!(inputs: #inputs,),
+        InputMemory::Workspace => quote!(),
+    };
     let calls: Vec<&TokenStream> = printed.iter().map(|layer| &layer.call).collect();
     let numbers = (0..printed.len()).map(literal);
     let count = literal(printed.len());
@@ -39,7 +44,7 @@ pub(super) fn run(emitter: &Emitter<'_>, printed: &[Layer]) -> Result<TokenStrea
         pub struct Run<'r, 'w> {
             state: &'r mut rt::State<STATE_BYTES>,
             arena: rt::Arena<'w>,
-            inputs: #inputs,
+            #inputs
             frame: layers::Frame,
             next: usize,
         }

@@ -28,7 +28,7 @@ pub use step::*;
 use crate::diag::{Diagnostic, Errors};
 use crate::ir::infer::Rnn;
 use crate::ir::{Constant, Graph, InputKind, Node, Op, OutputKind, ValueId};
-use crate::options::Options;
+use crate::options::{InputMemory, Options};
 use crate::sym::Expr;
 use exported_runtime::DType;
 use std::collections::BTreeMap;
@@ -84,7 +84,11 @@ impl<'g> Lowering<'g> {
         let mut lowering = Lowering::bare(graph, options);
         for (i, input) in graph.inputs.iter().enumerate() {
             if let InputKind::Tensor(v) = input.kind {
-                lowering.enter(v, &input.name, Storage::Input(i));
+                let storage = match options.inputs {
+                    InputMemory::Caller => Storage::Input(i),
+                    InputMemory::Workspace => Storage::Entered(i),
+                };
+                lowering.enter(v, &input.name, storage);
             }
         }
         for (i, state) in graph.state.iter().enumerate() {
@@ -119,7 +123,7 @@ impl<'g> Lowering<'g> {
         let ty = self.graph.ty(v);
         let rank = ty.shape.len();
         let order = match storage {
-            Storage::Input(_) => input_order(self.options, name, rank),
+            Storage::Input(_) | Storage::Entered(_) => input_order(self.options, name, rank),
             _ => (0..rank).collect(),
         };
         let buffer = self.buffer(name, ty.dtype, numel(&ty.shape), storage);

@@ -48,6 +48,8 @@ pub enum Storage {
     Weights(Arc<[u8]>),
     /// The caller's tensor: index into the inputs of the graph. Read only.
     Input(usize),
+    /// Planned; the caller's tensor, which stands there before the first step: index into the inputs of the graph.
+    Entered(usize),
     /// A mutated buffer of the model: index into the state entries of the graph.
     State(usize),
 }

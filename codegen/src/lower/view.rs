@@ -137,6 +137,6 @@ pub(super) fn slice_scatter(
 impl Storage {
     /// Whether `plan` gives it an offset.
     pub fn is_planned(&self) -> bool {
-        matches!(self, Storage::Arena | Storage::Scratch)
+        matches!(self, Storage::Arena | Storage::Scratch | Storage::Entered(_))
     }
 }

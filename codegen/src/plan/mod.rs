@@ -105,7 +105,7 @@ impl Block {
     }
 }
 
-/// First and last step of every planned buffer that is touched at all. Branches are alternatives that stand one after
+/// First and last step of every planned buffer that is touched at all; inputs in the workspace live from the first. Branches are alternatives that stand one after
 /// the other, so that what only one of them needs never meets what only the other needs. What a loop touches that is also
 /// touched outside it lives through all its rounds.
 fn lives(steps: &Steps) -> Vec<Option<(usize, usize)>> {
@@ -126,10 +126,11 @@ fn lives(steps: &Steps) -> Vec<Option<(usize, usize)>> {
         })
         .collect();
     let life = |(touched, buffer): (Vec<usize>, &crate::lower::Buffer)| {
-        if !matches!(buffer.storage, Storage::Arena | Storage::Scratch) {
+        if !buffer.storage.is_planned() {
             return None;
         }
-        let (mut first, mut last) = (*touched.first()?, *touched.last()?);
+        let entered = matches!(buffer.storage, Storage::Entered(_)).then_some(0);
+        let (mut first, mut last) = (entered.or(touched.first().copied())?, touched.last().copied().or(entered)?);
         for &(head, end) in &loops {
             let inside = |step: &usize| (head..=end).contains(step);
             if touched.iter().any(inside) && !touched.iter().all(inside) {

@@ -1,12 +1,12 @@
 //! Calls one model and reports in `cost.out` what the call cost: ticks, bytes of stack, and bytes of weights, as
 //! little-endian `u64`; the emulator's plugin counts meanwhile. With the feature `step` the model runs a second time, layer
-//! by layer, and must give the same result. Nothing here can panic or formats anything, so whatever of that the image links
+//! by layer, and must give the same result; with `workspace` inputs are filled where they stand in the workspace. Nothing here can panic or formats anything, so whatever of that the image links
 //! comes from the model.
 #![no_std]
 #![no_main]
 
 use core::hint::black_box;
-use exported::{StaticWorkspace, rt};
+use exported::rt;
 use exported_board::{File, exit, paint_stack, stack_used, start_counting, stop_counting, ticks};
 
 mod model {
@@ -15,9 +15,11 @@ mod model {
 
 exported_board::entry!(main);
 
+#[cfg(not(feature = "workspace"))]
 const INPUT_BYTES: usize = model::SIGNATURE.inputs[0].max_bytes();
 
-static INPUT: StaticWorkspace<INPUT_BYTES> = StaticWorkspace::new();
+#[cfg(not(feature = "workspace"))]
+static INPUT: rt::StaticWorkspace<INPUT_BYTES> = rt::StaticWorkspace::new();
 static WORKSPACE: model::StaticWorkspace = model::StaticWorkspace::new();
 
 fn main() -> ! {
@@ -28,6 +30,23 @@ fn main() -> ! {
     exit(if written { 0 } else { 1 })
 }
 
+#[cfg(feature = "workspace")]
+fn run() -> Option<[u64; 3]> {
+    let mut workspace = WORKSPACE.take()?;
+    let mut model = model::Model::new();
+    let mut before = 0;
+    paint_stack();
+    let outputs = model.forward_with(&mut workspace, |x| {
+        fill(rt::flat_mut(x));
+        before = ticks();
+        start_counting();
+    });
+    _ = black_box(outputs.ok()?);
+    stop_counting();
+    Some([ticks() - before, stack_used() as u64, model::WEIGHT_BYTES as u64])
+}
+
+#[cfg(not(feature = "workspace"))]
 fn run() -> Option<[u64; 3]> {
     let mut memory = INPUT.take()?;
     let mut arena = memory.arena(INPUT_BYTES).ok()?;

@@ -40,6 +40,18 @@ pub mod by_macro {
     pub mod strict {
         ::renamed::include_exported!("../../fixtures/interface/dynamic_batch_reshape.pt2", bounds = "strict");
     }
+    /// Arguments that stand in the workspace.
+    pub mod entered {
+        ::renamed::include_exported!("../../fixtures/interface/keyword_names.pt2", inputs = "workspace");
+    }
+    /// One of them, whose memory later layers use.
+    pub mod overwritten {
+        ::renamed::include_exported!("../../fixtures/networks/dense.pt2", inputs = "workspace");
+    }
+    /// The same, left with the caller.
+    pub mod left {
+        ::renamed::include_exported!("../../fixtures/networks/dense.pt2");
+    }
     /// A loop that may take two rounds.
     pub mod loops {
         ::renamed::include_exported!("../../fixtures/contract/loops.pt2", max_rounds = 2);

@@ -298,3 +298,29 @@ fn models_may_move_between_threads() {
     is_send::<rt::Workspace<'static>>();
     assert_eq!(size_of::<by_macro::keywords::Model>(), 0);
 }
+
+#[test]
+fn inputs_that_stand_in_the_workspace_give_the_same() {
+    use by_macro::{entered, left, overwritten};
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; entered::WORKSPACE_BYTES + 15];
+    let mut workspace = workspace(&mut memory);
+    let mut it = entered::Model::new();
+    let fill = |x: &mut [[f32; 3]; 2], y: &mut [[f32; 3]; 2], z: &mut [f32; 3]| {
+        (*x, *y, *z) = (X, Y, [1.0, 2.0, 3.0]);
+    };
+    let out = it.forward_with(&mut workspace, fill).expect("all static");
+    assert_eq!((out.r#fn, out.self_, out._2nd_best), (&SUM, &TWICE, &LESS));
+    let inputs = entered::Inputs { r#type: &X, r#match: &Y, r#loop: &[1.0, 2.0, 3.0] };
+    let out = it.forward(&mut workspace, inputs).expect("all static");
+    assert_eq!((out.r#fn, out.self_, out._2nd_best), (&SUM, &TWICE, &LESS));
+
+    // The result takes the place of the input: less memory than both.
+    let x = [core::array::from_fn(|i| (i as f32 * 0.7).sin())];
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; 4096];
+    let mut workspace = rt::Workspace::new(&mut memory);
+    let expected = *left::Model::new().forward(&mut workspace, left::Inputs { input: &x }).expect("all static").output;
+    const { assert!(overwritten::WORKSPACE_BYTES < left::WORKSPACE_BYTES + size_of::<[[f32; 96]; 1]>()) };
+    let mut it = overwritten::Model::new();
+    assert_eq!(*it.forward_with(&mut workspace, |to| *to = x).expect("all static").output, expected);
+    assert_eq!(*it.forward(&mut workspace, overwritten::Inputs { input: &x }).expect("all static").output, expected);
+}

@@ -19,5 +19,13 @@ mod output {
 mod extra {
     renamed::include_exported!("../../../fixtures/interface/keyword_names.pt2", extra("labels.txt"));
 }
+#[cfg(refused)]
+mod entered {
+    renamed::include_exported!(
+        "../../../fixtures/interface/dynamic_batch_mlp.pt2",
+        cap("x.0" = 5),
+        inputs = "workspace"
+    );
+}
 
 fn main() {}
