@@ -9,8 +9,10 @@
 //! panel widths and dtypes.
 
 use crate::kernels::arith::F32;
+use crate::kernels::arith::Narrow;
 use crate::kernels::conv::Images;
 use crate::kernels::depthwise::Depthwise;
+use crate::kernels::dot4;
 use crate::kernels::matmul::Rows;
 use crate::kernels::tile::{Epilogue, Four, Tiles, Two};
 use core::ops::Range;
@@ -57,6 +59,15 @@ pub trait Simd: Copy + 'static {
 
     /// `a * b + c`; one rounding where the level has the instruction, else two.
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32;
+
+    /// The sums of a tile of bytes.
+    #[inline(always)]
+    fn dot4<X: Narrow, const ROWS: usize, const PANELS: usize>(
+        self,
+        part: &dot4::Part<'_, X>,
+    ) -> dot4::Sums<ROWS, PANELS> {
+        dot4::sums(part)
+    }
 
     /// Runs `op` as a function of its own that is shared by all callers: one copy of a large kernel per level, where
     /// calling it directly would inline a copy per layer.

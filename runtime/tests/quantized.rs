@@ -6,6 +6,7 @@ use common::{Values, levels};
 use exported_runtime::kernels::arith::{Quantized, Rescale, rescaled};
 use exported_runtime::kernels::conv::{Conv, scratch_len};
 use exported_runtime::kernels::depthwise::Depthwise;
+use exported_runtime::kernels::dot4;
 use exported_runtime::kernels::matmul::Linear;
 use exported_runtime::kernels::pack::{panels, panels_len};
 use exported_runtime::kernels::pool::{AdaptivePool, AvgPool};
@@ -64,7 +65,8 @@ impl Case {
         let dilation = [1, 1 + v.below(2), 1 + v.below(2)];
         let padding = [0, v.below(3), v.below(4)];
         let reach = |d: usize| dilation[d] * (kernel[d] - 1);
-        let size = [1, 1, 2].map(|d: usize| (1 + reach(d) + v.below(6)).saturating_sub(padding[d]).max(1));
+        let size = [1, 1, 2]
+            .map(|d: usize| (1 + reach(d) + v.below(if d == 2 { 24 } else { 6 })).saturating_sub(padding[d]).max(1));
         let zero = |v: &mut Values| v.below(256) as i32 - 128;
         let (input_zero, output_zero) = (zero(v), zero(v));
         Case {
@@ -207,6 +209,111 @@ impl Case {
             );
         }
         assert_eq!(y, expected, "{level:?}, {} groups, {} to {}", self.groups, self.channels, self.columns);
+    }
+}
+
+/// Panels of four bytes per lane, and biases for unsigned inputs.
+fn by_fours(w: &[i8], bias: &[i32], groups: usize, inner: usize) -> (Vec<i8>, Vec<i32>) {
+    let columns = bias.len() / groups;
+    let mut panels = Vec::new();
+    for (group, panel) in (0..groups).flat_map(|g| (0..columns.div_ceil(16)).map(move |p| (g, p))) {
+        for i in 0..inner.div_ceil(4) * 64 {
+            let (column, k) = (panel * 16 + i % 64 / 4, i / 64 * 4 + i % 4);
+            let inside = column < columns && k < inner;
+            panels.push(if inside { w[(group * columns + column) * inner + k] } else { 0 });
+        }
+    }
+    let sums = w.chunks(inner).map(|row| row.iter().map(|w| i32::from(*w)).sum::<i32>());
+    (panels, bias.iter().zip(sums).map(|(bias, sum)| bias - 128 * sum).collect())
+}
+
+impl Case {
+    /// The kernel on products of four bytes.
+    fn check_dot4(&self, v: &mut Values, level: Level) {
+        let (inputs, outputs) = (self.groups * self.channels, self.groups * self.columns);
+        let ([_, h, w], out) = (self.size, self.out());
+        let x: Vec<i8> = (0..h * w * inputs).map(|_| v.next() as i8).collect();
+        let weights: Vec<i8> = (0..outputs * self.inner()).map(|_| v.next() as i8).collect();
+        let bias: Vec<i32> = (0..outputs).map(|_| v.next() as i32 >> 14).collect();
+        let factor: Vec<i32> = (0..outputs).map(|_| (v.next() >> 34) as i32).collect();
+        let expected = self.expected(&x, &weights, &bias, &factor);
+        // Kernel rows of `[column][channel]`, filled up to fours.
+        let row = self.kernel[2] * self.channels;
+        let wide = weights.chunks(row).flat_map(|r| r.iter().copied().chain([0; 3]).take(row.next_multiple_of(4)));
+        let wide: Vec<i8> = wide.collect();
+        let (packed, bias) = by_fours(&wide, &bias, self.groups, wide.len() / outputs);
+        let mut scratch = vec![0; dot4::scratch_len(self.channels, self.kernel, self.stride[2])];
+        let mut y = vec![0i8; expected.len()];
+        let conv = dot4::Conv {
+            x: &x,
+            weights: &packed,
+            bias: &bias,
+            scale: &factor,
+            y: &mut y,
+            scratch: &mut scratch,
+            batch: 1,
+            groups: self.groups,
+            channels: self.channels,
+            columns: self.columns,
+            size: self.size,
+            out,
+            kernel: self.kernel,
+            stride: self.stride,
+            dilation: self.dilation,
+            padding: self.padding,
+            x_strides: [0, 0, w * inputs, inputs, 1],
+            y_strides: [0, 0, out[2] * outputs, outputs],
+            low: self.bounds.0,
+            high: self.bounds.1,
+            format: self.format,
+        };
+        dispatch(level, conv);
+        assert_eq!(y, expected, "{level:?}, {} groups, {} to {}", self.groups, self.channels, self.columns);
+    }
+}
+
+#[test]
+fn products_of_four_bytes() {
+    let mut v = Values::new(6);
+    for _ in 0..150 {
+        let case = Case::random(&mut v, false);
+        levels().into_iter().for_each(|level| case.check_dot4(&mut v, level));
+    }
+    for (rows, inner, columns) in [(1, 640, 100), (9, 8, 33), (8, 64, 16), (3, 4, 1), (20, 12, 48)] {
+        // With a shift of 32 no product here is half a quantum: factors are odd.
+        let format = Rescale { input_zero: 9, output_zero: 131, factor: 0, shift: 32 };
+        let x: Vec<u8> = (0..rows * inner).map(|_| v.next() as u8).collect();
+        let w: Vec<i8> = (0..columns * inner).map(|_| v.next() as i8).collect();
+        let bias: Vec<i32> = (0..columns).map(|_| v.next() as i32 >> 12).collect();
+        let factor: Vec<i32> = (0..columns).map(|_| (v.next() >> 40) as i32 | 1).collect();
+        let (packed, _) = by_fours(&w, &bias, 1, inner);
+        let sum = |i: usize, j: usize| -> i64 {
+            let products = (0..inner).map(|k| i64::from(x[i * inner + k]) * i64::from(w[j * inner + k]));
+            products.sum::<i64>() + i64::from(bias[j])
+        };
+        let expected: Vec<u8> = (0..rows * columns)
+            .map(|at| finish(sum(at / columns, at % columns), factor[at % columns], format, (0, 200)) as u8)
+            .collect();
+        for level in levels() {
+            let mut y = vec![77u8; rows * columns];
+            let linear = dot4::Linear {
+                x: &x,
+                weights: &packed,
+                bias: &bias,
+                scale: &factor,
+                y: &mut y,
+                rows,
+                inner,
+                columns,
+                x_stride: inner,
+                y_stride: columns,
+                low: 0,
+                high: 200,
+                format,
+            };
+            dispatch(level, linear);
+            assert_eq!(y, expected, "{level:?}, {rows} {inner} {columns}");
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
         return Err(Diagnostic::unsupported("a convolution whose weight is computed").at(&node.origin));
     };
     let shape = Shape::of(conv, &weight.shape);
-    if super::int8::conv(cx, node, conv, &shape, epilogue) {
+    if super::int8::conv(cx, node, conv, &shape, epilogue) || super::dot4::conv(cx, node, conv, &shape, epilogue) {
         return Ok(());
     }
     let (arith, accumulator) = arithmetic(node, cx.dtype(node.inputs[0]), epilogue)?;

@@ -60,7 +60,8 @@ fn packed(
     columns: usize,
     at: impl Fn(usize, usize) -> usize,
 ) -> Result<()> {
-    if super::int8::linear(cx, node, epilogue, [inner, columns], &at) {
+    let sizes = [inner, columns];
+    if super::int8::linear(cx, node, epilogue, sizes, &at) || super::dot4::linear(cx, node, epilogue, sizes, &at) {
         return Ok(());
     }
     let (arith, accumulator) = arithmetic(node, cx.dtype(node.inputs[0]), epilogue)?;

@@ -8,6 +8,7 @@
 
 mod control;
 mod conv;
+mod dot4;
 mod index;
 mod int8;
 pub(crate) mod layer;

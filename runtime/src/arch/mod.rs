@@ -7,6 +7,8 @@ pub mod dsp;
 pub mod thumb_fp;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
+#[cfg(target_arch = "x86_64")]
+mod x86_dot4;
 
 /// Square root, correctly rounded; the instruction where the target's baseline has one that stable Rust can name.
 /// (On Cortex-M with an FPU it is `libm`'s integer algorithm: about 60 cycles instead of 14.)

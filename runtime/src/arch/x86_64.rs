@@ -1,6 +1,9 @@
 //! x86-64: AVX2 with FMA, and AVX-512. Detection by `cpuid` and `xgetbv` from core, since the crate has no std; the answer is cached,
 //! because `cpuid` traps in virtual machines.
 
+use super::x86_dot4;
+use crate::kernels::arith::Narrow;
+use crate::kernels::dot4::{Part, Sums};
 use crate::kernels::tile::{Eight, Six};
 use crate::simd::{Level, Op, Pair, Simd, Vector};
 use core::arch::x86_64::*;
@@ -26,6 +29,11 @@ impl Simd for Avx2 {
         // SAFETY: the token exists only where AVX2 and FMA were detected.
         unsafe { apart(op) }
     }
+    #[inline(always)]
+    fn dot4<X: Narrow, const ROWS: usize, const PANELS: usize>(self, part: &Part<'_, X>) -> Sums<ROWS, PANELS> {
+        // SAFETY: the token.
+        unsafe { x86_dot4::sums_avx2(part) }
+    }
 }
 
 /// Token: AVX-512 F, BW, DQ and VL are there, with all of [`Avx2`]. Only [`avx512`] makes one.
@@ -47,6 +55,10 @@ impl Simd for Avx512 {
     fn outline<O: Op>(self, op: O) -> O::Output {
         // SAFETY: the token exists only where these instructions were detected.
         unsafe { apart_avx512(op) }
+    }
+    #[inline(always)]
+    fn dot4<X: Narrow, const ROWS: usize, const PANELS: usize>(self, part: &Part<'_, X>) -> Sums<ROWS, PANELS> {
+        x86_dot4::sums_avx512(part)
     }
 }
 

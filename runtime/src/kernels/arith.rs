@@ -318,19 +318,27 @@ pub trait Narrow: Zeroed {
     fn widen(self) -> i32;
     /// The low bits; the number fits.
     fn narrow(x: i32) -> Self;
+    /// What makes an unsigned byte of it, 128 more than a signed one.
+    const TURN: u8;
+    /// That byte.
+    #[inline(always)]
+    fn turned(self) -> u8 {
+        self.widen() as u8 ^ Self::TURN
+    }
 }
 
 macro_rules! narrow {
-    ($($t:ty),*) => {$(
+    ($($t:ty: $more:literal),*) => {$(
         impl Narrow for $t {
             #[inline(always)]
             fn widen(self) -> i32 { i32::from(self) }
             #[inline(always)]
             fn narrow(x: i32) -> Self { x as $t }
+            const TURN: u8 = $more;
         }
     )*};
 }
-narrow!(i8, u8);
+narrow!(i8: 128, u8: 0);
 
 /// A stretch of one value.
 #[derive(Clone, Copy, Debug)]

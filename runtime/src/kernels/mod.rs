@@ -9,6 +9,7 @@
 pub mod arith;
 pub mod conv;
 pub mod depthwise;
+pub mod dot4;
 pub mod fpu;
 pub mod index;
 pub mod int8;

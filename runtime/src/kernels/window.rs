@@ -61,8 +61,8 @@ impl Axis {
 
 /// A stretch of the inner dimension: where each row of the tile reads (`usize::MAX`: outside the image), and the row of
 /// the panel that meets its first element.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Run {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Run {
     pub starts: [usize; MAX_ROWS],
     pub weight: usize,
     pub len: usize,
@@ -153,6 +153,8 @@ pub(crate) struct Plan {
     /// Whether every tap of the tile lies inside the image: then its runs differ from those of another such tile only
     /// by the bases of its windows.
     interior: bool,
+    /// The same of each row.
+    whole: [bool; MAX_ROWS],
     /// `runs` are all those of an interior tile.
     reusable: bool,
 }
@@ -188,6 +190,7 @@ impl Plan {
             position: Position::default(),
             complete: None,
             interior: false,
+            whole: [false; MAX_ROWS],
             reusable: false,
         }
     }
@@ -241,7 +244,11 @@ impl Plan {
             let (Some(to), Some(to_offset)) = (self.windows.get_mut(i), self.offsets.get_mut(i)) else { return };
             (*to, *to_offset) = (window, offset);
             let origin = window.origin[2];
-            self.interior &= row_inside && inside(origin, w.size) && inside(origin + last, w.size);
+            let whole = row_inside && inside(origin, w.size) && inside(origin + last, w.size);
+            self.interior &= whole;
+            if let Some(to) = self.whole.get_mut(i) {
+                *to = whole;
+            }
             window.origin[2] += right;
             window.base += right_base;
             offset += right_offset;
@@ -282,7 +289,7 @@ impl Plan {
     }
 
     /// Whether a kernel row may be one run: its taps are neighbours in input and weights.
-    fn contiguous(&self) -> bool {
+    pub fn contiguous(&self) -> bool {
         let w = &self.axes[2];
         w.tap_step == 1 && w.weight_step == 1 && self.x_strides[4] == 1 && self.x_strides[3] == self.channels
     }
@@ -353,11 +360,35 @@ impl Plan {
         false
     }
 
-    /// Where each row of an interior tile begins to read, if its patch is rows of neighbours in one plane.
+    /// Where a row of the tile begins to read, if its patch lies inside the image, as rows of neighbours in one plane.
     #[inline(always)]
-    pub fn bases(&self) -> Option<impl Fn(usize) -> usize> {
-        let plane = self.interior && self.axes[0].taps == 1 && self.contiguous();
-        plane.then_some(|row: usize| self.windows.get(row).map_or(usize::MAX, |w| w.base as usize))
+    pub fn base(&self, row: usize) -> Option<usize> {
+        let plane = self.axes[0].taps == 1 && self.contiguous() && *self.whole.get(row)?;
+        self.windows.get(row).filter(|_| plane).map(|window| window.base as usize)
+    }
+
+    /// Copies the patch of a row of the tile from `x` to `to`, `outside` beyond the image, kernel rows `distance` apart.
+    #[inline(always)]
+    pub fn gather_row<T: Copy>(&self, row: usize, x: &[T], to: &mut [T], outside: T, distance: usize) {
+        let mut rest = to;
+        let (line, mut done) = (self.axes[2].taps * self.channels, 0);
+        self.stretches(row, |from, len| {
+            if done == line {
+                rest = core::mem::take(&mut rest).get_mut(distance - line..).unwrap_or_default();
+                done = 0;
+            }
+            done += len;
+            let (stretch, next) = core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
+            match from.map(|at| super::tile::from(x, at)) {
+                Some(from) if self.x_strides[4] == 1 => stretch.iter_mut().zip(from).for_each(|(t, f)| *t = *f),
+                Some(from) => {
+                    let from = from.iter().step_by(self.x_strides[4].max(1));
+                    stretch.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
+                }
+                None => stretch.fill(outside),
+            }
+            rest = next;
+        });
     }
 
     /// Copies the patches of the tile's rows from `x` to `to`, `inner` elements each, `outside` beyond the image.

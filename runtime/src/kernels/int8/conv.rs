@@ -106,10 +106,9 @@ impl Op for Images<'_> {
                 // The last tile begins early enough to be whole.
                 plan.enter(pixel.min(pixels.saturating_sub(PIXELS)), PIXELS.min(pixels));
                 let last = pixels.min(PIXELS) - 1;
-                let gathered = plan.bases().is_some_and(|bases| {
-                    let starts = core::array::from_fn(|i| bases(i.min(last)));
-                    body::patches(l.x, starts, [l.kernel[1], l.dilation[1] * l.x_strides[2], row], l.scratch)
-                });
+                let starts = core::array::from_fn(|i| plan.base(i.min(last)).unwrap_or(usize::MAX));
+                let rows = [l.kernel[1], l.dilation[1] * l.x_strides[2], row];
+                let gathered = body::patches(l.x, starts, rows, l.scratch);
                 if !gathered && direct {
                     plan.widen(l.x, l.scratch, l.input_zero);
                 } else if !gathered {

@@ -18,6 +18,9 @@ pub fn widen(from: &[i8], to: &mut [i32]) {
 /// would read beyond the input, or if there is no room.
 pub fn patches(x: &[i8], starts: [usize; PIXELS], [rows, step, len]: [usize; 3], to: &mut [i32]) -> bool {
     let fours = len.div_ceil(4);
+    if starts.iter().any(|start| *start > x.len()) {
+        return false;
+    }
     for (pixel, start) in starts.into_iter().enumerate() {
         for row in 0..rows {
             let at = start + row * step;

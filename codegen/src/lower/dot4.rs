@@ -1,0 +1,172 @@
+//! Layers on bytes for x86-64, whose vector units add the products of four neighbouring bytes: the kernels of
+//! `rt::kernels::dot4`. They meet inputs as unsigned bytes; for signed ones `128 * sum of weights` leaves the bias here.
+
+use super::conv::{Shape, geometry, is_pointwise, uniform};
+use super::layer::{bound, format, macs, size};
+use super::{Access, Field, Kernel, Lowering, Place, Region, Work, matmul, numel};
+use crate::ir::{Conv, Epilogue, Node, Requantize};
+use crate::sym::Expr;
+use exported_runtime::DType;
+use exported_runtime::kernels::dot4::{WIDTH, scratch_len};
+use exported_runtime::kernels::int8::patch_len;
+
+/// Constants of a layer.
+struct Layer {
+    weights: Region,
+    bias: Region,
+    scale: Region,
+    requantize: Requantize,
+    types: Vec<String>,
+}
+
+impl Layer {
+    fn fields(&self, x: &Region, y: Region) -> Vec<(&'static str, Field)> {
+        vec![
+            ("x", Field::Read(x.clone())),
+            ("weights", Field::Read(self.weights.clone())),
+            ("bias", Field::Read(self.bias.clone())),
+            ("scale", Field::Read(self.scale.clone())),
+            ("y", Field::Write { region: y, update: false }),
+        ]
+    }
+
+    fn rescale(&self) -> [(&'static str, Field); 3] {
+        let (low, high) = self.requantize.bounds;
+        [
+            ("low", bound(DType::I32, f64::from(low))),
+            ("high", bound(DType::I32, f64::from(high))),
+            ("format", format(Some(self.requantize), 0)),
+        ]
+    }
+
+    fn kernel(&self, path: &'static str, fields: Vec<(&'static str, Field)>) -> Work {
+        Work::Kernel(Kernel { path, generics: self.types.clone(), fields, fallible: false })
+    }
+}
+
+/// Packs a layer of `groups` times `columns` output channels; `at(output channel, k)` is the number of an element, or `None`
+/// for 0.
+fn layer(
+    cx: &mut Lowering<'_>,
+    node: &Node,
+    epilogue: &Epilogue,
+    [groups, columns, inner]: [usize; 3],
+    at: impl Fn(usize, usize) -> Option<usize>,
+) -> Option<Layer> {
+    let requantize = epilogue.requantize?;
+    let x = cx.dtype(node.inputs[0]);
+    if cx.options.target.arch() != "x86_64" || inner == 0 {
+        return None;
+    }
+    let constant = |i: usize, dtype: DType| cx.constant_of(*node.inputs.get(i)?).filter(|c| c.dtype == dtype);
+    let weight = constant(1, DType::I8)?;
+    let (scale, bias) = (constant(2, DType::I32)?, epilogue.bias.then(|| constant(3, DType::I32)).flatten());
+    let element = |o: usize, k: usize| at(o, k).and_then(|i| weight.data.get(i)).map_or(0, |w| *w as i8);
+    let mut packed = Vec::new();
+    for (group, panel) in (0..groups).flat_map(|g| (0..columns.div_ceil(WIDTH)).map(move |p| (g, p))) {
+        for (four, lane, j) in (0..inner.div_ceil(4)).flat_map(|f| (0..4 * WIDTH).map(move |i| (f, i / 4, i % 4))) {
+            let (column, k) = (panel * WIDTH + lane, 4 * four + j);
+            let inside = column < columns && k < inner;
+            packed.push(if inside { element(group * columns + column, k) as u8 } else { 0 });
+        }
+    }
+    let more = if x == DType::I8 { 128 } else { 0 };
+    let biases = (0..groups * columns).map(|o| {
+        let sum: i32 = (0..inner).map(|k| i32::from(element(o, k))).sum();
+        let stored = bias.and_then(|b| b.data.as_chunks().0.get(o)).map_or(0, |b| i32::from_le_bytes(*b));
+        stored.wrapping_sub(more * sum)
+    });
+    let biases: Vec<u8> = biases.flat_map(i32::to_le_bytes).collect();
+    let types = [x, requantize.dtype].map(|d| d.name().to_string()).to_vec();
+    let (name, scale) = (weight.name.clone(), scale.clone());
+    Some(Layer {
+        weights: cx.weights(&name, DType::I8, packed.into()),
+        bias: cx.weights(&name, DType::I32, biases.into()),
+        scale: cx.weights(&scale.name, DType::I32, scale.data),
+        requantize,
+        types,
+    })
+}
+
+/// Lowers a matrix product with this weight, if it fits; `at(k, column)` is the number of an element.
+pub(super) fn linear(
+    cx: &mut Lowering<'_>,
+    node: &Node,
+    epilogue: &Epilogue,
+    [inner, columns]: [usize; 2],
+    at: impl Fn(usize, usize) -> usize,
+) -> bool {
+    if !inner.is_multiple_of(4) {
+        return false;
+    }
+    let Some(layer) = layer(cx, node, epilogue, [1, columns, inner], |o, k| Some(at(k, o))) else { return false };
+    let (x, x_stride) = matmul::rows(cx, node.inputs[0]);
+    let shape = cx.shape(node.outputs[0]).to_vec();
+    let order: Vec<usize> = (0..shape.len()).collect();
+    let y = cx.output_dense(node.outputs[0], &order).region(Access::Whole);
+    let rows = numel(&shape[..shape.len() - 1]);
+    let work = product(&layer, [x, y], [rows, x_stride, Expr::from(columns)], [inner, columns]);
+    cx.step(node, work, macs(&shape, inner));
+    true
+}
+
+/// A product of rows: `[x, y]`, `[rows, x stride, y stride]`, `[inner, columns]`.
+fn product(
+    layer: &Layer,
+    [x, y]: [Region; 2],
+    [rows, x_stride, y_stride]: [Expr; 3],
+    [inner, columns]: [usize; 2],
+) -> Work {
+    let mut fields = layer.fields(&x, y);
+    fields.extend([
+        ("rows", size(rows)),
+        ("inner", size(inner)),
+        ("columns", size(columns)),
+        ("x_stride", size(x_stride)),
+        ("y_stride", size(y_stride)),
+    ]);
+    fields.extend(layer.rescale());
+    layer.kernel("dot4::Linear", fields)
+}
+
+/// Lowers a convolution, if it fits.
+pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape, epilogue: &Epilogue) -> bool {
+    let &Shape { channels, columns, taps, .. } = shape;
+    let (inner, row) = (patch_len(channels, shape.kernel), channels * shape.kernel[2]);
+    let depthwise = conv.groups > 1 && channels == 1 && columns == 1;
+    if conv.transposed || depthwise {
+        return false;
+    }
+    let at = |o: usize, k: usize| {
+        let (line, k) = (k / row.next_multiple_of(4), k % row.next_multiple_of(4));
+        let (tap, channel) = (line * shape.kernel[2] + k / channels, k % channels);
+        (k < row).then_some((o * channels + channel) * taps + tap)
+    };
+    let Some(layer) = layer(cx, node, epilogue, [conv.groups, columns, inner], at) else { return false };
+    let x = input(cx, node);
+    let y = cx.output_channels_last(node.outputs[0]);
+    let direct = x.strides[1] == Expr::Int(1) && channels.is_multiple_of(4);
+    let work = if is_pointwise(conv, shape) && direct && uniform(&x) && uniform(&y) {
+        let rank = conv.spatial + 2;
+        let pixels = numel(&[&x.shape[..1], &x.shape[2..]].concat());
+        let strides = [pixels, x.strides[rank - 1].clone(), y.strides[rank - 1].clone()];
+        product(&layer, [&x, &y].map(|p| p.region(Access::Whole)), strides, [channels, columns])
+    } else {
+        let mut fields = layer.fields(&x.region(Access::Whole), y.region(Access::Whole));
+        let stride = conv.stride[2];
+        let scratch = cx.scratch("patches", x.dtype, Expr::from(scratch_len(channels, shape.kernel, stride)));
+        fields.push(("scratch", Field::Write { region: scratch, update: false }));
+        fields.extend(geometry(conv, shape, &x, &y, false));
+        fields.extend(layer.rescale());
+        layer.kernel("dot4::Conv", fields)
+    };
+    cx.step(node, work, macs(cx.shape(node.outputs[0]), shape.inner()));
+    true
+}
+
+/// Where the input is read: wherever it stands, if its strides are known and positive.
+fn input(cx: &mut Lowering<'_>, node: &Node) -> Place {
+    let place = cx.place(node.inputs[0]);
+    let forward = place.strides.iter().all(|s| s.as_int().is_some_and(|s| s >= 0));
+    if forward { place } else { cx.read_channels_last(node.inputs[0]) }
+}

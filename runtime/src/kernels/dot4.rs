@@ -1,0 +1,599 @@
+//! Layers on bytes for vector units that add the products of four neighbouring bytes in one lane (VNNI, or two steps of
+//! AVX2): [`Linear`] and [`Conv`].
+//!
+//! Weights lie as `[panel of 16][inner / 4][16][4]`, zero-padded. Inputs meet them as unsigned bytes: signed ones with the
+//! upper bit turned, which adds 128, and the bias makes up for it (the compiler takes `128 * sum of weights` from it). Sums
+//! are exact, modulo 2^32; what becomes of them is [`Rescale`].
+//!
+//! A tile is eight rows, equally far apart in memory. A convolution whose pixels are neighbours reads eight outputs of a row
+//! where the input lies; what they see beyond the image, and patches of any other convolution, are copied first.
+
+use super::arith::{Narrow, Rescale, rescaled};
+use super::depthwise::taps_inside;
+use super::int8::patch_len;
+use super::tile::from;
+use super::window::{Axis, MAX_ROWS, Plan};
+use crate::simd::{Op, Simd};
+
+/// Output channels of a panel.
+pub const WIDTH: usize = 16;
+
+/// Kernel rows at most that are read where they lie.
+const LINES: usize = 8;
+
+/// The sums of a tile.
+pub type Sums<const ROWS: usize, const PANELS: usize> = [[[i32; WIDTH]; PANELS]; ROWS];
+
+/// Elements of scratch of a [`Conv`].
+pub const fn scratch_len(channels: usize, kernel: [usize; 3], stride: usize) -> usize {
+    let (window, patches) = (window_row(channels, kernel, stride) * kernel[1], MAX_ROWS * patch_len(channels, kernel));
+    4 + if window > patches { window } else { patches }
+}
+
+/// Elements of one row of the input that eight neighbouring outputs read.
+const fn window_row(channels: usize, kernel: [usize; 3], stride: usize) -> usize {
+    ((MAX_ROWS - 1) * stride + kernel[2]) * channels
+}
+
+/// A stretch of the inner dimension.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a, X> {
+    /// Where the first row of the tile reads.
+    pub x: &'a [X],
+    /// Where it meets the panel, in fours.
+    pub weight: usize,
+    /// Its length in fours.
+    pub fours: usize,
+}
+
+/// What [`Simd::dot4`] reads for a tile.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a, X> {
+    /// The inner dimension.
+    pub lines: &'a [Line<'a, X>],
+    /// Distance of rows.
+    pub step: usize,
+    /// Four inner elements of a panel each.
+    pub weights: &'a [[i8; 4 * WIDTH]],
+    /// Where the first panel begins.
+    pub first: usize,
+    /// Fours of a panel.
+    pub fours: usize,
+}
+
+impl<'a, X> Part<'a, X> {
+    /// Panels where they meet a line; `None` where a slice is too short.
+    #[inline(always)]
+    pub fn panels<const ROWS: usize, const PANELS: usize>(
+        &self,
+        line: &Line<'_, X>,
+    ) -> Option<[&'a [[i8; 64]]; PANELS]> {
+        if line.x.len() < (ROWS - 1) * self.step + 4 * line.fours {
+            return None;
+        }
+        let mut panels: [&[[i8; 64]]; PANELS] = [&[]; PANELS];
+        for (p, panel) in panels.iter_mut().enumerate() {
+            let at = self.first + p * self.fours + line.weight;
+            *panel = self.weights.get(at..at + line.fours)?;
+        }
+        Some(panels)
+    }
+}
+
+/// The sums of a tile, in plain Rust.
+#[inline(always)]
+pub fn sums<X: Narrow, const ROWS: usize, const PANELS: usize>(part: &Part<'_, X>) -> Sums<ROWS, PANELS> {
+    let mut all = [[[0i32; WIDTH]; PANELS]; ROWS];
+    for line in part.lines {
+        let Some(panels) = part.panels::<ROWS, PANELS>(line) else { return all };
+        for (i, sums) in all.iter_mut().enumerate() {
+            let row = from(line.x, i * part.step).as_chunks::<4>().0;
+            for (sums, panel) in sums.iter_mut().zip(panels) {
+                for (x, w) in row.iter().zip(panel) {
+                    let x = x.map(X::turned);
+                    for (sum, w) in sums.iter_mut().zip(w.as_chunks::<4>().0) {
+                        for j in 0..4 {
+                            *sum = sum.wrapping_add(i32::from(x[j]) * i32::from(w[j]));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// How sums become outputs: bias and factor per output channel.
+#[derive(Clone, Copy)]
+struct Finish<'a> {
+    bias: &'a [i32],
+    scale: &'a [i32],
+    format: Rescale,
+    low: i32,
+    high: i32,
+}
+
+impl Finish<'_> {
+    /// Writes the sums of channels `first..end`, row `i` at `offsets[i]`.
+    #[inline(always)]
+    fn write<Y: Narrow, const ROWS: usize, const PANELS: usize>(
+        &self,
+        sums: &Sums<ROWS, PANELS>,
+        y: &mut [Y],
+        offsets: &[usize; MAX_ROWS],
+        [first, end]: [usize; 2],
+    ) {
+        for p in 0..PANELS {
+            let channel = first + p * WIDTH;
+            let width = end.saturating_sub(channel).min(WIDTH);
+            let (bias, scale) = (lanes(from(self.bias, channel)), lanes(from(self.scale, channel)));
+            for (sums, offset) in sums.iter().zip(offsets) {
+                let out = self.outputs(&sums[p], &bias, &scale);
+                let at = offset + channel;
+                match y.get_mut(at..at + width) {
+                    Some(y) if width == WIDTH => y.copy_from_slice(&out),
+                    Some(y) => y.iter_mut().zip(out).for_each(|(y, out)| *y = out),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// The outputs of one row of a panel.
+    #[inline(always)]
+    fn outputs<Y: Narrow>(&self, sums: &[i32; WIDTH], bias: &[i32; WIDTH], scale: &[i32; WIDTH]) -> [Y; WIDTH] {
+        let Rescale { output_zero, shift, .. } = self.format;
+        let mut scaled = [0; WIDTH];
+        if shift == 32 {
+            // No tie is possible: one addition rounds as well.
+            for i in 0..WIDTH {
+                let sum = sums[i].wrapping_add(bias[i]);
+                scaled[i] = ((i64::from(sum) * i64::from(scale[i]) + (1 << 31)) >> 32) as i32;
+            }
+        } else {
+            for i in 0..WIDTH {
+                scaled[i] = rescaled(sums[i].wrapping_add(bias[i]), scale[i], shift);
+            }
+        }
+        let mut out = [Y::default(); WIDTH];
+        for i in 0..WIDTH {
+            out[i] = Y::narrow(scaled[i].wrapping_add(output_zero).max(self.low).min(self.high));
+        }
+        out
+    }
+}
+
+/// The first elements of a slice, 0 beyond its end.
+#[inline(always)]
+fn lanes(from: &[i32]) -> [i32; WIDTH] {
+    if let Some(whole) = from.first_chunk() {
+        return *whole;
+    }
+    let mut out = [0; WIDTH];
+    for (to, from) in out.iter_mut().zip(from) {
+        *to = *from;
+    }
+    out
+}
+
+/// What all tiles of a group share.
+#[derive(Clone, Copy)]
+struct Group<'a> {
+    weights: &'a [[i8; 4 * WIDTH]],
+    /// The first of its panels.
+    panel: usize,
+    /// Fours of a panel.
+    fours: usize,
+    /// Its output channels.
+    channels: [usize; 2],
+    finish: Finish<'a>,
+}
+
+impl Group<'_> {
+    /// All panels of a whole tile.
+    #[inline(always)]
+    fn eight<S: Simd, X: Narrow, Y: Narrow>(
+        &self,
+        s: S,
+        lines: &[Line<'_, X>],
+        step: usize,
+        y: &mut [Y],
+        offsets: [usize; MAX_ROWS],
+    ) {
+        let panels = (self.channels[1] - self.channels[0]).div_ceil(WIDTH);
+        let tile = Tile { group: self, lines, step, offsets, y };
+        match panels {
+            1 => s.outline(Eight::<X, Y, 1>(tile)),
+            _ => s.outline(Eight::<X, Y, 2>(tile)),
+        }
+    }
+
+    /// All panels of one row.
+    #[inline(always)]
+    fn one<S: Simd, X: Narrow, Y: Narrow>(&self, s: S, lines: &[Line<'_, X>], y: &mut [Y], offset: usize) {
+        s.outline(One(Tile { group: self, lines, step: 0, offsets: [offset; MAX_ROWS], y }));
+    }
+}
+
+struct Tile<'a, X, Y> {
+    group: &'a Group<'a>,
+    lines: &'a [Line<'a, X>],
+    step: usize,
+    offsets: [usize; MAX_ROWS],
+    y: &'a mut [Y],
+}
+
+impl<X: Narrow, Y: Narrow> Tile<'_, X, Y> {
+    #[inline(always)]
+    fn panels<S: Simd, const ROWS: usize, const PANELS: usize>(&mut self, s: S, panel: usize) {
+        let group = self.group;
+        let first = (group.panel + panel) * group.fours;
+        let part = Part { lines: self.lines, step: self.step, weights: group.weights, first, fours: group.fours };
+        let sums = s.dot4::<X, ROWS, PANELS>(&part);
+        group.finish.write(&sums, self.y, &self.offsets, [group.channels[0] + panel * WIDTH, group.channels[1]]);
+    }
+}
+
+struct Eight<'a, X, Y, const SIDE: usize>(Tile<'a, X, Y>);
+
+impl<X: Narrow, Y: Narrow, const SIDE: usize> Op for Eight<'_, X, Y, SIDE> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(mut self, s: S) {
+        let panels = (self.0.group.channels[1] - self.0.group.channels[0]).div_ceil(WIDTH);
+        let mut panel = 0;
+        while SIDE == 2 && panel + 2 <= panels {
+            self.0.panels::<S, MAX_ROWS, 2>(s, panel);
+            panel += 2;
+        }
+        if panel < panels {
+            self.0.panels::<S, MAX_ROWS, 1>(s, panel);
+        }
+    }
+}
+
+struct One<'a, X, Y>(Tile<'a, X, Y>);
+
+impl<X: Narrow, Y: Narrow> Op for One<'_, X, Y> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(mut self, s: S) {
+        let panels = (self.0.group.channels[1] - self.0.group.channels[0]).div_ceil(WIDTH);
+        let mut panel = 0;
+        while panel + 4 <= panels {
+            self.0.panels::<S, 1, 4>(s, panel);
+            panel += 4;
+        }
+        while panel < panels {
+            self.0.panels::<S, 1, 1>(s, panel);
+            panel += 1;
+        }
+    }
+}
+
+/// `y[rows, columns] = x[rows, inner] · weights`, requantized. If a slice is too short, nothing is written.
+pub struct Linear<'a, X: Narrow, Y: Narrow> {
+    /// `[rows][inner]`, rows `x_stride` apart.
+    pub x: &'a [X],
+    /// Panels.
+    pub weights: &'a [i8],
+    /// `[columns]`.
+    pub bias: &'a [i32],
+    /// `[columns]`.
+    pub scale: &'a [i32],
+    /// `[rows][columns]`, rows `y_stride` apart.
+    pub y: &'a mut [Y],
+    /// Rows.
+    pub rows: usize,
+    /// Inner dimension, a multiple of 4.
+    pub inner: usize,
+    /// Columns.
+    pub columns: usize,
+    /// Distance of rows of `x`.
+    pub x_stride: usize,
+    /// Distance of rows of `y`.
+    pub y_stride: usize,
+    /// Least result.
+    pub low: i32,
+    /// Greatest result.
+    pub high: i32,
+    /// What the numbers stand for.
+    pub format: Rescale,
+}
+
+impl<X: Narrow, Y: Narrow> Op for Linear<'_, X, Y> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        s.outline(Rows(self));
+    }
+}
+
+struct Rows<'a, X: Narrow, Y: Narrow>(Linear<'a, X, Y>);
+
+impl<X: Narrow, Y: Narrow> Rows<'_, X, Y> {
+    fn fits(&self) -> Option<()> {
+        let l = &self.0;
+        let weights = l.columns.checked_next_multiple_of(WIDTH)?.checked_mul(l.inner)?;
+        let fits = l.x.len() >= super::matmul::span(l.rows, l.x_stride, l.inner)?
+            && l.y.len() >= super::matmul::span(l.rows, l.y_stride, l.columns)?
+            && l.weights.len() >= weights
+            && l.bias.len().min(l.scale.len()) >= l.columns
+            && l.inner.is_multiple_of(4);
+        fits.then_some(())
+    }
+}
+
+impl<X: Narrow, Y: Narrow> Op for Rows<'_, X, Y> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        if self.fits().is_none() {
+            return;
+        }
+        let l = self.0;
+        let fours = l.inner / 4;
+        let finish = Finish { bias: l.bias, scale: l.scale, format: l.format, low: l.low, high: l.high };
+        let weights = l.weights.as_chunks().0;
+        let group = Group { weights, panel: 0, fours, channels: [0, l.columns], finish };
+        let mut row = 0;
+        while row < l.rows {
+            // The last tile begins early enough to be whole.
+            let first = if l.rows < MAX_ROWS { row } else { row.min(l.rows - MAX_ROWS) };
+            let lines = [Line { x: from(l.x, first * l.x_stride), weight: 0, fours }];
+            if l.rows < MAX_ROWS {
+                group.one(s, &lines, l.y, first * l.y_stride);
+                row += 1;
+            } else {
+                group.eight(s, &lines, l.x_stride, l.y, spread(first * l.y_stride, l.y_stride));
+                row += MAX_ROWS;
+            }
+        }
+    }
+}
+
+/// Eight numbers, equally far apart.
+#[inline(always)]
+fn spread(first: usize, step: usize) -> [usize; MAX_ROWS] {
+    let mut out = [first; MAX_ROWS];
+    for i in 0..MAX_ROWS {
+        out[i] += i * step;
+    }
+    out
+}
+
+/// `y[n, o, q] = sum over c, k of x[n, c, q * stride - padding + k * dilation] * w[o, c, k]`, per group, requantized; `x`
+/// outside the image is the input's zero point. Panels stand group after group, the inner dimension is `[kernel d][h][w * channel]`,
+/// the last filled up to a multiple of 4 ([`super::int8::patch_len`]). If a slice is too short, nothing is written.
+pub struct Conv<'a, X: Narrow, Y: Narrow> {
+    /// Input; strides in `x_strides`.
+    pub x: &'a [X],
+    /// Panels.
+    pub weights: &'a [i8],
+    /// Per output channel.
+    pub bias: &'a [i32],
+    /// Per output channel.
+    pub scale: &'a [i32],
+    /// Output; channels contiguous.
+    pub y: &'a mut [Y],
+    /// [`scratch_len`] elements.
+    pub scratch: &'a mut [X],
+    /// Images.
+    pub batch: usize,
+    /// Groups.
+    pub groups: usize,
+    /// Input channels of a group.
+    pub channels: usize,
+    /// Output channels of a group.
+    pub columns: usize,
+    /// Input size.
+    pub size: [usize; 3],
+    /// Output size.
+    pub out: [usize; 3],
+    /// Kernel size.
+    pub kernel: [usize; 3],
+    /// Step of the window.
+    pub stride: [usize; 3],
+    /// Distance of taps.
+    pub dilation: [usize; 3],
+    /// Pixels before the image.
+    pub padding: [usize; 3],
+    /// Input strides: image, d, h, w, channel.
+    pub x_strides: [usize; 5],
+    /// Output strides: image, d, h, w.
+    pub y_strides: [usize; 4],
+    /// Least result.
+    pub low: i32,
+    /// Greatest result.
+    pub high: i32,
+    /// What the numbers stand for.
+    pub format: Rescale,
+}
+
+impl<X: Narrow, Y: Narrow> Op for Conv<'_, X, Y> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        s.outline(Images(self));
+    }
+}
+
+struct Images<'a, X: Narrow, Y: Narrow>(Conv<'a, X, Y>);
+
+impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
+    fn fits(&self) -> Option<()> {
+        let l = &self.0;
+        let outputs = l.columns.checked_mul(l.groups)?;
+        let panels = l.columns.div_ceil(WIDTH).checked_mul(l.groups)?;
+        let weights = panels.checked_mul(patch_len(l.channels, l.kernel))?.checked_mul(WIDTH)?;
+        let fits = l.scratch.len() >= scratch_len(l.channels, l.kernel, l.stride[2])
+            && l.weights.len() >= weights
+            && l.bias.len().min(l.scale.len()) >= outputs;
+        fits.then_some(())
+    }
+
+    /// The group's share of the weights.
+    fn group(&self, group: usize) -> Group<'_> {
+        let l = &self.0;
+        let finish = Finish { bias: l.bias, scale: l.scale, format: l.format, low: l.low, high: l.high };
+        Group {
+            weights: l.weights.as_chunks().0,
+            panel: group * l.columns.div_ceil(WIDTH),
+            fours: patch_len(l.channels, l.kernel) / 4,
+            channels: [group * l.columns, (group + 1) * l.columns],
+            finish,
+        }
+    }
+
+    /// Whether eight outputs of a row see rows of neighbours.
+    fn is_flat(&self) -> bool {
+        let l = &self.0;
+        let flat = l.groups == 1 && l.x_strides[4] == 1 && l.x_strides[3] == l.channels && l.dilation[2] == 1;
+        flat && l.kernel[0] == 1 && l.kernel[1] <= LINES && l.out[2] >= MAX_ROWS
+    }
+}
+
+impl<X: Narrow, Y: Narrow> Op for Images<'_, X, Y> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(mut self, s: S) {
+        if self.fits().is_none() {
+            return;
+        }
+        let (y, scratch) = (core::mem::take(&mut self.0.y), core::mem::take(&mut self.0.scratch));
+        if self.is_flat() {
+            self.windows(s, y, scratch);
+        } else {
+            self.patches(s, y, scratch);
+        }
+    }
+}
+
+impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
+    /// Eight outputs of a row at a time.
+    #[inline(always)]
+    fn windows<S: Simd>(&self, s: S, y: &mut [Y], scratch: &mut [X]) {
+        let (l, group) = (&self.0, self.group(0));
+        let [_, height, width] = l.out;
+        let (step, columns) = (l.stride[2] * l.channels, window_row(l.channels, l.kernel, l.stride[2]));
+        for image in 0..l.batch * l.out[0] {
+            let (n, d) = (image / l.out[0].max(1), image % l.out[0].max(1));
+            let plane = (d * l.stride[0]).wrapping_sub(l.padding[0]);
+            for h in 0..height {
+                let top = (h * l.stride[1]) as isize - l.padding[1] as isize;
+                let mut w = 0;
+                while w < width {
+                    // The last tile begins early enough to be whole.
+                    let first = w.min(width - MAX_ROWS);
+                    let left = (first * l.stride[2]) as isize - l.padding[2] as isize;
+                    let corner = [n, plane, top as usize, left as usize];
+                    let lines = match self.in_place(corner, columns) {
+                        Some(lines) => lines,
+                        None => self.copied(corner, columns, scratch),
+                    };
+                    let at = n * l.y_strides[0] + d * l.y_strides[1] + h * l.y_strides[2] + first * l.y_strides[3];
+                    let lines = lines.get(..l.kernel[1]).unwrap_or_default();
+                    group.eight(s, lines, step, y, spread(at, l.y_strides[3]));
+                    w += MAX_ROWS;
+                }
+            }
+        }
+    }
+
+    /// The kernel rows of a tile where they lie, if all of them lie inside.
+    #[inline(always)]
+    fn in_place(&self, [n, d, h, w]: [usize; 4], columns: usize) -> Option<[Line<'_, X>; LINES]> {
+        let l = &self.0;
+        let (last, right) = (h.wrapping_add((l.kernel[1] - 1) * l.dilation[1]), w.wrapping_add(columns / l.channels));
+        if d >= l.size[0] || h >= l.size[1] || last >= l.size[1] || w >= l.size[2] || right > l.size[2] {
+            return None;
+        }
+        let at = n * l.x_strides[0] + d * l.x_strides[1] + h * l.x_strides[2] + w * l.channels;
+        let fours = (l.kernel[2] * l.channels).div_ceil(4);
+        let mut lines = [Line { x: &l.x[..0], weight: 0, fours }; LINES];
+        for (i, line) in lines.iter_mut().take(l.kernel[1]).enumerate() {
+            // Up to three bytes more than the row: they meet weights of 0.
+            let start = at + i * l.dilation[1] * l.x_strides[2];
+            line.x = l.x.get(start..start + columns + 3).or_else(|| l.x.get(start..start + columns))?;
+            line.weight = i * fours;
+        }
+        let whole =
+            l.channels * l.kernel[2] % 4 == 0 || lines.iter().take(l.kernel[1]).all(|line| line.x.len() > columns);
+        whole.then_some(lines)
+    }
+
+    /// The kernel rows of a tile, copied with what lies outside the image.
+    #[inline(always)]
+    fn copied<'s>(&self, [n, d, h, w]: [usize; 4], columns: usize, to: &'s mut [X]) -> [Line<'s, X>; LINES] {
+        let l = &self.0;
+        let outside = X::narrow(l.format.input_zero);
+        let pixels = columns / l.channels.max(1);
+        let (from_pixel, to_pixel) = taps_inside(w as isize, l.size[2], pixels, 1);
+        let mut rest = &mut *to;
+        for i in 0..l.kernel[1] {
+            let Some((row, next)) = rest.split_at_mut_checked(columns) else { break };
+            rest = next;
+            let h = h.wrapping_add(i * l.dilation[1]);
+            if d >= l.size[0] || h >= l.size[1] {
+                row.fill(outside);
+                continue;
+            }
+            let at = n * l.x_strides[0] + d * l.x_strides[1] + h * l.x_strides[2];
+            let at = at.wrapping_add(w.wrapping_add(from_pixel).wrapping_mul(l.channels));
+            let (left, more) = row.split_at_mut_checked(from_pixel * l.channels).unwrap_or_default();
+            let inside = (to_pixel - from_pixel) * l.channels;
+            let (middle, right) = more.split_at_mut_checked(inside).unwrap_or_default();
+            left.fill(outside);
+            if let Some(from) = l.x.get(at..at + inside) {
+                middle.copy_from_slice(from);
+            }
+            right.fill(outside);
+        }
+        let fours = (l.kernel[2] * l.channels).div_ceil(4);
+        let mut lines = [Line { x: &to[..0], weight: 0, fours }; LINES];
+        for (i, line) in lines.iter_mut().take(l.kernel[1]).enumerate() {
+            (line.x, line.weight) = (from(to, i * columns), i * fours);
+        }
+        lines
+    }
+
+    /// Patches of eight outputs at a time, or of one where there are fewer.
+    #[inline(always)]
+    fn patches<S: Simd>(&self, s: S, y: &mut [Y], scratch: &mut [X]) {
+        let l = &self.0;
+        let axis = |d: usize| Axis {
+            size: l.size[d],
+            count: l.out[d],
+            start: -(l.padding[d] as isize),
+            step: l.stride[d] as isize,
+            taps: l.kernel[d],
+            tap_step: l.dilation[d] as isize,
+            weight_step: 1,
+            out_step: 1,
+            ..Axis::default()
+        };
+        let axes = [axis(0), axis(1), axis(2)];
+        let mut plan = Plan::new(axes, l.kernel, l.x_strides, l.y_strides, l.channels, false);
+        let pixels = l.out.iter().fold(l.batch, |n, out| n.wrapping_mul(*out));
+        let (inner, row) = (patch_len(l.channels, l.kernel), l.kernel[2] * l.channels);
+        let outside = X::narrow(l.format.input_zero);
+        for index in 0..l.groups {
+            plan.enter_group(index * l.channels);
+            let group = self.group(index);
+            let mut pixel = 0;
+            while pixel < pixels {
+                let rows = if pixels < MAX_ROWS { 1 } else { MAX_ROWS };
+                plan.enter(pixel.min(pixels - rows), rows);
+                for (i, patch) in scratch.chunks_exact_mut(inner.max(1)).take(rows).enumerate() {
+                    plan.gather_row(i, l.x, patch, outside, row.next_multiple_of(4));
+                }
+                let lines = [Line { x: &*scratch, weight: 0, fours: inner / 4 }];
+                match rows {
+                    1 => group.one(s, &lines, y, plan.offsets[0]),
+                    _ => group.eight(s, &lines, inner, y, plan.offsets),
+                }
+                pixel += rows;
+            }
+        }
+    }
+}
