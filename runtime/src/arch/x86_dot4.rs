@@ -57,22 +57,18 @@ unsafe fn sums_vnni<X: Narrow, const ROWS: usize, const PANELS: usize>(part: &Pa
                 // SAFETY: a panel has `fours` elements.
                 weights[p] = unsafe { _mm512_loadu_si512(panels[p].as_ptr().add(k).cast()) };
             }
-            for i in 0..ROWS {
+            for (i, sums) in local.iter_mut().enumerate() {
                 // SAFETY: `panels` compared the length of the line with where the last row ends.
                 let x = unsafe { word(x.add(i * part.step + 4 * k)) };
                 let x = _mm512_xor_si512(_mm512_set1_epi32(x), turn);
                 for p in 0..PANELS {
-                    local[i][p] = _mm512_dpbusd_epi32(local[i][p], x, weights[p]);
+                    sums[p] = _mm512_dpbusd_epi32(sums[p], x, weights[p]);
                 }
             }
         }
     }
-    let mut sums = [[[0; WIDTH]; PANELS]; ROWS];
-    for (sums, local) in sums.as_flattened_mut().iter_mut().zip(local.as_flattened()) {
-        // SAFETY: an array of 16 numbers is as large as a register.
-        unsafe { _mm512_storeu_si512(sums.as_mut_ptr().cast(), *local) }
-    }
-    sums
+    // SAFETY: a register of 512 bits is 16 numbers.
+    unsafe { core::mem::transmute_copy(&local) }
 }
 
 /// Two rows at a time: products of 16-bit numbers, in pairs, for four channels in a register.

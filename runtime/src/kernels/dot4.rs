@@ -18,6 +18,9 @@ use crate::simd::{Op, Simd};
 /// Output channels of a panel.
 pub const WIDTH: usize = 16;
 
+/// Rows of a tile of one panel, which would else wait for its sums.
+const TALL: usize = 2 * MAX_ROWS;
+
 /// Kernel rows at most that are read where they lie.
 const LINES: usize = 8;
 
@@ -26,13 +29,14 @@ pub type Sums<const ROWS: usize, const PANELS: usize> = [[[i32; WIDTH]; PANELS];
 
 /// Elements of scratch of a [`Conv`].
 pub const fn scratch_len(channels: usize, kernel: [usize; 3], stride: usize) -> usize {
-    let (window, patches) = (window_row(channels, kernel, stride) * kernel[1], MAX_ROWS * patch_len(channels, kernel));
+    let window = window_row(TALL, channels, kernel, stride) * kernel[1];
+    let patches = MAX_ROWS * patch_len(channels, kernel);
     4 + if window > patches { window } else { patches }
 }
 
-/// Elements of one row of the input that eight neighbouring outputs read.
-const fn window_row(channels: usize, kernel: [usize; 3], stride: usize) -> usize {
-    ((MAX_ROWS - 1) * stride + kernel[2]) * channels
+/// Elements of one row of the input that so many neighbouring outputs read.
+const fn window_row(outputs: usize, channels: usize, kernel: [usize; 3], stride: usize) -> usize {
+    ((outputs - 1) * stride + kernel[2]) * channels
 }
 
 /// A stretch of the inner dimension.
@@ -120,7 +124,7 @@ impl Finish<'_> {
         &self,
         sums: &Sums<ROWS, PANELS>,
         y: &mut [Y],
-        offsets: &[usize; MAX_ROWS],
+        offsets: &[usize; ROWS],
         [first, end]: [usize; 2],
     ) {
         for p in 0..PANELS {
@@ -190,42 +194,35 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    /// All panels of a whole tile.
+    fn panels(&self) -> usize {
+        (self.channels[1] - self.channels[0]).div_ceil(WIDTH)
+    }
+
+    /// All panels of a tile, `SIDE` at a time.
     #[inline(always)]
-    fn eight<S: Simd, X: Narrow, Y: Narrow>(
+    fn tile<S: Simd, X: Narrow, Y: Narrow, const ROWS: usize, const SIDE: usize>(
         &self,
         s: S,
         lines: &[Line<'_, X>],
         step: usize,
         y: &mut [Y],
-        offsets: [usize; MAX_ROWS],
+        offsets: [usize; ROWS],
     ) {
-        let panels = (self.channels[1] - self.channels[0]).div_ceil(WIDTH);
-        let tile = Tile { group: self, lines, step, offsets, y };
-        match panels {
-            1 => s.outline(Eight::<X, Y, 1>(tile)),
-            _ => s.outline(Eight::<X, Y, 2>(tile)),
-        }
-    }
-
-    /// All panels of one row.
-    #[inline(always)]
-    fn one<S: Simd, X: Narrow, Y: Narrow>(&self, s: S, lines: &[Line<'_, X>], y: &mut [Y], offset: usize) {
-        s.outline(One(Tile { group: self, lines, step: 0, offsets: [offset; MAX_ROWS], y }));
+        s.outline(Tile::<X, Y, ROWS, SIDE> { group: self, lines, step, offsets, y });
     }
 }
 
-struct Tile<'a, X, Y> {
+struct Tile<'a, X, Y, const ROWS: usize, const SIDE: usize> {
     group: &'a Group<'a>,
     lines: &'a [Line<'a, X>],
     step: usize,
-    offsets: [usize; MAX_ROWS],
+    offsets: [usize; ROWS],
     y: &'a mut [Y],
 }
 
-impl<X: Narrow, Y: Narrow> Tile<'_, X, Y> {
+impl<X: Narrow, Y: Narrow, const ROWS: usize, const SIDE: usize> Tile<'_, X, Y, ROWS, SIDE> {
     #[inline(always)]
-    fn panels<S: Simd, const ROWS: usize, const PANELS: usize>(&mut self, s: S, panel: usize) {
+    fn panels<S: Simd, const PANELS: usize>(&mut self, s: S, panel: usize) {
         let group = self.group;
         let first = (group.panel + panel) * group.fours;
         let part = Part { lines: self.lines, step: self.step, weights: group.weights, first, fours: group.fours };
@@ -234,38 +231,18 @@ impl<X: Narrow, Y: Narrow> Tile<'_, X, Y> {
     }
 }
 
-struct Eight<'a, X, Y, const SIDE: usize>(Tile<'a, X, Y>);
-
-impl<X: Narrow, Y: Narrow, const SIDE: usize> Op for Eight<'_, X, Y, SIDE> {
+impl<X: Narrow, Y: Narrow, const ROWS: usize, const SIDE: usize> Op for Tile<'_, X, Y, ROWS, SIDE> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(mut self, s: S) {
-        let panels = (self.0.group.channels[1] - self.0.group.channels[0]).div_ceil(WIDTH);
+        let panels = self.group.panels();
         let mut panel = 0;
-        while SIDE == 2 && panel + 2 <= panels {
-            self.0.panels::<S, MAX_ROWS, 2>(s, panel);
-            panel += 2;
-        }
-        if panel < panels {
-            self.0.panels::<S, MAX_ROWS, 1>(s, panel);
-        }
-    }
-}
-
-struct One<'a, X, Y>(Tile<'a, X, Y>);
-
-impl<X: Narrow, Y: Narrow> Op for One<'_, X, Y> {
-    type Output = ();
-    #[inline(always)]
-    fn call<S: Simd>(mut self, s: S) {
-        let panels = (self.0.group.channels[1] - self.0.group.channels[0]).div_ceil(WIDTH);
-        let mut panel = 0;
-        while panel + 4 <= panels {
-            self.0.panels::<S, 1, 4>(s, panel);
-            panel += 4;
+        while SIDE > 1 && panel + SIDE <= panels {
+            self.panels::<S, SIDE>(s, panel);
+            panel += SIDE;
         }
         while panel < panels {
-            self.0.panels::<S, 1, 1>(s, panel);
+            self.panels::<S, 1>(s, panel);
             panel += 1;
         }
     }
@@ -342,21 +319,22 @@ impl<X: Narrow, Y: Narrow> Op for Rows<'_, X, Y> {
             let first = if l.rows < MAX_ROWS { row } else { row.min(l.rows - MAX_ROWS) };
             let lines = [Line { x: from(l.x, first * l.x_stride), weight: 0, fours }];
             if l.rows < MAX_ROWS {
-                group.one(s, &lines, l.y, first * l.y_stride);
+                group.tile::<S, X, Y, 1, 4>(s, &lines, 0, l.y, [first * l.y_stride]);
                 row += 1;
             } else {
-                group.eight(s, &lines, l.x_stride, l.y, spread(first * l.y_stride, l.y_stride));
+                let offsets = spread::<MAX_ROWS>(first * l.y_stride, l.y_stride);
+                group.tile::<S, X, Y, MAX_ROWS, 2>(s, &lines, l.x_stride, l.y, offsets);
                 row += MAX_ROWS;
             }
         }
     }
 }
 
-/// Eight numbers, equally far apart.
+/// Numbers equally far apart.
 #[inline(always)]
-fn spread(first: usize, step: usize) -> [usize; MAX_ROWS] {
-    let mut out = [first; MAX_ROWS];
-    for i in 0..MAX_ROWS {
+fn spread<const N: usize>(first: usize, step: usize) -> [usize; N] {
+    let mut out = [first; N];
+    for i in 0..N {
         out[i] += i * step;
     }
     out
@@ -461,21 +439,23 @@ impl<X: Narrow, Y: Narrow> Op for Images<'_, X, Y> {
             return;
         }
         let (y, scratch) = (core::mem::take(&mut self.0.y), core::mem::take(&mut self.0.scratch));
-        if self.is_flat() {
-            self.windows(s, y, scratch);
-        } else {
+        if !self.is_flat() {
             self.patches(s, y, scratch);
+        } else if self.0.columns <= WIDTH && self.0.out[2] >= TALL {
+            self.windows::<S, TALL, 1>(s, y, scratch);
+        } else {
+            self.windows::<S, MAX_ROWS, 2>(s, y, scratch);
         }
     }
 }
 
 impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
-    /// Eight outputs of a row at a time.
+    /// `ROWS` outputs of a row at a time.
     #[inline(always)]
-    fn windows<S: Simd>(&self, s: S, y: &mut [Y], scratch: &mut [X]) {
+    fn windows<S: Simd, const ROWS: usize, const SIDE: usize>(&self, s: S, y: &mut [Y], scratch: &mut [X]) {
         let (l, group) = (&self.0, self.group(0));
         let [_, height, width] = l.out;
-        let (step, columns) = (l.stride[2] * l.channels, window_row(l.channels, l.kernel, l.stride[2]));
+        let (step, columns) = (l.stride[2] * l.channels, window_row(ROWS, l.channels, l.kernel, l.stride[2]));
         for image in 0..l.batch * l.out[0] {
             let (n, d) = (image / l.out[0].max(1), image % l.out[0].max(1));
             let plane = (d * l.stride[0]).wrapping_sub(l.padding[0]);
@@ -484,7 +464,7 @@ impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
                 let mut w = 0;
                 while w < width {
                     // The last tile begins early enough to be whole.
-                    let first = w.min(width - MAX_ROWS);
+                    let first = w.min(width - ROWS);
                     let left = (first * l.stride[2]) as isize - l.padding[2] as isize;
                     let corner = [n, plane, top as usize, left as usize];
                     let lines = match self.in_place(corner, columns) {
@@ -493,8 +473,8 @@ impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
                     };
                     let at = n * l.y_strides[0] + d * l.y_strides[1] + h * l.y_strides[2] + first * l.y_strides[3];
                     let lines = lines.get(..l.kernel[1]).unwrap_or_default();
-                    group.eight(s, lines, step, y, spread(at, l.y_strides[3]));
-                    w += MAX_ROWS;
+                    group.tile::<S, X, Y, ROWS, SIDE>(s, lines, step, y, spread(at, l.y_strides[3]));
+                    w += ROWS;
                 }
             }
         }
@@ -517,8 +497,8 @@ impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
             line.x = l.x.get(start..start + columns + 3).or_else(|| l.x.get(start..start + columns))?;
             line.weight = i * fours;
         }
-        let whole =
-            l.channels * l.kernel[2] % 4 == 0 || lines.iter().take(l.kernel[1]).all(|line| line.x.len() > columns);
+        let whole = (l.channels * l.kernel[2]).is_multiple_of(4)
+            || lines.iter().take(l.kernel[1]).all(|line| line.x.len() > columns);
         whole.then_some(lines)
     }
 
@@ -589,8 +569,8 @@ impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
                 }
                 let lines = [Line { x: &*scratch, weight: 0, fours: inner / 4 }];
                 match rows {
-                    1 => group.one(s, &lines, y, plan.offsets[0]),
-                    _ => group.eight(s, &lines, inner, y, plan.offsets),
+                    1 => group.tile::<S, X, Y, 1, 4>(s, &lines, 0, y, [plan.offsets[0]]),
+                    _ => group.tile::<S, X, Y, MAX_ROWS, 2>(s, &lines, inner, y, plan.offsets),
                 }
                 pixel += rows;
             }
