@@ -232,6 +232,7 @@ fn check<P: Panel>(case: &Case, transposed: bool, level: Level, panel: P) {
     assert_close(&y, &expected, tolerance, &format!("{case:?} transposed {transposed} {level:?} {}", P::WIDTH));
 }
 
+/// Where `gather` is set, with a residual.
 fn depthwise<P: Panel>(case: &Case, level: Level, panel: P) {
     let mut v = Values::new(13);
     let (xs, out, channels) = (case.x_strides(), case.out(false), case.groups);
@@ -246,7 +247,8 @@ fn depthwise<P: Panel>(case: &Case, level: Level, panel: P) {
     for (pixel, row) in reference(case, false, &x, &w, &bias).chunks(channels).enumerate() {
         for (o, value) in row.iter().enumerate() {
             let at = pixel * stride + o;
-            expected[at] = (value + f64::from(residual[at])).clamp(-0.3, 1.0);
+            let addend = if case.gather { f64::from(residual[at]) } else { 0.0 };
+            expected[at] = (value + addend).clamp(-0.3, 1.0);
         }
     }
     let padded = channels.next_multiple_of(P::WIDTH);
@@ -263,7 +265,7 @@ fn depthwise<P: Panel>(case: &Case, level: Level, panel: P) {
         scale: None,
         zero_point: None,
         slope: None,
-        residual: Some(&residual),
+        residual: case.gather.then_some(&residual),
         in_place: false,
         y: &mut y,
         batch: case.batch,
@@ -356,11 +358,39 @@ fn transposed_with_any_parameters() {
 fn depthwise_with_any_parameters() {
     let mut v = Values::new(3);
     for _ in 0..200 {
-        let base = Case { channels: 1, columns: 1, gather: false, channels_first: false, ..random(&mut v) };
+        let base = Case { channels: 1, columns: 1, channels_first: false, ..random(&mut v) };
         let case = Case { groups: [1, 4, 8, 16, 19, 40][v.below(6)], ..base };
         for level in levels() {
             depthwise(&case, level, N16);
             depthwise(&case, level, N4);
+        }
+    }
+}
+
+#[test]
+fn depthwise_of_usual_kernels() {
+    let mut v = Values::new(17);
+    for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+        for width in 1..20 {
+            let padding = kernel / 2;
+            let case = Case {
+                channels: 1,
+                columns: 1,
+                groups: [8, 16, 24, 32, 37][v.below(5)],
+                size: [1, 1 + v.below(9), width],
+                kernel: [1, kernel, kernel],
+                stride: [1, 1 + v.below(2), stride],
+                padding: [(0, 0), (padding, padding), (padding, padding - v.below(2))],
+                gather: v.below(2) == 0,
+                gap: 3 * v.below(2),
+                ..PLAIN
+            };
+            if case.size[2] + 2 * padding < kernel + 1 {
+                continue;
+            }
+            for level in levels() {
+                depthwise(&case, level, N16);
+            }
         }
     }
 }

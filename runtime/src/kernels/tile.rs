@@ -186,8 +186,8 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
     ) {
         if self.plain {
             unrolled!(ROWS, i, {
-                let at = offsets[i].wrapping_add(self.first);
-                if let Some(out) = y.get_mut(at..at.wrapping_add(PANELS * P::WIDTH)) {
+                let at = offsets[i].saturating_add(self.first);
+                if let Some(out) = y.get_mut(at..at.saturating_add(PANELS * P::WIDTH)) {
                     for (p, out) in out.chunks_exact_mut(P::WIDTH).enumerate() {
                         K::write::<S, P>(s, sums[i][p].add(s, self.bias[p]).clamp(s, self.low, self.high), out);
                     }
@@ -215,8 +215,8 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
         let e = self.epilogue;
         let channel = self.first + p * P::WIDTH;
         let width = self.end.saturating_sub(channel).min(P::WIDTH);
-        let at = offset.wrapping_add(channel);
-        let place = at..at.wrapping_add(width);
+        let at = offset.saturating_add(channel);
+        let place = at..at.saturating_add(width);
         if K::QUANTIZED {
             v = v.mul(s, self.scale[p]);
         }
