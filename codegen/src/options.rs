@@ -74,7 +74,7 @@ pub enum InputMemory {
 /// How products of f32 are added up on a Cortex-M with an FPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MultiplyAdd {
-    /// `vfma`: one instruction, one rounding. Least code, and fastest on the Cortex-M7.
+    /// `vfma`: one instruction, one rounding. Least code; ahead in LLVM's model of the Cortex-M7.
     Fused,
     /// `vmul` and `vadd`: two instructions and roundings. Faster on the Cortex-M4, where Arm publishes 3 cycles for a `vfma`
     /// and 1 for each of these (Cortex-M4 Technical Reference Manual, FPU instruction set).

@@ -154,7 +154,7 @@ mod loops {
     /// The bias of all channels, if there is one, as whole groups.
     #[inline(always)]
     fn bias<'a>(e: &Epilogue<'a, F32>) -> Option<&'a [[f32; 4]]> {
-        (!e.bias.is_empty()).then(|| e.bias.as_chunks().0)
+        (!e.bias.is_empty()).then_some(e.bias.as_chunks().0)
     }
 
     /// Weights that rows of input meet, and where the results go: at the offset of a row, from channel `first` on.
