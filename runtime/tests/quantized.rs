@@ -78,7 +78,7 @@ impl Case {
             stride: [1, 1 + v.below(3), 1 + v.below(3)],
             dilation,
             padding,
-            format: Rescale { input_zero, output_zero, factor: 0, shift: 36 + v.below(4) as u32 },
+            format: Rescale { input_zero, output_zero, factor: 0, shift: 32 + v.below(8) as u32 },
             bounds: if v.below(2) == 0 { (-128, 127) } else { (output_zero, 127) },
         }
     }
