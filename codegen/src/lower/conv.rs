@@ -62,8 +62,7 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
         let x = x.region(Access::Whole);
         super::matmul::linear_kernel(cx, arith, x, weights, fields, strides, shape.channels, shape.columns)
     } else {
-        let depthwise =
-            !conv.transposed && conv.groups > 1 && shape.channels == 1 && shape.columns == 1 && shape.taps <= TAPS;
+        let depthwise = is_depthwise(conv, &shape);
         weights = if depthwise { pack_depthwise(cx, weight, conv, &shape) } else { pack(cx, weight, conv, &shape) };
         if conv.transposed {
             fields.retain(|(name, _)| *name != "format");
@@ -120,7 +119,7 @@ fn input(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape) -> (Pla
     let short = shape.taps > 1 && shape.channels * shape.kernel[2] < SHORT;
     let padded = conv.padding != [(0, 0); 3];
     let copies = match cx.options.target.panel() {
-        _ if conv.transposed => Copies::Nothing,
+        _ if conv.transposed || is_depthwise(conv, shape) => Copies::Nothing,
         16 if padded || short || shape.taps > 1 && !adjacent => Copies::Rows,
         4 if single && (short || !adjacent && forward && shape.channels <= 4) => Copies::Patches,
         _ => Copies::Nothing,
@@ -175,6 +174,11 @@ fn rows_len(conv: &Conv, shape: &Shape, y: &Place) -> Expr {
         }
         _ => row * Expr::from(reach(1)) + Expr::from(STRIPE),
     }
+}
+
+/// One channel in and out per group, which the kernel for that reads channels-last.
+fn is_depthwise(conv: &Conv, shape: &Shape) -> bool {
+    !conv.transposed && conv.groups > 1 && shape.channels == 1 && shape.columns == 1 && shape.taps <= TAPS
 }
 
 /// One tap, step 1, no padding, one group: a matrix product over the pixels.
