@@ -1,1 +1,5 @@
-//! Tests that need more than one crate live in `tests/tests`.
+//! What tests across crates share. The tests themselves live in `tests/tests`.
+#![forbid(unsafe_code)]
+
+pub mod fuzz;
+pub mod zip;

@@ -7,14 +7,13 @@ mod memory;
 mod models;
 mod pickles;
 mod programs;
-mod zip;
 mod zips;
 
 use exported_codegen::diag::Errors;
 use exported_codegen::options::{Options, Target};
+use exported_tests::zip::Zip;
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
-use zip::Zip;
 
 const MAX_TIME: Duration = Duration::from_secs(10);
 const MAX_HEAP: usize = 256 << 20;

@@ -1,7 +1,7 @@
 //! What is wrong with the meaning of a well-formed program.
 
-use crate::zip::Zip;
 use crate::{Case, RAW, STATELESS, case};
+use exported_tests::zip::Zip;
 
 const PROGRAM: &str = "models/model.json";
 const TRAINING: [&[u8]; 2] = [

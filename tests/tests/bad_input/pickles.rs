@@ -1,7 +1,7 @@
 //! What is wrong with pickled weights.
 
-use crate::zip::Zip;
 use crate::{Case, LEGACY, PICKLED, case};
+use exported_tests::zip::Zip;
 
 const WEIGHTS: &str = "data/weights/model.pt";
 

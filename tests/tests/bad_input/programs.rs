@@ -1,7 +1,7 @@
 //! What is wrong with the JSON texts.
 
-use crate::zip::Zip;
 use crate::{Case, LEGACY, RAW, case};
+use exported_tests::zip::Zip;
 
 const PROGRAM: &str = "models/model.json";
 const TABLE: &str = "model_weights_config.json";

@@ -1,7 +1,7 @@
 //! What is wrong with the file as a zip.
 
-use crate::zip::{Zip, end};
 use crate::{Case, LEGACY, PICKLED, RAW, case};
+use exported_tests::zip::{Zip, end};
 
 /// Files of other kinds.
 pub fn foreign() -> Vec<Case> {
@@ -97,7 +97,7 @@ pub fn damaged() -> Vec<Case> {
 /// Directories that claim what is not so.
 fn lies() -> Vec<Case> {
     let zip = Zip::open(RAW);
-    let every = |words, change: fn(&mut crate::zip::Row)| (zip.bytes_with(change), words);
+    let every = |words, change: fn(&mut exported_tests::zip::Row)| (zip.bytes_with(change), words);
     let files = [
         ("compressed", every("compressed (deflate)", |row| row.method = 8)),
         ("strangely compressed", every("method 93", |row| row.method = 93)),

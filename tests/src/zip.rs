@@ -6,21 +6,32 @@ pub struct Zip(pub Vec<(String, Vec<u8>)>);
 
 impl Zip {
     /// Takes apart a valid zip with stored members.
+    ///
+    /// # Panics
+    /// When it is none.
     pub fn open(file: &[u8]) -> Self {
-        let end = file.windows(4).rposition(|w| w == b"PK\x05\x06").expect("an end");
-        let (count, mut at) = (u16_at(file, end + 10), u32_at(file, end + 16));
+        Zip::parse(file).expect("a zip with stored members")
+    }
+
+    /// Takes apart a zip with stored members; `None` where that makes no sense.
+    pub fn parse(file: &[u8]) -> Option<Self> {
+        let end = file.windows(4).rposition(|w| w == b"PK\x05\x06")?;
+        let (count, mut at) = (u16_at(file, end + 10)?, u32_at(file, end + 16)?);
         let mut members = Vec::new();
         for _ in 0..count {
-            let (size, name_len, header) = (u32_at(file, at + 20), u16_at(file, at + 28), u32_at(file, at + 42));
-            let start = header + 30 + u16_at(file, header + 26) + u16_at(file, header + 28);
-            let name = String::from_utf8(file[at + 46..at + 46 + name_len].to_vec()).expect("UTF-8");
-            members.push((name, file[start..start + size].to_vec()));
-            at += 46 + name_len + u16_at(file, at + 30) + u16_at(file, at + 32);
+            let (size, name_len, header) = (u32_at(file, at + 20)?, u16_at(file, at + 28)?, u32_at(file, at + 42)?);
+            let start = header + 30 + u16_at(file, header + 26)? + u16_at(file, header + 28)?;
+            let name = String::from_utf8(file.get(at + 46..at + 46 + name_len)?.to_vec()).ok()?;
+            members.push((name, file.get(start..start + size)?.to_vec()));
+            at += 46 + name_len + u16_at(file, at + 30)? + u16_at(file, at + 32)?;
         }
-        Zip(members)
+        Some(Zip(members))
     }
 
     /// The only member whose name ends so.
+    ///
+    /// # Panics
+    /// When there is none, or several.
     pub fn member(&mut self, suffix: &str) -> &mut Vec<u8> {
         let mut found = self.0.iter_mut().filter(|(name, _)| name.ends_with(suffix));
         let (_, contents) = found.next().unwrap_or_else(|| panic!("no {suffix}"));
@@ -34,7 +45,10 @@ impl Zip {
         self
     }
 
-    /// Replaces a text inside a member; it must occur.
+    /// Replaces a text inside a member.
+    ///
+    /// # Panics
+    /// When it does not occur.
     pub fn replace(mut self, suffix: &str, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Self {
         let (from, to) = (from.as_ref(), to.as_ref());
         let contents = self.member(suffix);
@@ -94,6 +108,7 @@ impl Zip {
 }
 
 /// What the directory says about a member.
+#[allow(missing_docs)]
 pub struct Row {
     pub name: String,
     pub flags: u16,
@@ -131,10 +146,11 @@ pub fn end(count: u16, size: u32, start: u32) -> Vec<u8> {
     [b"PK\x05\x06\0\0\0\0", &counts[..], &size.to_le_bytes(), &start.to_le_bytes(), &[0, 0]].concat()
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> usize {
-    usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
+fn u16_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let pair = bytes.get(at..at.checked_add(2)?)?;
+    Some(usize::from(u16::from_le_bytes([pair[0], pair[1]])))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> usize {
-    u16_at(bytes, at) | u16_at(bytes, at + 2) << 16
+fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
+    Some(u16_at(bytes, at)? | u16_at(bytes, at + 2)? << 16)
 }
