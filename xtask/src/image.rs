@@ -69,12 +69,25 @@ impl Image {
         Elf::parse(&self.0).ok_or_else(|| "not a 32-bit ELF image".to_owned())
     }
 
-    /// Runs the image under the counting plugin.
-    pub fn run(&self, board: &Board) -> Result<Counts, String> {
+    /// Writes the image where it runs; the folder.
+    fn placed(&self) -> Result<PathBuf, String> {
         let folder = root().join("firmware/image/target/run");
         let fail = |e: std::io::Error| format!("{}: {e}", folder.display());
         std::fs::create_dir_all(&folder).map_err(fail)?;
         std::fs::write(folder.join("image.elf"), &self.0).map_err(fail)?;
+        Ok(folder)
+    }
+
+    /// Runs an image whose exit status says whether all is well.
+    pub fn check(&self, board: &Board) -> Result<(), String> {
+        let folder = self.placed()?;
+        output(&mut board.emulate(&folder.join("image.elf"), &folder)).map(|_| ())
+    }
+
+    /// Runs the image under the counting plugin.
+    pub fn run(&self, board: &Board) -> Result<Counts, String> {
+        let folder = self.placed()?;
+        let fail = |e: std::io::Error| format!("{}: {e}", folder.display());
         let elf = self.elf()?;
         let address = |name: &str| elf.address(name).ok_or_else(|| format!("the image has no symbol `{name}`"));
         // The lowest bit of a function's address says that it is Thumb code.

@@ -156,7 +156,8 @@ impl Platform {
                 "[profile.dev]\ndebug = false\nincremental = false\n\n[profile.dev.package.\"*\"]\nopt-level = 2\n"
             }
             (None, true) => "[profile.release]\nincremental = false\n",
-            (Some(_), false) => "[profile.dev]\nopt-level = 2\ndebug = false\nincremental = false\npanic = \"abort\"\n",
+            // At 2, copies are unrolled into stores that LLVM merges wrongly on Arm: llvm/llvm-project#223630.
+            (Some(_), false) => "[profile.dev]\nopt-level = \"s\"\ndebug = false\nincremental = false\npanic = \"abort\"\n",
             (Some(_), true) => {
                 "[profile.release]\nopt-level = \"s\"\nlto = true\ncodegen-units = 1\npanic = \"abort\"\n"
             }
