@@ -243,3 +243,37 @@ fn finished(mut f: Formula, sum: ExprId, shift: u32, dtype: DType, target: &Targ
     f.results.push(result);
     f
 }
+
+#[cfg(test)]
+mod tests {
+    use super::upper_factor;
+
+    /// Whether some sum up to `greatest` times the factor is an odd multiple of 2^31.
+    fn ties(factor: i32, greatest: i64) -> bool {
+        (1..=greatest).any(|sum| (sum * i64::from(factor)) as u32 == 1 << 31)
+    }
+
+    #[test]
+    fn factors_of_upper_words_are_near_and_make_no_ties() {
+        for i in 1..400 {
+            let (ratio, greatest) = (f64::from(i) * 1.234_567e-5, i64::from(i) * 500);
+            let Some(factor) = upper_factor(ratio, greatest) else { unreachable!("{ratio}") };
+            assert!((f64::from(factor) - ratio * (1u64 << 32) as f64).abs() <= 1.0, "{ratio}");
+            assert!(!ties(factor, greatest), "{ratio} {factor}");
+        }
+        // The nearest has 20 zero bits, which sums of 12 bits reach: its neighbour is taken.
+        let ratio = (f64::from(1 << 20) + 0.25) / (1u64 << 32) as f64;
+        assert_eq!(upper_factor(ratio, 2047), Some(1 << 20));
+        assert_eq!(upper_factor(ratio, 2048), Some((1 << 20) + 1));
+    }
+
+    #[test]
+    fn upper_words_are_not_for_ties_large_sums_and_large_factors() {
+        let power = f64::from(1 << 20) / (1u64 << 32) as f64;
+        assert_eq!(upper_factor(power, 2047), Some(1 << 20));
+        assert_eq!(upper_factor(power, 2048), None);
+        assert_eq!(upper_factor(0.1, 1 << 24), None);
+        assert_eq!(upper_factor(0.5, 100), None);
+        assert_eq!(upper_factor(f64::NAN, 1), None);
+    }
+}
