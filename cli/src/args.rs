@@ -30,6 +30,7 @@ Options of check, emit and report:
   --cap DIM=N               upper bound of a dim without one: `x.0=8` (argument and dim) or `s77=8` (symbol)
   --layout ARGUMENT=nhwc    the caller passes this input channels-last
   --output-name N=NAME      name of output N
+  --pure OPERATOR           of a custom operator (`fixtures::scaled_relu`) only the results matter
   --extra-file NAME         make an extra file of the archive a constant
   --weights-section NAME    link section of the weights
   --program                 with the flat door (`rt::program`)
@@ -43,6 +44,8 @@ Options of verify:
   --optimize speed|size     what to favour
   --quantization fused|faithful
                             quantized graphs on integers, or as PyTorch computes them
+  --ops FILE                Rust that implements custom operators (`Ops`, with the traits of `super::ops`), for archives
+                            without a `<name>.ops.rs` beside them
   --layers                  check each quantized layer alone, fed with PyTorch's integers
   --level LEVEL             instruction set: portable, avx2, avx512 (default: the best this machine has)
   --timeout SECONDS         for all calls of one model (default: 120; in an emulator 600)
@@ -79,6 +82,7 @@ pub struct Choices {
     pub layouts: Vec<(String, Layout)>,
     pub output_names: Vec<(usize, String)>,
     pub extra_files: Vec<String>,
+    pub pure_operators: Vec<String>,
     pub weights_section: Option<String>,
     pub program: bool,
     pub name: Option<String>,
@@ -99,6 +103,7 @@ pub struct Verify {
     pub level: u32,
     pub manifest: Option<PathBuf>,
     pub timeout: u64,
+    pub ops: Option<PathBuf>,
 }
 
 impl Choices {
@@ -115,6 +120,7 @@ impl Choices {
         options.layouts = self.layouts.iter().cloned().collect();
         options.output_names = self.output_names.iter().cloned().collect();
         options.extra_files = self.extra_files.clone();
+        options.pure_operators = self.pure_operators.clone();
         options.weights_section = self.weights_section.clone();
         options.program = self.program;
         options
@@ -197,6 +203,7 @@ fn choice(choices: &mut Choices, name: &str, parser: &mut Parser) -> Result<(), 
             let (n, name) = pair(parser, "--output-name N=NAME")?;
             choices.output_names.push((n.parse().map_err(|_| format!("--output-name: `{n}` is no number"))?, name));
         }
+        "pure" => choices.pure_operators.push(word(parser)?),
         "extra-file" => choices.extra_files.push(word(parser)?),
         "weights-section" => choices.weights_section = Some(word(parser)?),
         "program" => choices.program = true,
@@ -220,6 +227,7 @@ fn verify(parser: &mut Parser) -> Result<Command, String> {
             Arg::Long("optimize") => verify.optimize = optimize(&word(parser)?)?,
             Arg::Long("quantization") => verify.quantization = quantization(&word(parser)?)?,
             Arg::Long("layers") => verify.layers = true,
+            Arg::Long("ops") => verify.ops = Some(path(parser)?),
             Arg::Long("level") => verify.level = level(&word(parser)?)?,
             Arg::Long("timeout") => timeout = Some(word(parser)?),
             Arg::Long("manifest-path") => verify.manifest = Some(path(parser)?),

@@ -143,7 +143,8 @@ fn verify(request: &Verify) -> u8 {
     let compiler = Compiler { target: Target::new(triple), optimize: request.optimize, quantization, layers };
     let platform = Platform { board: request.board, release: request.release };
     let limit = Duration::from_secs(request.timeout);
-    let what = Request { archives, platform, quantization, layers, level: request.level, limit };
+    let what =
+        Request { archives, platform, quantization, layers, level: request.level, limit, ops: request.ops.clone() };
     let project = Project::find(request.manifest.as_deref());
     let report = project
         .and_then(|project| crate::verify::verify(&what, &compiler, &project, &|progress| eprintln!("{progress}")));

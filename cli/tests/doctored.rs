@@ -108,6 +108,7 @@ fn falsified_golden_files_are_caught() {
         layers: false,
         level: 0,
         limit,
+        ops: None,
     };
     let compiler = Compiler {
         target: Target::new(env!("HOST")),

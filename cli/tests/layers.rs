@@ -26,7 +26,7 @@ impl Compile for Faulty {
         options.runtime_path = "::exported_runtime".into();
         let archive = archive::read(source.bytes, &archive::Limits::default())?;
         let program = schema::parse(&archive.program)?;
-        let mut graph = import::import(&program, &archive)?;
+        let mut graph = import::import(&program, &archive, &options)?;
         passes::cut::run(&mut graph);
         if fault == "no_bias" {
             lose_bias(&mut graph);

@@ -104,7 +104,13 @@ impl Compile for Fake {
         let code = code.replace("DTYPE", dtype).replace("WEIGHTS", source.weights);
         let code = code + "\nfn count(inputs: &[Value<'_>]) -> usize { inputs.len() }\n";
         let work = if wish == "right" { u64::MAX } else { 0 };
-        Ok(Generated { code, weights: 1f32.to_le_bytes().to_vec(), notes: vec![format!("made for {wish}")], work })
+        Ok(Generated {
+            code,
+            weights: 1f32.to_le_bytes().to_vec(),
+            notes: vec![format!("made for {wish}")],
+            work,
+            operators: vec![],
+        })
     }
 }
 
@@ -179,6 +185,7 @@ fn run(name: &str, words: &[&str], board: Option<&'static Board>) -> Report {
         layers: false,
         level: 0,
         limit,
+        ops: None,
     };
     verify(&request, &Fake, &project, &|_| {}).expect("verification works")
 }

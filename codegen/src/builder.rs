@@ -116,6 +116,14 @@ impl Builder {
         self
     }
 
+    /// Of this custom operator (`fixtures::scaled_relu`) only the results matter: calls whose results nobody needs are left
+    /// out.
+    #[must_use]
+    pub fn pure_operator(mut self, name: impl Into<String>) -> Self {
+        self.options.pure_operators.push(name.into());
+        self
+    }
+
     /// An extra file of the archive as a constant.
     #[must_use]
     pub fn extra_file(mut self, name: impl Into<String>) -> Self {

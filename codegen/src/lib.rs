@@ -49,7 +49,7 @@ pub struct Model {
 pub fn analyze(bytes: &[u8], options: &Options) -> Result<Model, Errors> {
     let archive = archive::read(bytes, &archive::Limits::default())?;
     let program = schema::parse(&archive.program)?;
-    let mut graph = import::import(&program, &archive)?;
+    let mut graph = import::import(&program, &archive, options)?;
     if options.layers {
         passes::cut::run(&mut graph);
     }

@@ -25,6 +25,9 @@ pub struct Options {
     pub bounds: Bounds,
     /// Rounds that a `while_loop` may take; a call that needs more fails with [`rt::Error::Assert`](exported_runtime::Error::Assert).
     pub max_rounds: Option<i64>,
+    /// Custom operators of which nothing but the results matters (`fixtures::scaled_relu`): a call whose results nobody
+    /// needs is left out.
+    pub pure_operators: Vec<String>,
     /// Memory order of user-visible inputs, by argument name.
     pub layouts: BTreeMap<String, Layout>,
     /// New names of outputs, by position.
@@ -235,6 +238,7 @@ impl Options {
             caps: BTreeMap::new(),
             bounds: Bounds::Torch,
             max_rounds: None,
+            pure_operators: Vec::new(),
             layouts: BTreeMap::new(),
             output_names: BTreeMap::new(),
             weights_section: None,

@@ -242,13 +242,17 @@ impl Reader {
                 })?;
             }
             "weights_section" => options.weights_section = Some(self.value()?.0),
+            "pure" => self.list(|entry| {
+                options.pure_operators.push(entry.text("the name of a custom operator in quotes")?.0);
+                Ok(())
+            })?,
             "extra" => self.list(|entry| {
                 options.extra_files.push(entry.text("the name of an extra file in quotes")?.0);
                 Ok(())
             })?,
             _ => {
                 return self.fault(format!(
-                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, cap, bounds, max_rounds, layout, outputs, weights_section, extra"
+                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, cap, bounds, max_rounds, layout, outputs, weights_section, pure, extra"
                 ));
             }
         }

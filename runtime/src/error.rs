@@ -42,6 +42,11 @@ pub enum Error {
     },
     /// A size is larger than the memory for it: a buffer of the caller, or the plan for a size that depends on data.
     Capacity,
+    /// A custom operator failed; found while running.
+    Operator {
+        /// Its own reason.
+        code: u16,
+    },
     /// Saved state of another length, hence of another model.
     State,
     /// Number, dtype or shape of the values given to the flat interface is not that of the model.
@@ -61,6 +66,7 @@ impl Error {
             Error::Assert { .. } => "assertion failed",
             Error::IndexOutOfRange { .. } => "index out of range",
             Error::Capacity => "data-dependent size too large",
+            Error::Operator { .. } => "custom operator failed",
             Error::State => "state of another model",
             Error::Signature => "signature mismatch",
             Error::Internal => "internal error",
@@ -75,6 +81,7 @@ impl core::fmt::Display for Error {
             Error::Shape { input, dim } => write!(f, " (input {input}, dim {dim})"),
             Error::Argument { input } => write!(f, " (input {input})"),
             Error::Guard { index } | Error::Assert { index } => write!(f, " (number {index})"),
+            Error::Operator { code } => write!(f, " (code {code})"),
             Error::IndexOutOfRange { index, size } => write!(f, " ({index} for size {size})"),
             _ => Ok(()),
         }

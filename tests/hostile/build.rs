@@ -16,6 +16,7 @@ fn main() {
         "conv/conv2d_residual_block",
         "contract/changed_arguments",
         "contract/changed_plane",
+        "custom/custom",
         "contract/loops",
         "contract/frozen",
     ];

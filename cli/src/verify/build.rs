@@ -109,7 +109,7 @@ fn split(batch: &Batch, units: &[Unit], round: &Round, failures: &mut BTreeMap<u
 fn names(text: &str, module: &str) -> bool {
     text.match_indices(module).any(|(at, _)| {
         let after = text.get(at + module.len()..).unwrap_or_default();
-        after.starts_with(".rs") || after.starts_with("::")
+        [".rs", "::", super::crates::OPS].iter().any(|next| after.starts_with(next))
     })
 }
 

@@ -32,7 +32,7 @@ impl Compile for Compiler {
         options.program = true;
         options.runtime_path = "::exported_runtime".into();
         if let Some(golden) = source.golden {
-            options.caps = caps_for(source.bytes, golden);
+            options.caps = caps_for(source.bytes, &options, golden);
         }
         let notes = options.caps.iter().map(|(symbol, cap)| {
             format!(
@@ -46,16 +46,17 @@ impl Compile for Compiler {
         let code = output.file(&WeightsForm::Include(source.weights.into()))?;
         // Whatever a step does to a tensor of the workspace, it does to each of its bytes, about.
         let work = totals.macs.saturating_add(totals.workspace_bytes);
-        Ok(Generated { code, weights: output.weights, notes, work })
+        let operators = output.operators.clone();
+        Ok(Generated { code, weights: output.weights, notes, work, operators })
     }
 }
 
 /// The caps that make the calls of a golden file possible. None for an archive that cannot be imported: compiling it says
 /// why.
-fn caps_for(bytes: &[u8], golden: &Golden) -> BTreeMap<String, i64> {
+fn caps_for(bytes: &[u8], options: &Options, golden: &Golden) -> BTreeMap<String, i64> {
     let graph = archive::read(bytes, &archive::Limits::default()).and_then(|archive| {
         let program = schema::parse(&archive.program)?;
-        import::import(&program, &archive)
+        import::import(&program, &archive, options)
     });
     graph.map(|graph| caps(&graph, golden)).unwrap_or_default()
 }

@@ -17,6 +17,8 @@ pub struct Unit {
     pub number: usize,
     /// The Rust code.
     pub code: String,
+    /// The user's code for its custom operators.
+    pub ops: Option<String>,
     /// What the code includes, beside it.
     pub weights: Vec<u8>,
     /// Greatest number of inputs or outputs of its calls.
@@ -47,6 +49,22 @@ pub struct Platform {
     pub release: bool,
 }
 
+impl Unit {
+    /// Its module: the generated code, and the user's code as a module in it.
+    fn source(&self) -> String {
+        let path = module(self.number) + OPS;
+        let ops = self.ops.as_ref().map(|_| format!("\n#[path = {path:?}]\npub mod implementation;\n"));
+        self.code.clone() + &ops.unwrap_or_default()
+    }
+
+    /// Rust that makes a model.
+    fn model(&self) -> String {
+        let module = module(self.number);
+        let ops = self.ops.as_ref().map(|_| format!("<{module}::implementation::Ops as Default>::default()"));
+        format!("{module}::Model::new({})", ops.unwrap_or_default())
+    }
+}
+
 /// Models per program on this machine.
 const MODELS: usize = 8;
 /// Work that code without optimization does in about a second: compiling with it takes longer for a small model.
@@ -65,6 +83,9 @@ pub fn module(number: usize) -> String {
 pub fn weights_file(number: usize) -> String {
     format!("model_{number}.weights")
 }
+
+/// Extension of the file with a unit's custom operators.
+pub const OPS: &str = ".ops.rs";
 
 /// Divides the units into programs.
 pub fn batches(units: &[Unit], platform: Platform) -> Vec<Batch> {
@@ -138,7 +159,10 @@ impl Platform {
             host_main(&members)
         };
         for unit in members {
-            update(&sources.join(module(unit.number) + ".rs"), unit.code.as_bytes())?;
+            update(&sources.join(module(unit.number) + ".rs"), unit.source().as_bytes())?;
+            if let Some(ops) = &unit.ops {
+                update(&sources.join(module(unit.number) + OPS), ops.as_bytes())?;
+            }
             update(&sources.join(weights_file(unit.number)), &unit.weights)?;
         }
         update(&sources.join("main.rs"), main.as_bytes())
@@ -184,12 +208,10 @@ fn host_main(units: &[&Unit]) -> String {
         let _ = writeln!(text, "#[allow(warnings)]\nmod {};", module(unit.number));
     }
     text.push_str("\nfn main() -> std::process::ExitCode {\n    host::main(|model, job, result| match model {\n");
-    for Unit { number, ports, inputs, .. } in units {
-        let module = module(*number);
-        let _ = writeln!(
-            text,
-            "        \"{number}\" => host::serve::<_, {ports}>({module}::Model::new(), {inputs}, job, result),"
-        );
+    for unit in units {
+        let Unit { number, ports, inputs, .. } = unit;
+        let model = unit.model();
+        let _ = writeln!(text, "        \"{number}\" => host::serve::<_, {ports}>({model}, {inputs}, job, result),");
     }
     text.push_str("        _ => Err(format!(\"no model {model}\")),\n    })\n}\n");
     text
@@ -198,15 +220,13 @@ fn host_main(units: &[&Unit]) -> String {
 fn firmware_main(units: &[&Unit]) -> String {
     let mut text = String::from("#![no_std]\n#![no_main]\n\nmod firmware;\nmod job;\n");
     let (mut workspaces, mut pools, mut arms) = (String::new(), String::new(), String::new());
-    for Unit { number, ports, inputs, .. } in units {
-        let module = module(*number);
+    for unit in units {
+        let Unit { number, ports, inputs, .. } = unit;
+        let (module, model) = (module(*number), unit.model());
         let _ = writeln!(text, "#[allow(warnings)]\nmod {module};");
         let _ = write!(workspaces, "{module}::SIGNATURE.workspace_bytes, ");
         let _ = write!(pools, "firmware::pool(&{module}::SIGNATURE, {inputs}), ");
-        let _ = writeln!(
-            arms,
-            "        {number} => firmware::serve::<_, {ports}>({module}::Model::new(), workspace, pool, files),"
-        );
+        let _ = writeln!(arms, "        {number} => firmware::serve::<_, {ports}>({model}, workspace, pool, files),");
     }
     let _ = write!(
         text,

@@ -51,6 +51,9 @@ pub struct Request {
     pub level: u32,
     /// Time that all calls of one model may take.
     pub limit: Duration,
+    /// Rust file that implements custom operators, for archives without a `<name>.ops.rs` beside them: a type `Ops` with
+    /// a `Default`, implementing the traits of `super::ops`.
+    pub ops: Option<PathBuf>,
 }
 
 /// An archive on its way into the compiler.
@@ -77,6 +80,8 @@ pub struct Generated {
     pub notes: Vec<String>,
     /// Elementary operations of a call, roughly.
     pub work: u64,
+    /// Names of the custom operators that the code calls.
+    pub operators: Vec<String>,
 }
 
 /// A compiler.
@@ -172,10 +177,13 @@ impl Subject {
             Err(errors) => subject.settle(said_no(&errors, subject.golden.as_ref())),
             Ok(generated) => match golden {
                 Err(message) => subject.settle(verdict(Status::NoGolden, message)),
-                Ok(golden) => {
-                    subject.notes = generated.notes.clone();
-                    subject.unit = Some(unit(number, generated, &golden));
-                }
+                Ok(golden) => match implementation(path, &generated, request) {
+                    Err(verdict) => subject.settle(verdict),
+                    Ok(ops) => {
+                        subject.notes = generated.notes.clone();
+                        subject.unit = Some(unit(number, generated, ops, &golden));
+                    }
+                },
             },
         }
         subject
@@ -244,13 +252,29 @@ fn words(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-fn unit(number: usize, generated: Generated, golden: &Golden) -> Unit {
+/// The user's code for the custom operators of a model, if it has any.
+fn implementation(archive: &Path, generated: &Generated, request: &Request) -> Result<Option<String>, Verdict> {
+    if generated.operators.is_empty() {
+        return Ok(None);
+    }
+    let beside = archive.with_extension("ops.rs");
+    let Some(path) = Some(beside.clone()).filter(|path| path.exists()).or_else(|| request.ops.clone()) else {
+        let (names, beside) = (generated.operators.join("`, `"), beside.display());
+        let message = format!("no Rust for the custom operators `{names}`: give it by `--ops FILE`, or as {beside}");
+        return Err(verdict(Status::Unsupported, message));
+    };
+    let text = fs::read_to_string(&path);
+    text.map(Some).map_err(|e| verdict(Status::Unsupported, format!("{}: {e}", path.display())))
+}
+
+fn unit(number: usize, generated: Generated, ops: Option<String>, golden: &Golden) -> Unit {
     let calls = verdict::calls(golden);
     let inputs = calls.iter().map(|call| call.inputs.len());
     let outputs = golden.cases.iter().map(|case| case.outputs.len() + case.inputs.len());
     Unit {
         number,
         code: generated.code,
+        ops,
         weights: generated.weights,
         // The outputs of the program are not known here; a golden file that lists too few must not break the harness.
         ports: inputs.chain(outputs).max().unwrap_or(0) + 8,
@@ -278,6 +302,9 @@ fn said_no(errors: &Errors, golden: Option<&Golden>) -> Verdict {
 fn build_failure(message: &str) -> Verdict {
     if message.contains("overflowed by") || message.contains("will not fit in region") {
         return verdict(Status::Unsupported, format!("the board's memory is too small: {message}"));
+    }
+    if message.contains(crates::OPS) {
+        return verdict(Status::Unsupported, format!("the custom operators do not compile: {message}"));
     }
     verdict(Status::Bug, format!("the generated code does not compile: {message}"))
 }

@@ -65,8 +65,8 @@ impl Entered {
         }
     }
 
-    /// `Model::forward_with`.
-    pub(super) fn method(&self, outputs: &TokenStream) -> TokenStream {
+    /// `Model::forward_with`; `lent` are further fields of `Run`.
+    pub(super) fn method(&self, outputs: &TokenStream, lent: &TokenStream) -> TokenStream {
         let Entered { names, ranges, elements, arrays, .. } = self;
         let about = doc(
             "One call whose inputs `fill` writes where the model reads them, in the workspace: no copy of them stands elsewhere, and later layers use their memory. They hold anything before. The results lie in the workspace.\n\n# Errors\nAs [`Model::forward`].",
@@ -80,7 +80,7 @@ impl Entered {
                 let ([], [#(#names),*]) = arena.regions([], [#(#ranges),*]);
                 fill(#(rt::nested_mut(rt::cast_mut::<#elements>(#names)).ok_or(rt::Error::Internal)?),*);
                 let frame = layers::Frame::new(rt::Level::detect());
-                let mut run = Run { state: &mut self.state, arena, frame, next: 0 };
+                let mut run = Run { state: &mut self.state, #lent arena, frame, next: 0 };
                 run.all()?;
                 run.outputs()
             }

@@ -46,6 +46,7 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
     Ok(quote! {
         #about
         #[derive(Clone, Copy, Debug)]
+        #[allow(dead_code)]
         pub(super) struct Frame { pub(super) level: rt::Level, #(pub(super) #names: i64,)* #(pub(super) #bound: i64),* }
 
         #new

@@ -34,7 +34,7 @@ pub(super) struct Tensor {
 }
 
 impl Tensor {
-    fn new(ty: &TensorType, order: Vec<usize>) -> Tensor {
+    pub(super) fn new(ty: &TensorType, order: Vec<usize>) -> Tensor {
         let sizes: Vec<Expr> = order.iter().map(|&d| ty.shape[d].clone()).collect();
         let fixed = |e: &Expr| e.as_int().is_some();
         let form = match sizes.split_first() {
@@ -96,6 +96,33 @@ impl Tensor {
                 let item = self.item();
                 quote!(&'a mut [#item])
             }
+        }
+    }
+
+    /// The tensor of these elements (`&[T]`, `u8` for bool), in its form; sizes are locals of their symbols' names.
+    pub(super) fn view(&self, items: TokenStream) -> TokenStream {
+        let fault = quote!(.ok_or(rt::Error::Internal)?);
+        let items = if self.dtype == DType::Bool { quote!(rt::bools(#items)#fault) } else { items };
+        let sizes: Vec<TokenStream> = self.sizes.iter().map(super::memory::size).collect();
+        match (self.form, sizes.first()) {
+            (Form::Nested, _) => quote!(rt::nested(#items)#fault),
+            (Form::Rows, Some(len)) => quote!(rt::nested_slice(#items, #len)#fault),
+            _ => quote!(rt::TensorRef::new(#items, [#(#sizes),*])#fault),
+        }
+    }
+
+    /// The mutable form of [`Tensor::view`]; what a bool tensor held is cleared, as it may be no bool.
+    pub(super) fn view_mut(&self, items: TokenStream) -> TokenStream {
+        let fault = quote!(.ok_or(rt::Error::Internal)?);
+        let items = match self.dtype {
+            DType::Bool => quote!(rt::bools_mut({ let items: &mut [u8] = #items; items.fill(0); items })#fault),
+            _ => items,
+        };
+        let sizes: Vec<TokenStream> = self.sizes.iter().map(super::memory::size).collect();
+        match (self.form, sizes.first()) {
+            (Form::Nested, _) => quote!(rt::nested_mut(#items)#fault),
+            (Form::Rows, Some(len)) => quote!(rt::nested_slice_mut(#items, #len)#fault),
+            _ => quote!(rt::TensorMut::new(#items, [#(#sizes),*])#fault),
         }
     }
 

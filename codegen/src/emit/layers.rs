@@ -44,6 +44,7 @@ pub(super) fn layer(emitter: &Emitter<'_>, step: &Step) -> Result<Layer, Diagnos
                 call: quote!({ self.next = #to; return ::core::result::Result::Ok(true); }),
             });
         }
+        Work::Custom(call) => return super::custom::layer(emitter, step, call),
         Work::Bind { symbol, value } => return Ok(bind(step, symbol, value)),
         Work::Load { symbol, region } => return load(emitter, step, symbol, region),
     };
@@ -142,12 +143,14 @@ pub(super) fn locals(symbols: &BTreeSet<Symbol>) -> TokenStream {
         .collect()
 }
 
-struct Parameters {
-    declared: Vec<TokenStream>,
-    passed: Vec<TokenStream>,
+/// What a step's function takes.
+pub(super) struct Parameters {
+    pub(super) declared: Vec<TokenStream>,
+    pub(super) passed: Vec<TokenStream>,
 }
 
-fn parameters(emitter: &Emitter<'_>, slices: &Slices<'_, '_>, dispatched: bool) -> Parameters {
+/// Those of arena, inputs, state and frame that it uses.
+pub(super) fn parameters(emitter: &Emitter<'_>, slices: &Slices<'_, '_>, dispatched: bool) -> Parameters {
     let mut parameters = Parameters { declared: Vec::new(), passed: Vec::new() };
     let mut add = |declared, passed| {
         parameters.declared.push(declared);
@@ -169,7 +172,8 @@ fn parameters(emitter: &Emitter<'_>, slices: &Slices<'_, '_>, dispatched: bool) 
     parameters
 }
 
-fn about(step: &Step) -> String {
+/// What the documentation of a step's function says.
+pub(super) fn about(step: &Step) -> String {
     let origin = &step.origin;
     let mut text = match (&step.work, origin.target.as_str()) {
         (Work::Loop(_), "") => String::from("Moves values"),

@@ -64,6 +64,17 @@ pub(super) fn element(dtype: DType) -> TokenStream {
     }
 }
 
+/// `rt::DType::F32`.
+pub(super) fn dtype(dtype: DType) -> TokenStream {
+    let name = match dtype {
+        DType::Bool => "Bool".to_string(),
+        DType::Bf16 => "Bf16".to_string(),
+        other => other.name().to_ascii_uppercase(),
+    };
+    let name = super::names::ident(&name);
+    quote!(rt::DType::#name)
+}
+
 /// One range taken from arena or state.
 struct Range {
     name: Ident,
@@ -109,7 +120,7 @@ impl<'e, 'a> Slices<'e, 'a> {
 
     /// A scope in which the names of parameters and symbols are taken.
     pub(super) fn scope(&self) -> Variables {
-        let mut taken = vec!["arena", "state", "inputs", "frame", "s", "rt", "weights"];
+        let mut taken = vec!["arena", "state", "inputs", "ops", "frame", "s", "rt", "weights"];
         taken.extend(self.emitter.graph.ranges.0.keys().map(|s| s.as_ref()));
         let bound = super::layers::bound(&self.emitter.steps.steps);
         taken.extend(bound.iter().map(|s| s.as_ref()));

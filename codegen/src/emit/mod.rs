@@ -8,6 +8,7 @@
 //! The decision a reader would question: items are text, not tokens. The compiler of models must run on a thread with a
 //! large stack, which a proc macro's tokens cannot leave.
 
+mod custom;
 mod entered;
 mod entry;
 mod float;
@@ -41,6 +42,8 @@ pub struct Output {
     pub items: String,
     /// Bytes of the weights.
     pub weights: Vec<u8>,
+    /// Names of the custom operators (`fixtures::scaled_relu`) for which the module `ops` has a trait.
+    pub operators: Vec<String>,
     /// Link section of the weights.
     section: Option<String>,
     /// Path of the runtime in the file form.
@@ -61,6 +64,7 @@ pub fn emit(model: &Model, options: &Options) -> Result<Output, Errors> {
         plan: &model.plan,
         options,
         interface: Interface::new(&model.graph, options)?,
+        operators: custom::Operators::new(&model.steps.steps)?,
         layout: Layout::new(&model.steps)?,
         asserts: layers::asserts(&model.steps.steps),
         torch_version: &model.torch_version,
@@ -72,11 +76,13 @@ pub fn emit(model: &Model, options: &Options) -> Result<Output, Errors> {
         return Err(errors);
     };
     let mut items = items.to_string();
+    let operators = emitter.operators.names();
     let weights = emitter.layout.weights;
     items += &fingerprint(&items, &weights);
     Ok(Output {
         items,
         weights,
+        operators,
         section: options.weights_section.clone(),
         runtime: options.runtime_path.clone(),
         head: head(model, options),
@@ -139,6 +145,7 @@ struct Emitter<'a> {
     plan: &'a plan::Plan,
     options: &'a Options,
     interface: Interface,
+    operators: custom::Operators,
     layout: Layout,
     /// Assertions found while running.
     asserts: Vec<(crate::sym::Expr, String)>,

@@ -32,11 +32,12 @@ pub(super) fn items(emitter: &Emitter<'_>) -> Result<TokenStream, Errors> {
     let program = if emitter.options.program { part(program::program(emitter)) } else { TokenStream::new() };
     let (constants, structs, model) = (constants(emitter), structs(emitter), part(model(emitter)));
     let functions = printed.iter().map(|layer| &layer.items);
-    let uses = uses(emitter);
+    let (uses, ops) = (uses(emitter), emitter.operators.module());
     let about = doc("One function per layer, of memory and sizes only.");
     errors.into_result(quote! {
         const _: () = rt::abi_1::MATCH;
         #constants
+        #ops
         #structs
         #model
         #run
@@ -335,15 +336,28 @@ fn model(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
     let buffers = if borrowed { quote!(OutputsMut<'_>) } else { quote!(OutputsMut) };
     let result = quote!(::core::result::Result);
     let copies = copies(emitter);
+    let generics = emitter.operators.generics();
+    let lent = generics.only(quote!(ops: &mut self.ops,));
     let (arena, held, with) = match super::entered::entered(emitter)? {
         None => (quote!(let arena = workspace.arena(WORKSPACE_BYTES)?;), quote!(inputs,), quote!()),
         Some(entered) => {
             let copied = entered.copied();
             let arena = quote!(let mut arena = workspace.arena(WORKSPACE_BYTES)?; #copied);
-            (arena, quote!(), entered.method(&outputs))
+            (arena, quote!(), entered.method(&outputs, &lent))
         }
     };
     let documents = Documents::new();
+    let (of, bounded, run) =
+        (generics.arguments(&quote!()), generics.bounded(&quote!()), generics.arguments(&quote!('r, 'w)));
+    let (field, argument) = (generics.only(quote!(, ops: O)), generics.only(quote!(ops: O)));
+    let moved = generics.only(quote!(, ops));
+    let default = generics.only(quote!(::core::default::Default::default()));
+    let where_default = generics.only(quote!(where O: ::core::default::Default));
+    let about_ops = doc("What implements the custom operators.");
+    let ops = generics.only(quote! {
+        #about_ops
+        pub fn ops(&mut self) -> &mut O { &mut self.ops }
+    });
     let Documents {
         new,
         forward,
@@ -361,17 +375,19 @@ fn model(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
         #about
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         #[allow(dead_code)]
-        pub struct Model { state: rt::State<STATE_BYTES> }
+        pub struct Model #of { state: rt::State<STATE_BYTES> #field }
 
-        impl ::core::default::Default for Model {
-            fn default() -> Self { Self::new() }
+        impl #bounded ::core::default::Default for Model #of #where_default {
+            fn default() -> Self { Self::new(#default) }
         }
 
         #[allow(dead_code, clippy::all, clippy::pedantic)]
-        impl Model {
+        impl #bounded Model #of {
             #new
             #[must_use]
-            pub const fn new() -> Self { Self { state: #value } }
+            pub const fn new(#argument) -> Self { Self { state: #value #moved } }
+
+            #ops
 
             #forward
             #[inline]
@@ -393,17 +409,17 @@ fn model(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
 
             #start
             #[inline]
-            pub fn start<'r, 'w>(&'r mut self, workspace: &'w mut rt::Workspace<'_>, inputs: #run_inputs) -> #result<Run<'r, 'w>, rt::Error> {
+            pub fn start<'r, 'w>(&'r mut self, workspace: &'w mut rt::Workspace<'_>, inputs: #run_inputs) -> #result<Run #run, rt::Error> {
                 self.start_at(rt::Level::detect(), workspace, inputs)
             }
 
             #start_at
             #[inline]
-            pub fn start_at<'r, 'w>(&'r mut self, level: rt::Level, workspace: &'w mut rt::Workspace<'_>, inputs: #run_inputs) -> #result<Run<'r, 'w>, rt::Error> {
+            pub fn start_at<'r, 'w>(&'r mut self, level: rt::Level, workspace: &'w mut rt::Workspace<'_>, inputs: #run_inputs) -> #result<Run #run, rt::Error> {
                 let level = ::core::cmp::Ord::min(level, rt::Level::detect());
                 let frame = layers::check_inputs(level, &inputs)?;
                 #arena
-                ::core::result::Result::Ok(Run { state: &mut self.state, arena, #held frame, next: 0 })
+                ::core::result::Result::Ok(Run { state: &mut self.state, #lent arena, #held frame, next: 0 })
             }
 
             #about_reset

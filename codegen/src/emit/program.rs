@@ -33,6 +33,8 @@ pub(super) fn program(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> 
     let name = &emitter.options.name;
     let about = doc("The signature as the flat interface describes it.");
     let (result, call_error) = (quote!(::core::result::Result), quote!(rt::program::CallError));
+    let generics = emitter.operators.generics();
+    let (of, bounded) = (generics.arguments(&quote!()), generics.bounded(&quote!()));
     Ok(quote! {
         static INPUT_PORTS: [rt::program::Port; #inputs_len] = [#(#inputs),*];
         static OUTPUT_PORTS: [rt::program::Port; #outputs_len] = [#(#outputs),*];
@@ -48,7 +50,7 @@ pub(super) fn program(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> 
         };
 
         #[allow(clippy::all, clippy::pedantic, unused_variables, unused_mut)]
-        impl rt::program::Program for Model {
+        impl #bounded rt::program::Program for Model #of {
             fn signature(&self) -> &'static rt::program::Signature { &SIGNATURE }
 
             fn forward_flat(
@@ -106,14 +108,7 @@ fn ports(emitter: &Emitter<'_>, leaves: &[Leaf], name: impl Fn(usize) -> String)
 }
 
 fn tensor_port(emitter: &Emitter<'_>, tensor: &Tensor) -> TokenStream {
-    let dtype = match tensor.dtype {
-        DType::Bool => quote!(Bool),
-        DType::Bf16 => quote!(Bf16),
-        other => {
-            let name = super::names::ident(&other.name().to_ascii_uppercase());
-            quote!(#name)
-        }
-    };
+    let dtype = memory::dtype(tensor.dtype);
     let dims = tensor.sizes.iter().map(|size| {
         let range = size.interval(&emitter.graph.ranges);
         // A lower bound up to 2 is nominal: PyTorch accepts sizes 0 and 1 there.
@@ -122,7 +117,7 @@ fn tensor_port(emitter: &Emitter<'_>, tensor: &Tensor) -> TokenStream {
         let (min, max) = (bound(min), bound(range.max));
         quote!(rt::program::Dim { min: #min, max: #max })
     });
-    quote!(rt::program::PortKind::Tensor { dtype: rt::DType::#dtype, dims: &[#(#dims),*] })
+    quote!(rt::program::PortKind::Tensor { dtype: #dtype, dims: &[#(#dims),*] })
 }
 
 /// Statements that check each value and give its parts names.

@@ -8,7 +8,6 @@ use crate::diag::Diagnostic;
 use crate::lower::{Region, Work};
 use crate::options::InputMemory;
 use crate::sym::Expr;
-use exported_runtime::DType;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use std::collections::BTreeSet;
@@ -37,12 +36,17 @@ pub(super) fn run(emitter: &Emitter<'_>, printed: &[Layer]) -> Result<TokenStrea
     // Straight through where nothing jumps.
     let jumps = emitter.steps.steps.iter().any(|step| matches!(step.work, Work::Jump { .. } | Work::Branch { .. }));
     let all = if jumps { quote!(while self.step()? {}) } else { quote!(#(#calls;)* self.next = #count;) };
+    let generics = emitter.operators.generics();
+    let lifetimes = quote!('r, 'w);
+    let (of, bounded) = (generics.arguments(&lifetimes), generics.bounded(&lifetimes));
+    let ops = generics.only(quote!(ops: &'r mut O,));
     Ok(quote! {
         #about
         #[derive(::core::fmt::Debug)]
         #[allow(dead_code)]
-        pub struct Run<'r, 'w> {
+        pub struct Run #of {
             state: &'r mut rt::State<STATE_BYTES>,
+            #ops
             arena: rt::Arena<'w>,
             #inputs
             frame: layers::Frame,
@@ -50,7 +54,7 @@ pub(super) fn run(emitter: &Emitter<'_>, printed: &[Layer]) -> Result<TokenStrea
         }
 
         #[allow(dead_code, clippy::all, clippy::pedantic)]
-        impl<'r, 'w> Run<'r, 'w> {
+        impl #bounded Run #of {
             #about_step
             pub fn step(&mut self) -> #result<bool, rt::Error> {
                 match self.next {
@@ -171,22 +175,6 @@ pub(super) fn region(emitter: &Emitter<'_>, output: usize) -> Result<ByteRange, 
 
 /// The bytes `name` as the tensor's type.
 fn typed(tensor: &Tensor, name: &Ident) -> TokenStream {
-    let fault = quote!(.ok_or(rt::Error::Internal)?);
-    let items = if tensor.dtype == DType::Bool {
-        quote!(rt::bools(#name)#fault)
-    } else {
-        let ty = memory::element(tensor.dtype);
-        quote!(rt::cast::<#ty>(#name))
-    };
-    match tensor.form {
-        Form::Nested => quote!(rt::nested(#items)#fault),
-        Form::Rows => {
-            let len = memory::size(&tensor.sizes[0]);
-            quote!(rt::nested_slice(#items, #len)#fault)
-        }
-        Form::Shaped => {
-            let sizes = tensor.sizes.iter().map(memory::size);
-            quote!(rt::TensorRef::new(#items, [#(#sizes),*])#fault)
-        }
-    }
+    let ty = memory::element(tensor.dtype);
+    tensor.view(quote!(rt::cast::<#ty>(#name)))
 }

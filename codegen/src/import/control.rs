@@ -134,7 +134,7 @@ impl<'a> Importer<'a> {
 
     /// A subgraph on operands of these kinds. It sees the symbols of this graph and numbers as they are.
     fn subgraph(&mut self, region: &'a GraphArgument, operands: &[Kind]) -> Result<Graph> {
-        let mut inner = Importer::new(self.program, self.archive, &region.graph);
+        let mut inner = Importer::new(self.program, self.archive, self.options, &region.graph);
         inner.conditional = true;
         inner.unbacked = self.unbacked.clone();
         inner.graph.ranges = self.graph.ranges.clone();

@@ -10,6 +10,7 @@
 mod alias;
 mod call;
 mod control;
+mod custom;
 mod origin;
 mod scalar;
 mod signature;
@@ -21,6 +22,7 @@ use crate::archive::Archive;
 use crate::diag::{Diagnostic, Errors, Origin};
 use crate::ir::{Graph, Guard, Op, TensorType, ValueId};
 use crate::ops::{self, Alias, Out, Schema};
+use crate::options::Options;
 use crate::schema::{self, Argument, Layout, NameOr, Program, TensorMeta};
 use crate::sym::{self, Expr, Interval};
 use alias::{Names, Tensor};
@@ -30,8 +32,8 @@ use std::collections::{BTreeMap, HashMap};
 ///
 /// # Errors
 /// Every operator without a row, every argument that cannot be honoured, every contradiction: all that can be found.
-pub fn import(program: &Program, archive: &Archive<'_>) -> Result<Graph, Errors> {
-    let mut importer = Importer::new(program, archive, &program.graph_module.graph);
+pub fn import(program: &Program, archive: &Archive<'_>, options: &Options) -> Result<Graph, Errors> {
+    let mut importer = Importer::new(program, archive, options, &program.graph_module.graph);
     importer.ranges();
     importer.inputs();
     for node in &program.graph_module.graph.nodes {
@@ -41,12 +43,14 @@ pub fn import(program: &Program, archive: &Archive<'_>) -> Result<Graph, Errors>
     if importer.errors.0.is_empty() {
         importer.outputs();
     }
+    importer.unknown_operators();
     importer.errors.into_result(importer.graph)
 }
 
 struct Importer<'a> {
     program: &'a Program,
     archive: &'a Archive<'a>,
+    options: &'a Options,
     /// The graph whose names hold: the program's, or a subgraph of it.
     scope: &'a schema::Graph,
     /// Whether this is a part of the program that may not run at all: its assertions hold where they stand.
@@ -66,10 +70,11 @@ struct Importer<'a> {
 type Result_<T> = Result<T, Diagnostic>;
 
 impl<'a> Importer<'a> {
-    fn new(program: &'a Program, archive: &'a Archive<'a>, scope: &'a schema::Graph) -> Self {
+    fn new(program: &'a Program, archive: &'a Archive<'a>, options: &'a Options, scope: &'a schema::Graph) -> Self {
         Importer {
             program,
             archive,
+            options,
             scope,
             conditional: false,
             graph: Graph::default(),
@@ -104,6 +109,8 @@ impl<'a> Importer<'a> {
             self.control_node(node, operator, &origin)
         } else if scalar::is_scalar(&origin.target) {
             self.scalar_node(node, &origin)
+        } else if custom::is_custom(&node.target) {
+            self.custom_node(node, &origin)
         } else {
             self.tensor_node(node, &origin)
         };
@@ -441,13 +448,6 @@ fn refusal(target: &str) -> Option<Diagnostic> {
 }
 
 fn unsupported_operator(target: &str) -> Diagnostic {
-    let custom =
-        !target.starts_with("aten.") && !target.starts_with("prims.") && !target.starts_with("quantized_decomposed.");
-    if custom {
-        return Diagnostic::unsupported(format!("custom operator `{target}`")).help(
-            "replace it by ATen operators: `ep.run_decompositions({torch.ops.NAMESPACE.NAME.default: function})`",
-        );
-    }
     let base = target.rsplit_once('.').map_or(target, |(b, _)| b);
     let near: Vec<&str> = ops::TABLES
         .iter()

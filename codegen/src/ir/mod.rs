@@ -4,6 +4,7 @@
 //! execution order. Nothing here mutates or aliases: in-place operators and views of the archive were resolved by
 //! `import`. [`verify()`] holds after every pass, in every build.
 
+pub mod custom;
 pub mod eval;
 pub mod formula;
 pub mod infer;
@@ -11,6 +12,7 @@ pub mod op;
 pub mod text;
 pub mod verify;
 
+pub use custom::{Custom, Given};
 pub use formula::{Binary, ExprId, ExprNode, Formula, Literal, Unary};
 pub use op::*;
 pub use verify::verify;

@@ -10,8 +10,8 @@
 // Fields of variants are explained where the variant is.
 #![allow(missing_docs)]
 
-use super::Graph;
 use super::formula::Formula;
+use super::{Custom, Graph};
 use crate::sym::{Expr, Symbol};
 use exported_runtime::DType;
 
@@ -295,6 +295,8 @@ pub enum Op {
     Scan { carried: usize, sequences: usize, length: Expr, body: Box<Graph> },
     /// integer tensor of one element → nothing: gives a symbol its value for the nodes that follow.
     Item { symbol: Symbol },
+    /// tensors → results of the types it states. A custom operator, which the user implements.
+    Custom(Box<Custom>),
     /// tensors → nothing: fails at run time unless the condition holds. For conditions the entry cannot check.
     Assert { condition: Expr, message: String },
 }
@@ -322,7 +324,12 @@ impl Op {
 
     /// Whether it does something beside its results: such a node stays even when nobody needs those.
     pub fn stays(&self) -> bool {
-        matches!(self, Op::Assert { .. } | Op::Item { .. })
-            || self.graphs().iter().any(|g| g.nodes.iter().any(|n| n.op.stays()))
+        let effects = match self {
+            Op::Assert { .. } | Op::Item { .. } => true,
+            // It may count its calls, or draw numbers, or blink.
+            Op::Custom(call) => !call.pure,
+            _ => false,
+        };
+        effects || self.graphs().iter().any(|g| g.nodes.iter().any(|n| n.op.stays()))
     }
 }

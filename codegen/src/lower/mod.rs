@@ -8,6 +8,7 @@
 
 mod control;
 mod conv;
+mod custom;
 mod dot4;
 mod index;
 mod int8;
@@ -147,6 +148,10 @@ impl<'g> Lowering<'g> {
                 pool::adaptive(self, node, *max, *spatial, *requantize)
             }
             Op::Cond { .. } | Op::While { .. } | Op::Scan { .. } => control::control(self),
+            Op::Custom(call) => {
+                custom::custom(self, node, call);
+                Ok(())
+            }
             Op::Item { symbol } => {
                 let (region, _) = self.read_any_dense(node.inputs[0]);
                 self.step(node, Work::Load { symbol: symbol.clone(), region }, Expr::Int(0));

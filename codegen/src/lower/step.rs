@@ -4,7 +4,7 @@
 //! already decided: `plan` only gives arena buffers their offsets, `emit` only prints.
 
 use crate::diag::Origin;
-use crate::ir::Formula;
+use crate::ir::{Custom, Formula, TensorType};
 use crate::sym::{Expr, Symbol};
 use exported_runtime::DType;
 use std::sync::Arc;
@@ -116,6 +116,8 @@ pub enum Work {
     Kernel(Kernel),
     /// A generated loop nest.
     Loop(Loop),
+    /// A custom operator of the user's.
+    Custom(CustomCall),
     /// Fails unless the condition on symbols holds.
     Check {
         /// The condition.
@@ -171,6 +173,17 @@ pub struct Kernel {
     pub fields: Vec<(&'static str, Field)>,
     /// Its output is a `Result`.
     pub fallible: bool,
+}
+
+/// A call of a custom operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CustomCall {
+    /// Operator and arguments.
+    pub call: Custom,
+    /// Its operands: dense, row-major.
+    pub operands: Vec<(Region, TensorType)>,
+    /// Its results: dense, row-major.
+    pub results: Vec<(Region, TensorType)>,
 }
 
 /// Value of a kernel's field.
@@ -256,6 +269,7 @@ impl Work {
     pub fn buffers(&self) -> Vec<BufferId> {
         match self {
             Work::Kernel(kernel) => kernel.regions().iter().map(|(region, _)| region.buffer).collect(),
+            Work::Custom(c) => c.operands.iter().chain(&c.results).map(|(region, _)| region.buffer).collect(),
             Work::Loop(l) => l.inputs.iter().chain(&l.outputs).map(|place| place.buffer).collect(),
             Work::Branch { condition: Condition::Data(region), .. } | Work::Load { region, .. } => vec![region.buffer],
             Work::Branch { .. } | Work::Check { .. } | Work::Jump { .. } | Work::Bind { .. } => Vec::new(),

@@ -42,3 +42,25 @@ pub(super) fn roots(graph: &Graph) -> Vec<bool> {
     outputs.chain(state).for_each(|ValueId(v)| needed[v as usize] = true);
     needed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Custom, Node, Op, TensorType};
+    use crate::options::Target;
+
+    #[test]
+    fn a_custom_operator_goes_only_if_it_is_pure() {
+        let calls = |pure: bool| {
+            let mut graph = Graph::default();
+            let ty = TensorType { dtype: exported_runtime::DType::F32, shape: vec![] };
+            let v = graph.add_value("v", ty.clone());
+            let call = Custom { target: "lib.count.default".into(), arguments: vec![], results: vec![ty], pure };
+            let op = Op::Custom(Box::new(call));
+            graph.nodes.push(Node { op, inputs: vec![], outputs: vec![v], origin: Default::default() });
+            run(&mut graph, &Options::new("m", Target::new("x86_64-unknown-linux-gnu"))).expect("drops");
+            graph.nodes.len()
+        };
+        assert_eq!((calls(false), calls(true)), (1, 0));
+    }
+}

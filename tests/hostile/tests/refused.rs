@@ -30,6 +30,20 @@ fn a_wrong_shape_is_a_type_error() {
 }
 
 #[test]
+fn a_missing_operator_is_named_with_its_line() {
+    let text = errors("missing_operator");
+    has(
+        &text,
+        &[
+            "missing_operator.rs:21:",
+            "`Operators` does not implement the custom operator `fixtures::next`",
+            "the model calls `fixtures::next` at custom.py:",
+            "implement the trait `ops::FixturesNext2`",
+        ],
+    );
+}
+
+#[test]
 fn each_fault_of_a_model_is_reported_at_its_path() {
     let text = errors("refused_models");
     has(

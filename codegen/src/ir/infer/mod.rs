@@ -40,6 +40,7 @@ pub fn infer(op: &Op, inputs: &[TensorType], graph: &Graph) -> Result<Vec<Tensor
             Ok(vec![inputs[0].clone()])
         }
         Op::Assert { .. } => Ok(Vec::new()),
+        Op::Custom(call) => call.infer(inputs),
         Op::Item { .. } => control::item(operand(inputs, 0)?),
         Op::Cond { .. } | Op::While { .. } | Op::Scan { .. } => control::control(op, inputs),
         Op::Linear(epilogue) => Ok(vec![matmul::linear(epilogue, inputs)?]),

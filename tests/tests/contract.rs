@@ -1,0 +1,46 @@
+//! What is refused, and in which words: operators, modes and options that a call's results alone do not show.
+
+use exported_codegen::options::{Options, Target};
+use exported_codegen::{Errors, Output, compile};
+use std::path::Path;
+
+fn compiled(name: &str, change: impl FnOnce(&mut Options)) -> Result<Output, Errors> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}.pt2"));
+    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut options = Options::new("m", Target::new("thumbv7em-none-eabihf"));
+    change(&mut options);
+    compile(&bytes, &options)
+}
+
+fn fault(name: &str, change: impl FnOnce(&mut Options)) -> String {
+    match compiled(name, change) {
+        Ok(_) => panic!("{name} compiles"),
+        Err(errors) => errors.to_string(),
+    }
+}
+
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
+
+#[test]
+fn a_custom_operator_that_changes_its_argument_is_refused() {
+    let text = fault("refused/custom_without_result", |_| {});
+    has(
+        &text,
+        &["a custom operator without a result changes its arguments", "at node `add`", "from refused.py:", "help: "],
+    );
+}
+
+#[test]
+fn custom_operators_are_known_by_name() {
+    let output = compiled("custom/overloaded", |o| o.pure_operators = vec!["fixtures::next".into()]).expect("compiles");
+    assert_eq!(output.operators, ["fixtures::next"]);
+    let text = fault("custom/custom", |o| o.pure_operators = vec!["fixtures::next".into()]);
+    has(
+        &text,
+        &["the model calls no custom operator `fixtures::next`", "it calls `fixtures::blend`, `fixtures::select`"],
+    );
+}
