@@ -48,7 +48,12 @@ fn attend(call: &mut Call<'_>) -> Result<[ValueId; 2]> {
             .violated("attention with dropout draws random numbers")
             .help("call `model.eval()` before `torch.export.export`"));
     }
-    let (q, k, v) = (call.tensor("query")?, call.tensor("key")?, call.tensor("value")?);
+    let tensors = [call.tensor("query")?, call.tensor("key")?, call.tensor("value")?];
+    // Scores and weights of 16-bit floats are f32, as in PyTorch's kernel.
+    let dtype = call.dtype_of(tensors[0]);
+    let wide = if matches!(dtype, DType::F16 | DType::Bf16) { DType::F32 } else { dtype };
+    let [q, k, v] = tensors.map(|x| call.cast(x, wide));
+    let (q, k, v) = (q?, k?, v?);
     let rank = call.rank(q).max(call.rank(k)).max(call.rank(v));
     if call.rank(q).min(call.rank(k)).min(call.rank(v)) < 2 {
         return Err(call.damaged("attention needs matrices"));
@@ -75,7 +80,8 @@ fn attend(call: &mut Call<'_>) -> Result<[ValueId; 2]> {
         Some(_) => masked_softmax(call, scores, last)?,
         None => softmax_of(call, scores, last, false)?,
     };
-    Ok([matmul(call, weights, v)?, scores])
+    let y = matmul(call, weights, v)?;
+    Ok([call.cast(y, dtype)?, scores])
 }
 
 /// Heads repeated as often as the queries have more of them.

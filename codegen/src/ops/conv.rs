@@ -100,7 +100,7 @@ fn conv(call: &mut Call<'_>, spatial: usize, transposed: bool, output_padding: [
 }
 
 /// Whether a value depends on what the caller passes: such a weight cannot be packed at build time.
-fn is_computed(call: &Call<'_>, value: ValueId) -> bool {
+pub(super) fn is_computed(call: &Call<'_>, value: ValueId) -> bool {
     let graph = call.graph();
     let mut fixed: HashSet<ValueId> = HashSet::new();
     let is_fixed = |fixed: &HashSet<ValueId>, v: ValueId| fixed.contains(&v) || graph.constant_of(v).is_some();
@@ -160,6 +160,9 @@ pub(super) fn batched(
 
 fn batch_norm(call: &mut Call<'_>) -> Result<ValueId> {
     let x = call.tensor("input")?;
+    if call.shape(x).contains(&Expr::Int(0)) {
+        return Ok(x);
+    }
     let statistics = (call.optional_tensor("running_mean")?, call.optional_tensor("running_var")?);
     if statistics == (None, None) {
         return super::norm::of_batch(call).map(|[y, ..]| y);

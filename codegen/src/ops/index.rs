@@ -4,7 +4,7 @@ use super::view::{numel, unsqueeze};
 use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
-use crate::ir::{Binary, CumKind, ExprId, ExprNode, Formula, Literal, Op, ValueId, infer};
+use crate::ir::{Binary, CumKind, ExprId, ExprNode, Formula, Literal, Op, ReduceKind, ScatterKind, ValueId, infer};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -16,6 +16,7 @@ const MASKS: &str = "masks only where they select values for a scalar or a broad
 pub const ROWS: &[Row] = &[
     row("aten.nonzero.default", nonzero),
     row("aten.embedding.default", embedding),
+    row("aten.embedding_renorm.default", embedding_renorm),
     row("aten.embedding_bag.default", embedding_bag),
     row("aten.embedding_bag.padding_idx", embedding_bag),
     row("aten._embedding_bag.default", embedding_bag),
@@ -48,6 +49,30 @@ fn embedding(call: &mut Call<'_>) -> Result<Outs> {
     let (table, ids) = (call.tensor("weight")?, call.tensor("indices")?);
     let ids = indices(call, ids)?;
     one(call.push(Op::Embedding, &[table, ids])?)
+}
+
+/// The rows that the indices name, scaled down where their norm is above the greatest allowed.
+fn embedding_renorm(call: &mut Call<'_>) -> Result<Outs> {
+    let (table, ids) = (call.tensor("self")?, call.tensor("indices")?);
+    let (most, p, dtype) = (call.float("max_norm")?, call.float("norm_type")?, call.dtype_of(table));
+    let ids = indices(call, ids)?;
+    let ids = call.reshape(ids, &[numel(&call.shape(ids))])?;
+    let (rows, count) = (call.shape(table)[..1].to_vec(), call.shape(ids));
+    let none = filled(call, dtype, &rows, &Number::Int(Expr::Int(0)))?;
+    let ones = filled(call, dtype, &count, &Number::Int(Expr::Int(1)))?;
+    let named = call.push(Op::Scatter { dim: 0, kind: ScatterKind::Set }, &[none, ids, ones])?;
+    let named = unsqueeze(call, named, 1)?;
+    let length =
+        call.push(Op::Reduce { kind: ReduceKind::Norm { p: p.to_bits() }, dims: vec![1], keepdim: true }, &[table])?;
+    one(map(call, &[table, named, length], |f, v| {
+        let (most, tiny, zero) = (f.float(dtype, most), f.float(dtype, 1e-7), f.float(dtype, 0.0));
+        let length = f.binary(Binary::Add, v[2], tiny);
+        let factor = f.binary(Binary::Div, most, length);
+        let scaled = f.binary(Binary::Mul, v[0], factor);
+        let (long, named) = (f.binary(Binary::Gt, v[2], most), f.binary(Binary::Ne, v[1], zero));
+        let both = f.binary(Binary::And, long, named);
+        f.select(both, scaled, v[0])
+    })?)
 }
 
 fn embedding_bag(call: &mut Call<'_>) -> Result<Outs> {
@@ -296,6 +321,12 @@ fn put(call: &mut Call<'_>, x: ValueId, at: Indexed, values: ValueId, accumulate
     }
     let values = call.reshape(values, &have)?;
     let values = call.expand(values, &shape)?;
+    if accumulate && call.dtype_of(x) == DType::Bool {
+        // A logical sum: any of them.
+        let inputs = [call.cast(x, DType::I64)?, call.cast(values, DType::I64)?];
+        let sums = call.push(Op::IndexPut { dims: at.dims, accumulate }, &[&inputs[..], &at.ids].concat())?;
+        return call.cast(sums, DType::Bool);
+    }
     call.push(Op::IndexPut { dims: at.dims, accumulate }, &[&[x, values], at.ids.as_slice()].concat())
 }
 
@@ -377,7 +408,8 @@ fn index_add(call: &mut Call<'_>) -> Result<Outs> {
         let mut formula = Formula::new(&[dtype]);
         let p = formula.param(0);
         let factor = literal(call, &mut formula, dtype, &alpha)?;
-        let scaled = formula.binary(Binary::Mul, p, factor);
+        let product = if dtype == DType::Bool { Binary::And } else { Binary::Mul };
+        let scaled = formula.binary(product, p, factor);
         formula.results.push(scaled);
         source = call.pointwise(formula, &[source])?;
     }

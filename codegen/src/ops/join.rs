@@ -239,8 +239,16 @@ fn padded(call: &mut Call<'_>, x: ValueId, pads: Vec<(i64, i64)>, mode: PadMode)
 }
 
 fn pad_mode(call: &mut Call<'_>, name: &str, mode: PadMode) -> Result<Outs> {
-    let x = call.tensor("self")?;
-    let pads = pads(call, x, name)?;
+    let mut x = call.tensor("self")?;
+    let mut pads = pads(call, x, name)?;
+    if mode == PadMode::Circular {
+        // Cropped first: what is left wraps around.
+        let crops: Vec<(i64, i64)> = pads.iter().map(|&(before, after)| (before.min(0), after.min(0))).collect();
+        if crops.iter().any(|crop| *crop != (0, 0)) {
+            x = call.push(Op::Pad { pads: crops, mode: PadMode::Constant(0f64.to_bits()) }, &[x])?;
+        }
+        pads = pads.into_iter().map(|(before, after)| (before.max(0), after.max(0))).collect();
+    }
     for (&(before, after), size) in pads.iter().zip(call.shape(x)) {
         let most = before.max(after);
         let limit = match mode {

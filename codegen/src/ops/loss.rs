@@ -233,7 +233,13 @@ fn margin_ranking(call: &mut Call<'_>) -> Result<Outs> {
 }
 
 fn cosine_embedding(call: &mut Call<'_>) -> Result<Outs> {
-    let ([a, b], dtype) = floats(call, ["input1", "input2"])?;
+    let mut pair = [call.tensor("input1")?, call.tensor("input2")?];
+    let common = super::pointwise::promote::promote(call.dtype_of(pair[0]), call.dtype_of(pair[1]));
+    let dtype = super::pointwise::promote::to_float(common.map_err(|m| call.unsupported(m))?);
+    for x in &mut pair {
+        *x = call.cast(*x, dtype)?;
+    }
+    let [a, b] = pair;
     let (target, margin) = (call.tensor("target")?, call.float("margin")?);
     let target = call.cast(target, dtype)?;
     let dim = call.rank(target);

@@ -8,6 +8,7 @@ use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
 use crate::ir::{Binary, Epilogue, Op, ValueId, infer};
 use crate::sym::Expr;
+use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -56,6 +57,16 @@ fn linear(call: &mut Call<'_>) -> Result<Outs> {
         return Err(call.damaged("a linear layer of a scalar"));
     }
     let vector = bias.filter(|&b| call.rank(b) == 1);
+    let dtype = call.dtype_of(x);
+    if let (Some(bias), DType::F16 | DType::Bf16) = (vector, dtype)
+        && super::conv::is_computed(call, bias)
+    {
+        // The sum takes its bias in f32, which only a constant can be beforehand.
+        let inputs = [x, weight, bias].map(|v| call.cast(v, DType::F32));
+        let [x, weight, bias] = inputs;
+        let y = call.push(Op::Linear(Epilogue::with_bias(true)), &[x?, weight?, bias?])?;
+        return one(call.cast(y, dtype)?);
+    }
     let inputs: Vec<ValueId> = [Some(x), Some(weight), vector].into_iter().flatten().collect();
     let y = call.push(Op::Linear(Epilogue::with_bias(vector.is_some())), &inputs)?;
     match bias.filter(|b| vector.is_none_or(|v| v != *b)) {
@@ -141,7 +152,8 @@ fn added(call: &mut Call<'_>, input: ValueId, product: ValueId, beta: &Number, a
         return one(product);
     }
     let input = scaled(call, input, beta)?;
-    one(map(call, &[product, input], |f, p| f.binary(Binary::Add, p[0], p[1]))?)
+    let sum = if call.dtype_of(product) == DType::Bool { Binary::Or } else { Binary::Add };
+    one(map(call, &[product, input], |f, p| f.binary(sum, p[0], p[1]))?)
 }
 
 /// The sum of the products of a batch: one product, the batch being part of the dim summed over.
@@ -178,7 +190,8 @@ fn outer(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
         super::pointwise::promote::promote(call.dtype_of(a), call.dtype_of(b)).map_err(|m| call.unsupported(m))?;
     let (a, b) = (call.cast(a, dtype)?, call.cast(b, dtype)?);
     let a = super::view::unsqueeze(call, a, 1)?;
-    map(call, &[a, b], |f, p| f.binary(Binary::Mul, p[0], p[1]))
+    let product = if dtype == DType::Bool { Binary::And } else { Binary::Mul };
+    map(call, &[a, b], |f, p| f.binary(product, p[0], p[1]))
 }
 
 fn bilinear(call: &mut Call<'_>) -> Result<Outs> {
@@ -232,6 +245,13 @@ fn scaled(call: &mut Call<'_>, x: ValueId, factor: &Number) -> Result<ValueId> {
         Number::Bool(Expr::Bool(b)) => f64::from(u8::from(*b)),
         _ => return Err(call.unsupported("a factor of a matrix product depends on the input sizes")),
     };
+    if dtype == DType::Bool {
+        return map(call, &[x], |f, p| {
+            let (float, zero) = (f.float(DType::F64, float), f.float(DType::F64, 0.0));
+            let factor = f.binary(Binary::Ne, float, zero);
+            f.binary(Binary::And, p[0], factor)
+        });
+    }
     map(call, &[x], |f, p| {
         let factor = if dtype.is_float() { f.float(dtype, float) } else { f.int(dtype, float as i64) };
         f.binary(Binary::Mul, p[0], factor)

@@ -62,7 +62,7 @@ pub const ROWS: &[Row] = &[
     row("aten.norm.ScalarOpt_dtype", |call| norm(call, "p")),
     row("aten.norm.ScalarOpt_dim_dtype", |call| norm(call, "p")),
     row("aten.frobenius_norm.dim", |call| norm(call, "p")),
-    row("aten.logsumexp.default", |call| plain(call, ReduceKind::LogSumExp)),
+    row("aten.logsumexp.default", log_sum_exp),
     row("aten.median.default", median),
     row("aten.median.dim", median_dim),
     row("aten.softmax.int", |call| softmax(call, false)),
@@ -117,6 +117,13 @@ fn plain(call: &mut Call<'_>, kind: ReduceKind) -> Result<Outs> {
         Some(dtype) => call.cast(y, dtype)?,
         None => y,
     })
+}
+
+fn log_sum_exp(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, dims, keepdim) = operands(call)?;
+    let dtype = super::pointwise::promote::to_float(call.dtype_of(x));
+    let x = call.cast(x, dtype)?;
+    one(reduce(call, x, ReduceKind::LogSumExp, dims, keepdim)?)
 }
 
 fn with_position(call: &mut Call<'_>, kind: ReduceKind, position: ReduceKind) -> Result<Outs> {

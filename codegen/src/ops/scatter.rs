@@ -34,6 +34,12 @@ struct Writes {
 
 impl Writes {
     fn apply(&self, call: &mut Call<'_>, kind: ScatterKind) -> Result<ValueId> {
+        // Truth values have a logical sum and product.
+        let kind = match kind {
+            ScatterKind::Add if call.dtype_of(self.x) == DType::Bool => ScatterKind::Max,
+            ScatterKind::Mul if call.dtype_of(self.x) == DType::Bool => ScatterKind::Min,
+            kind => kind,
+        };
         call.push(Op::Scatter { dim: self.dim, kind }, &[self.x, self.ids, self.values])
     }
 

@@ -165,6 +165,13 @@ fn sum(call: &mut Call<'_>, op: Binary, names: [&str; 2]) -> Result<Outs> {
         if op == Binary::Sub {
             return Err(call.damaged("subtraction of truth values, which PyTorch refuses"));
         }
+        let y = match call.optional_number("alpha")? {
+            Some(alpha) => {
+                let alpha = b.number(call, &alpha, common)?;
+                b.bin(Binary::And, alpha, y)
+            }
+            None => y,
+        };
         let either = b.bin(Binary::Or, x, y);
         return b.finish(call, either, common);
     }

@@ -214,6 +214,18 @@ fn float_body(call: &mut Call<'_>, name: &str, body: Body) -> Result<Outs> {
     b.finish(call, y, dtype)
 }
 
+/// As [`float_body`], but every step is rounded to the dtype of the result, as PyTorch does where its kernel is made of
+/// operations on 16-bit vectors.
+fn stepwise_body(call: &mut Call<'_>, body: Body) -> Result<Outs> {
+    let x = call.tensor("self")?;
+    let dtype = promote::to_float(call.dtype_of(x));
+    let mut b = Build::new();
+    let operand = b.raw(call, x);
+    let operand = b.f.cast(dtype, operand);
+    let y = body(&mut b, call, operand)?;
+    b.finish(call, y, dtype)
+}
+
 /// `self` in its own dtype, result of the same.
 fn same_body(call: &mut Call<'_>, body: Body) -> Result<Outs> {
     let x = call.tensor("self")?;

@@ -1,6 +1,6 @@
 //! Functions of one operand, and conversions.
 
-use super::{Build, Result, float_body, row, same_body};
+use super::{Build, Result, float_body, row, same_body, stepwise_body};
 use crate::import::Call;
 use crate::ir::{Binary, ExprId, Unary};
 use crate::ops::{Outs, Row, one};
@@ -79,13 +79,13 @@ pub const MORE_FUNCTIONS: &[Row] = &[
     row("aten.frac.default", |c| float_body(c, "self", frac)),
     row("aten.bitwise_not.default", bitwise_not),
     row("aten.nan_to_num.default", nan_to_num),
-    row("aten.logit.default", |c| float_body(c, "self", logit)),
-    row("aten.special_logit.default", |c| float_body(c, "self", logit)),
+    row("aten.logit.default", |c| stepwise_body(c, logit)),
+    row("aten.special_logit.default", |c| stepwise_body(c, logit)),
     row("aten.sinc.default", |c| float_body(c, "self", sinc)),
     row("aten.special_sinc.default", |c| float_body(c, "self", sinc)),
     row("aten.mvlgamma.default", |c| float_body(c, "self", multivariate_log_gamma)),
     row("aten.special_multigammaln.default", |c| float_body(c, "self", multivariate_log_gamma)),
-    row("aten.special_ndtr.default", |c| float_body(c, "self", ndtr)),
+    row("aten.special_ndtr.default", |c| stepwise_body(c, ndtr)),
     row("aten.deg2rad.default", |c| float_body(c, "self", |b, _, x| Ok(b.scaled(x, std::f64::consts::PI / 180.0)))),
     row("aten.rad2deg.default", |c| float_body(c, "self", |b, _, x| Ok(b.scaled(x, 180.0 / std::f64::consts::PI)))),
     row("aten.angle.default", |c| float_body(c, "self", angle)),
@@ -200,7 +200,12 @@ fn nan_to_num(call: &mut Call<'_>) -> Result<Outs> {
 /// `log(x / (1 - x))`, x first moved into `eps..1 - eps`.
 fn logit(b: &mut Build, call: &Call<'_>, x: ExprId) -> Result<ExprId> {
     let x = match call.optional_float("eps")? {
-        Some(eps) => b.limited(x, eps, 1.0 - eps),
+        Some(eps) => {
+            let (low, high) = (b.float(x, eps), b.float(x, 1.0 - eps));
+            let (below, above) = (b.bin(Binary::Lt, x, low), b.bin(Binary::Gt, x, high));
+            let x = b.f.select(above, high, x);
+            b.f.select(below, low, x)
+        }
         None => x,
     };
     let one = b.float(x, 1.0);
@@ -233,11 +238,12 @@ fn multivariate_log_gamma(b: &mut Build, call: &Call<'_>, x: ExprId) -> Result<E
     Ok(sum)
 }
 
-/// Normal distribution function: `erfc(-x / sqrt 2) / 2`.
+/// Normal distribution function: `(1 + erf(x / sqrt 2)) / 2`.
 fn ndtr(b: &mut Build, _: &Call<'_>, x: ExprId) -> Result<ExprId> {
-    let scaled = b.scaled(x, -std::f64::consts::FRAC_1_SQRT_2);
-    let tail = b.un(Unary::Erfc, scaled);
-    Ok(b.scaled(tail, 0.5))
+    let scaled = b.scaled(x, std::f64::consts::FRAC_1_SQRT_2);
+    let error = b.un(Unary::Erf, scaled);
+    let sum = b.shifted(error, 1.0);
+    Ok(b.scaled(sum, 0.5))
 }
 
 /// 0 or pi; NaN stays.
