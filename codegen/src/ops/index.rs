@@ -360,7 +360,8 @@ fn masked_put(call: &mut Call<'_>, x: ValueId, mask: ValueId, values: ValueId, a
     }
     let values = call.cast(values, call.dtype_of(x))?;
     map(call, &[x, lined, values], |f, p| {
-        let new = if accumulate { f.binary(Binary::Add, p[0], p[2]) } else { p[2] };
+        let sum = if f.dtype(p[0]) == DType::Bool { Binary::Or } else { Binary::Add };
+        let new = if accumulate { f.binary(sum, p[0], p[2]) } else { p[2] };
         f.select(p[1], new, p[0])
     })
 }
