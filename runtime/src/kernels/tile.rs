@@ -155,7 +155,7 @@ impl<K: Arith> Epilogue<'_, K> {
             high: Vector::splat(s, self.high),
             first,
             end,
-            plain: plain && first + PANELS * P::WIDTH <= end,
+            plain,
         }
     }
 }
@@ -170,7 +170,7 @@ pub struct Prepared<'a, K: Arith, S: Simd, P: Panel, const PANELS: usize> {
     high: K::V<S, P>,
     first: usize,
     end: usize,
-    /// Whole panels with nothing but a bias and bounds.
+    /// Nothing but a bias and bounds.
     plain: bool,
 }
 
@@ -185,10 +185,11 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
         offsets: [usize; ROWS],
     ) {
         if self.plain {
+            let width = self.end.saturating_sub(self.first).min(const { PANELS * P::WIDTH });
             unrolled!(ROWS, i, {
                 let at = offsets[i].saturating_add(self.first);
-                if let Some(out) = y.get_mut(at..at.saturating_add(PANELS * P::WIDTH)) {
-                    for (p, out) in out.chunks_exact_mut(P::WIDTH).enumerate() {
+                if let Some(out) = y.get_mut(at..at.saturating_add(width)) {
+                    for (p, out) in out.chunks_mut(P::WIDTH).take(PANELS).enumerate() {
                         K::write::<S, P>(s, sums[i][p].add(s, self.bias[p]).clamp(s, self.low, self.high), out);
                     }
                 }
