@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::boards::{BOARDS, Board};
-use exported_codegen::options::{Layout, MultiplyAdd, Optimize, Options, Quantization, Target};
+use exported_codegen::options::{Layout, MultiplyAdd, Optimize, Options, Quantization, Target, parse_bytes};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,8 @@ Options of check, emit and report:
   --output-name N=NAME      name of output N
   --pure OPERATOR           of a custom operator (`fixtures::scaled_relu`) only the results matter
   --extra-file NAME         make an extra file of the archive a constant
+  --ram SIZE                most workspace and state: `48K`, `1M`, `65536`; fails above it
+  --flash SIZE              most weights, likewise; code comes on top
   --weights-section NAME    link section of the weights
   --program                 with the flat door (`rt::program`)
   --name NAME               name of the model (default: the file's)
@@ -83,6 +85,8 @@ pub struct Choices {
     pub output_names: Vec<(usize, String)>,
     pub extra_files: Vec<String>,
     pub pure_operators: Vec<String>,
+    pub ram: Option<u64>,
+    pub flash: Option<u64>,
     pub weights_section: Option<String>,
     pub program: bool,
     pub name: Option<String>,
@@ -121,6 +125,8 @@ impl Choices {
         options.output_names = self.output_names.iter().cloned().collect();
         options.extra_files = self.extra_files.clone();
         options.pure_operators = self.pure_operators.clone();
+        options.ram = self.ram;
+        options.flash = self.flash;
         options.weights_section = self.weights_section.clone();
         options.program = self.program;
         options
@@ -205,6 +211,8 @@ fn choice(choices: &mut Choices, name: &str, parser: &mut Parser) -> Result<(), 
         }
         "pure" => choices.pure_operators.push(word(parser)?),
         "extra-file" => choices.extra_files.push(word(parser)?),
+        "ram" => choices.ram = Some(parse_bytes(&word(parser)?).map_err(|e| format!("--ram: {e}"))?),
+        "flash" => choices.flash = Some(parse_bytes(&word(parser)?).map_err(|e| format!("--flash: {e}"))?),
         "weights-section" => choices.weights_section = Some(word(parser)?),
         "program" => choices.program = true,
         "name" => choices.name = Some(word(parser)?),

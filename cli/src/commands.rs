@@ -9,7 +9,7 @@ use crate::verify::crates::Platform;
 use crate::verify::project::Project;
 use exported_codegen::diag::{Diagnostic, Errors};
 use exported_codegen::options::{Target, WeightsForm};
-use exported_codegen::{analyze, archive, compile, compile_isolated, inspect, schema};
+use exported_codegen::{analyze, archive, budget, compile, compile_isolated, inspect, schema};
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
@@ -83,7 +83,8 @@ fn report(file: &Path, json: bool, choices: &Choices) -> u8 {
     match read(file).and_then(|bytes| analyze(&bytes, &options)) {
         Ok(model) => {
             let report = Report::new(&options.name, &model);
-            print(&if json { report.json().unwrap_or_default() + "\n" } else { report.to_string() })
+            print(&if json { report.json().unwrap_or_default() + "\n" } else { report.to_string() });
+            budget::check(&model, &options).map_or_else(|errors| refuse(file, errors), |()| FINE)
         }
         Err(errors) => refuse(file, errors),
     }

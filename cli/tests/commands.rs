@@ -80,6 +80,22 @@ fn report_counts_for_the_largest_call() {
 }
 
 #[test]
+fn budgets_name_what_is_largest() {
+    let file = "interface/dynamic_batch_mlp.pt2";
+    for command in ["check", "emit", "report"] {
+        let output = exported(&[command, file, "--ram", "1K", "--flash", "4K"]);
+        assert_eq!(output.status.code(), Some(0), "{command}: {}", text(&output.stderr));
+        let output = exported(&[command, file, "--ram", "100", "--flash", "200"]);
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        let errors = text(&output.stderr);
+        for words in ["exceed the budget of 100;", "exceed the budget of 200;", "of layer `", ".py:"] {
+            assert!(errors.contains(words), "{command}: no `{words}` in {errors}");
+        }
+        assert_eq!(output.stdout.is_empty(), command != "report", "a report is printed before it is refused");
+    }
+}
+
+#[test]
 fn emit_writes_code_and_weights() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let code = folder.join("mlp.rs");

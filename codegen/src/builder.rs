@@ -109,6 +109,20 @@ impl Builder {
         self
     }
 
+    /// Fails above this many bytes of workspace and state.
+    #[must_use]
+    pub fn ram(mut self, bytes: u64) -> Self {
+        self.options.ram = Some(bytes);
+        self
+    }
+
+    /// Fails above this many bytes of weights; code comes on top.
+    #[must_use]
+    pub fn flash(mut self, bytes: u64) -> Self {
+        self.options.flash = Some(bytes);
+        self
+    }
+
     /// Link section of the weights. The module must then allow `unsafe_code`: a section is a promise to the linker.
     #[must_use]
     pub fn weights_section(mut self, section: impl Into<String>) -> Self {

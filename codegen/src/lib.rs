@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+pub mod budget;
 mod builder;
 pub mod check;
 pub mod diag;
@@ -66,7 +67,9 @@ pub fn analyze(bytes: &[u8], options: &Options) -> Result<Model, Errors> {
 /// # Errors
 /// All faults of the first stage that has any.
 pub fn compile(bytes: &[u8], options: &Options) -> Result<Output, Errors> {
-    emit::emit(&analyze(bytes, options)?, options)
+    let model = analyze(bytes, options)?;
+    budget::check(&model, options)?;
+    emit::emit(&model, options)
 }
 
 /// [`compile`] on a thread of its own: a deeply nested archive or a fault of ours ends in a diagnostic, not in an overflow

@@ -32,6 +32,10 @@ pub struct Options {
     pub layouts: BTreeMap<String, Layout>,
     /// New names of outputs, by position.
     pub output_names: BTreeMap<usize, String>,
+    /// Most bytes of workspace and state.
+    pub ram: Option<u64>,
+    /// Most bytes of weights; code is not known before the link.
+    pub flash: Option<u64>,
     /// Link section of the weights; its attribute needs `allow(unsafe_code)` at the user's side.
     pub weights_section: Option<String>,
     /// Extra files of the archive that become constants.
@@ -241,6 +245,8 @@ impl Options {
             pure_operators: Vec::new(),
             layouts: BTreeMap::new(),
             output_names: BTreeMap::new(),
+            ram: None,
+            flash: None,
             weights_section: None,
             extra_files: Vec::new(),
             program: false,
@@ -250,9 +256,32 @@ impl Options {
     }
 }
 
+/// A number of bytes as people write it: `65536`, `48K` (1024 bytes each), `1M`.
+///
+/// # Errors
+/// What a size looks like.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    let number = digits.replace('_', "").parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
+    number.ok_or_else(|| format!("`{text}` is no size: expected bytes (`65536`), K (`48K`) or M (`1M`)"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        let sizes = ["48K", "1M", "65536", "65_536", "0"].map(parse_bytes);
+        assert_eq!(sizes, [48 << 10, 1 << 20, 65536, 65536, 0].map(Ok));
+        for wrong in ["", "K", "-1", "48KB", "1.5M", "18446744073709551615K", "x"] {
+            assert!(parse_bytes(wrong).is_err_and(|e| e.contains("is no size")), "{wrong}");
+        }
+    }
 
     #[test]
     fn flags_of_cargo_are_read() {

@@ -1,6 +1,8 @@
 //! The macro's input: target, path and options, each with the span to blame.
 
-use exported_codegen::options::{Bounds, InputMemory, Layout, MultiplyAdd, Optimize, Options, Quantization, Target};
+use exported_codegen::options::{
+    Bounds, InputMemory, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, parse_bytes,
+};
 use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 
 /// What the macro was asked for.
@@ -168,6 +170,11 @@ impl Reader {
         self.text("a text in quotes")
     }
 
+    fn bytes(&mut self) -> Result<u64, Fault> {
+        let (text, span) = self.value()?;
+        parse_bytes(&text).map_err(|message| Fault::new(span, message))
+    }
+
     fn option(&mut self, options: &mut Options) -> Result<(), Fault> {
         let name = self.ident("the name of an option")?;
         match name.as_str() {
@@ -241,6 +248,8 @@ impl Reader {
                     Ok(())
                 })?;
             }
+            "ram" => options.ram = Some(self.bytes()?),
+            "flash" => options.flash = Some(self.bytes()?),
             "weights_section" => options.weights_section = Some(self.value()?.0),
             "pure" => self.list(|entry| {
                 options.pure_operators.push(entry.text("the name of a custom operator in quotes")?.0);
@@ -252,7 +261,7 @@ impl Reader {
             })?,
             _ => {
                 return self.fault(format!(
-                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, cap, bounds, max_rounds, layout, outputs, weights_section, pure, extra"
+                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, cap, bounds, max_rounds, layout, outputs, ram, flash, weights_section, pure, extra"
                 ));
             }
         }

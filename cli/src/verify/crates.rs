@@ -181,7 +181,9 @@ impl Platform {
             }
             (None, true) => "[profile.release]\nincremental = false\n",
             // At 2, copies are unrolled into stores that LLVM merges wrongly on Arm: llvm/llvm-project#223630.
-            (Some(_), false) => "[profile.dev]\nopt-level = \"s\"\ndebug = false\nincremental = false\npanic = \"abort\"\n",
+            (Some(_), false) => {
+                "[profile.dev]\nopt-level = \"s\"\ndebug = false\nincremental = false\npanic = \"abort\"\n"
+            }
             (Some(_), true) => {
                 "[profile.release]\nopt-level = \"s\"\nlto = true\ncodegen-units = 1\npanic = \"abort\"\n"
             }
