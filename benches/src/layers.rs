@@ -5,6 +5,7 @@ use exported_runtime::kernels::arith::F32;
 use exported_runtime::kernels::conv::{Conv, STRIPE};
 use exported_runtime::kernels::depthwise::Depthwise;
 use exported_runtime::kernels::matmul::Linear;
+use exported_runtime::kernels::winograd::{self, F2, F4, Tile, Winograd};
 use exported_runtime::{Level, N16, dispatch};
 use std::ops::{Deref, DerefMut};
 
@@ -77,14 +78,21 @@ impl Layer {
         }
     }
 
-    /// ns per run.
-    pub fn measure(&self, level: Level) -> f64 {
+    /// ns per run, of every kernel that computes this layer.
+    pub fn measure(&self, level: Level) -> Vec<(&'static str, f64)> {
         match self.shape {
-            Shape::Linear { rows, inner, columns } => linear(level, rows, inner, columns),
+            Shape::Linear { rows, inner, columns } => vec![("", linear(level, rows, inner, columns))],
             Shape::Conv { size, channels, columns, kernel, stride } => {
-                conv(level, size, channels, columns, kernel, stride)
+                let mut found = vec![("", conv(level, size, channels, columns, kernel, stride))];
+                if (kernel, stride) == (3, 1) && channels >= 16 {
+                    found.push(("F(2x2, 3x3)", winograd(level, size, channels, columns, F2)));
+                    found.push(("F(4x4, 3x3)", winograd(level, size, channels, columns, F4)));
+                }
+                found
             }
-            Shape::Depthwise { size, channels, kernel, stride } => depthwise(level, size, channels, kernel, stride),
+            Shape::Depthwise { size, channels, kernel, stride } => {
+                vec![("", depthwise(level, size, channels, kernel, stride))]
+            }
         }
     }
 }
@@ -197,6 +205,48 @@ fn depthwise(level: Level, size: usize, channels: usize, kernel: usize, stride: 
                 low: 0.0,
                 high: 6.0,
                 format: (),
+                panel: N16,
+            },
+        );
+    })
+}
+
+fn winograd<T: Tile<OUT, IN>, const OUT: usize, const IN: usize>(
+    level: Level,
+    size: usize,
+    channels: usize,
+    columns: usize,
+    tile: T,
+) -> f64 {
+    let weights = IN * IN * channels * columns.next_multiple_of(16);
+    let (x, weights, bias) = (values(size * size * channels), values(weights), values(columns));
+    let mut y = vec![0.0; size * size * columns];
+    let block = winograd::TILES.min(size.div_ceil(OUT).pow(2));
+    let mut scratch = vec![0.0; winograd::scratch_len(IN * IN, block, channels, columns)];
+    least(|| {
+        dispatch(
+            level,
+            Winograd::<T, N16, OUT, IN> {
+                x: &x,
+                weights: &weights,
+                bias: Some(&bias),
+                slope: None,
+                residual: None,
+                in_place: false,
+                y: &mut y,
+                scratch: &mut scratch,
+                batch: 1,
+                channels,
+                columns,
+                size: [size; 2],
+                out: [size; 2],
+                padding: [1; 2],
+                x_strides: [size * size * channels, size * channels, channels],
+                y_strides: [size * size * columns, size * columns, columns],
+                block,
+                low: 0.0,
+                high: f32::INFINITY,
+                tile,
                 panel: N16,
             },
         );

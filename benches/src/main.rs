@@ -18,17 +18,18 @@ fn main() {
     println!("level {level:?}, peak {peak:.1} GFLOP/s");
     for layer in layers::all() {
         if layer.name.contains(&filter) {
-            let ns = layer.measure(level);
-            let gflops = layer.flop() as f64 / ns;
-            let weights = layer.weight_bytes() as f64 / ns;
-            println!(
-                "{:<40} {:>10.2} us {:>7.1} GFLOP/s {:>5.1} % {:>7.1} GB/s of weights",
-                layer.name,
-                ns / 1e3,
-                gflops,
-                100.0 * gflops / peak,
-                weights
-            );
+            let measured = layer.measure(level);
+            for (kernel, ns) in &measured {
+                let gflops = layer.flop() as f64 / ns;
+                let weights = layer.weight_bytes() as f64 / ns;
+                println!(
+                    "{:<40} {kernel:<11} {:>10.2} us {gflops:>7.1} GFLOP/s {:>5.1} % {weights:>7.1} GB/s of weights, {:.2} x",
+                    layer.name,
+                    ns / 1e3,
+                    100.0 * gflops / peak,
+                    measured[0].1 / ns
+                );
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::boards::{BOARDS, Board};
-use exported_codegen::options::{Layout, MultiplyAdd, Optimize, Options, Quantization, Target, parse_bytes};
+use exported_codegen::options::{Layout, MultiplyAdd, Optimize, Options, Quantization, Target, Winograd, parse_bytes};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,7 @@ Options of check, emit and report:
                             quantized graphs on integers, or as PyTorch computes them
   --multiply-add fused|separate
                             f32 on a Cortex-M with an FPU (default: as the core that --target-cpu names is fastest)
+  --winograd auto|off|f2|f4 3x3 convolutions by Winograd's method (default: those that gain, on hosts)
   --cap DIM=N               upper bound of a dim without one: `x.0=8` (argument and dim) or `s77=8` (symbol)
   --layout ARGUMENT=nhwc    the caller passes this input channels-last
   --output-name N=NAME      name of output N
@@ -48,6 +49,7 @@ Options of verify:
                             quantized graphs on integers, or as PyTorch computes them
   --ops FILE                Rust that implements custom operators (`Ops`, with the traits of `super::ops`), for archives
                             without a `<name>.ops.rs` beside them
+  --winograd auto|off|f2|f4 3x3 convolutions by Winograd's method
   --layers                  check each quantized layer alone, fed with PyTorch's integers
   --level LEVEL             instruction set: portable, avx2, avx512 (default: the best this machine has)
   --timeout SECONDS         for all calls of one model (default: 120; in an emulator 600)
@@ -80,6 +82,7 @@ pub struct Choices {
     pub optimize: Optimize,
     pub multiply_add: Option<MultiplyAdd>,
     pub quantization: Quantization,
+    pub winograd: Winograd,
     pub caps: Vec<(String, i64)>,
     pub layouts: Vec<(String, Layout)>,
     pub output_names: Vec<(usize, String)>,
@@ -103,6 +106,7 @@ pub struct Verify {
     pub board: Option<&'static Board>,
     pub optimize: Optimize,
     pub quantization: Quantization,
+    pub winograd: Winograd,
     pub layers: bool,
     pub level: u32,
     pub manifest: Option<PathBuf>,
@@ -120,6 +124,7 @@ impl Choices {
         options.optimize = self.optimize;
         options.multiply_add = self.multiply_add;
         options.quantization = self.quantization;
+        options.winograd = self.winograd;
         options.caps = self.caps.iter().cloned().collect();
         options.layouts = self.layouts.iter().cloned().collect();
         options.output_names = self.output_names.iter().cloned().collect();
@@ -196,6 +201,7 @@ fn choice(choices: &mut Choices, name: &str, parser: &mut Parser) -> Result<(), 
         "optimize" => choices.optimize = optimize(&word(parser)?)?,
         "multiply-add" => choices.multiply_add = Some(multiply_add(&word(parser)?)?),
         "quantization" => choices.quantization = quantization(&word(parser)?)?,
+        "winograd" => choices.winograd = winograd(&word(parser)?)?,
         "cap" => {
             let (dim, n) = pair(parser, "--cap DIM=N")?;
             choices.caps.push((dim, n.parse().map_err(|_| format!("--cap: `{n}` is no number"))?));
@@ -234,6 +240,7 @@ fn verify(parser: &mut Parser) -> Result<Command, String> {
             Arg::Long("target") => verify.board = board(&word(parser)?)?,
             Arg::Long("optimize") => verify.optimize = optimize(&word(parser)?)?,
             Arg::Long("quantization") => verify.quantization = quantization(&word(parser)?)?,
+            Arg::Long("winograd") => verify.winograd = winograd(&word(parser)?)?,
             Arg::Long("layers") => verify.layers = true,
             Arg::Long("ops") => verify.ops = Some(path(parser)?),
             Arg::Long("level") => verify.level = level(&word(parser)?)?,
@@ -284,6 +291,13 @@ fn quantization(word: &str) -> Result<Quantization, String> {
         "faithful" => Ok(Quantization::Faithful),
         other => Err(format!("--quantization: `{other}` is neither `fused` nor `faithful`")),
     }
+}
+
+fn winograd(word: &str) -> Result<Winograd, String> {
+    let known = Winograd::WORDS.iter().find(|(name, _)| *name == word);
+    known
+        .map(|(_, winograd)| *winograd)
+        .ok_or_else(|| format!("--winograd: `{word}` is none of `auto`, `off`, `f2`, `f4`"))
 }
 
 fn level(word: &str) -> Result<u32, String> {
@@ -362,6 +376,7 @@ mod tests {
             ("check a --optimize fast", "`fast` is neither"),
             ("verify a --target m5", "`m5` is no emulated board; there are m3"),
             ("verify a --timeout soon", "`soon` is no number"),
+            ("check a --winograd f6", "`f6` is none of"),
             ("verify a --level mmx", "`mmx` is none of"),
             ("emit a --layout x=chw", "`chw` is neither"),
             ("emit a --json", "--json"),

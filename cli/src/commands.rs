@@ -140,8 +140,8 @@ fn verify(request: &Verify) -> u8 {
         }
     };
     let triple = request.board.map_or(env!("HOST"), |board| board.target);
-    let (quantization, layers) = (request.quantization, request.layers);
-    let compiler = Compiler { target: Target::new(triple), optimize: request.optimize, quantization, layers };
+    let (quantization, winograd, layers) = (request.quantization, request.winograd, request.layers);
+    let compiler = Compiler { target: Target::new(triple), optimize: request.optimize, quantization, winograd, layers };
     let platform = Platform { board: request.board, release: request.release };
     let limit = Duration::from_secs(request.timeout);
     let what =

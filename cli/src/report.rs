@@ -51,6 +51,8 @@ pub struct Totals {
     pub macs: u64,
     /// Bytes of weights in the program.
     pub parameter_bytes: u64,
+    /// By how many bytes Winograd's method made them more.
+    pub winograd_bytes: u64,
     /// Bytes of the workspace; outputs stand in it, inputs do not.
     pub workspace_bytes: u64,
     /// The least that any plan of these steps needs: the greatest sum of buffers alive at one time.
@@ -99,6 +101,7 @@ impl Report {
         let totals = Totals {
             macs: layers.iter().map(|layer| layer.macs).sum(),
             parameter_bytes: stored(|storage| matches!(storage, Storage::Weights(_))),
+            winograd_bytes: model.steps.buffers.iter().map(|buffer| buffer.growth as u64).sum(),
             workspace_bytes: model.plan.bytes as u64,
             workspace_lower_bound: model.plan.lower_bound as u64,
             peak_layer: layers.get(model.plan.peak_step).map_or_else(|| "the outputs".into(), |l| l.name.clone()),
@@ -209,7 +212,8 @@ impl fmt::Display for Totals {
             self.peak_layer
         );
         line("MACs", self.macs, "")?;
-        line("weights", self.parameter_bytes, " bytes")?;
+        let growth = format!(" bytes, {} of them added by Winograd's method", grouped(self.winograd_bytes));
+        line("weights", self.parameter_bytes, if self.winograd_bytes > 0 { &growth } else { " bytes" })?;
         line("workspace", self.workspace_bytes, if self.workspace_lower_bound > 0 { &bound } else { " bytes" })?;
         line("inputs", self.input_bytes, " bytes, where the caller has them")?;
         line("outputs", self.output_bytes, " bytes, in the workspace")?;

@@ -114,6 +114,7 @@ fn falsified_golden_files_are_caught() {
         target: Target::new(env!("HOST")),
         optimize: Optimize::Speed,
         quantization: Default::default(),
+        winograd: Default::default(),
         layers: false,
     };
     let project = Project { folder: scratch, ..project };

@@ -43,7 +43,7 @@ impl Compile for Faulty {
         let model = Model { torch_version: program.torch_version, graph, entry, steps, plan, extra_files: vec![] };
         let output = emit::emit(&model, &options)?;
         let code = output.file(&WeightsForm::Include(source.weights.into()))?;
-        Ok(Generated { code, weights: output.weights, notes: vec![], work: 0 })
+        Ok(Generated { code, weights: output.weights, notes: vec![], work: 0, operators: vec![] })
     }
 }
 
@@ -131,6 +131,7 @@ fn small_faults_of_one_layer_are_caught() {
         layers: true,
         level: 0,
         limit: Duration::from_secs(60),
+        ops: None,
     };
     let project = Project { folder: scratch, ..project };
     let report = verify(&request, &Faulty, &project, &|_| {}).expect("verification works");

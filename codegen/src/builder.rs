@@ -1,7 +1,9 @@
 //! The build-script route: archives to files in `OUT_DIR`.
 
 use crate::diag::{Diagnostic, Errors, Kind};
-use crate::options::{Bounds, InputMemory, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, WeightsForm};
+use crate::options::{
+    Bounds, InputMemory, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, WeightsForm, Winograd,
+};
 use std::path::{Path, PathBuf};
 
 /// Compiles one model in a `build.rs`, to one readable file and one of weights.
@@ -49,6 +51,13 @@ impl Builder {
     #[must_use]
     pub fn quantization(mut self, quantization: Quantization) -> Self {
         self.options.quantization = quantization;
+        self
+    }
+
+    /// Which convolutions are computed by Winograd's method, whose weights are larger: those that gain, on hosts.
+    #[must_use]
+    pub fn winograd(mut self, winograd: Winograd) -> Self {
+        self.options.winograd = winograd;
         self
     }
 

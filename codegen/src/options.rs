@@ -17,6 +17,8 @@ pub struct Options {
     pub multiply_add: Option<MultiplyAdd>,
     /// How quantized graphs are computed.
     pub quantization: Quantization,
+    /// Which convolutions are computed by Winograd's method.
+    pub winograd: Winograd,
     /// Cut the program into its quantized layers ([`crate::passes::cut`]), for verification.
     pub layers: bool,
     /// Upper bounds of dims the archive leaves unbounded, by symbol or by the name of the user's `Dim`.
@@ -96,6 +98,31 @@ pub enum Quantization {
     Fused,
     /// As PyTorch does: dequantized, computed in floats, quantized again.
     Faithful,
+}
+
+/// Which convolutions are computed by Winograd's method: 3x3, of step 1, in f32.
+///
+/// It multiplies less than the definition does and rounds otherwise. `F2` has 1.78 times the weights and amplifies
+/// rounding errors by at most 16, `F4` 4 times the weights and at most 205 times the errors; in networks, F4 measured three
+/// times PyTorch's own error and F2 none above it ([`exported_runtime::kernels::winograd`] has the bounds). An infinite or NaN
+/// input spreads to the neighbouring outputs of its tile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Winograd {
+    /// Where it is faster, each layer with the tiles that suit it; never on bare metal nor where size matters.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// All that can be, in tiles of 2x2 outputs.
+    F2,
+    /// All that can be, in tiles of 4x4 outputs.
+    F4,
+}
+
+impl Winograd {
+    /// The words of the option.
+    pub const WORDS: [(&'static str, Winograd); 4] =
+        [("auto", Winograd::Auto), ("off", Winograd::Off), ("f2", Winograd::F2), ("f4", Winograd::F4)];
 }
 
 /// Which lower bounds of dims are enforced.
@@ -200,6 +227,11 @@ impl Target {
         if self.panel() == 16 { 64 } else { crate::plan::ALIGN }
     }
 
+    /// Whether no operating system is below the program.
+    pub fn is_bare_metal(&self) -> bool {
+        self.triple.split('-').any(|part| part == "none")
+    }
+
     /// Bits of `usize`.
     pub fn pointer_width(&self) -> u32 {
         match self.arch() {
@@ -238,6 +270,7 @@ impl Options {
             inputs: InputMemory::Caller,
             multiply_add: None,
             quantization: Quantization::Fused,
+            winograd: Winograd::Auto,
             layers: false,
             caps: BTreeMap::new(),
             bounds: Bounds::Torch,

@@ -1,7 +1,7 @@
 //! The macro's input: target, path and options, each with the span to blame.
 
 use exported_codegen::options::{
-    Bounds, InputMemory, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, parse_bytes,
+    Bounds, InputMemory, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, Winograd, parse_bytes,
 };
 use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 
@@ -211,6 +211,13 @@ impl Reader {
                     _ => return Err(Fault::new(span, "expected \"fused\" or \"faithful\"")),
                 };
             }
+            "winograd" => {
+                let (word, span) = self.value()?;
+                let known = Winograd::WORDS.iter().find(|(name, _)| *name == word);
+                options.winograd = known
+                    .map(|(_, winograd)| *winograd)
+                    .ok_or_else(|| Fault::new(span, "expected \"auto\", \"off\", \"f2\" or \"f4\""))?;
+            }
             "cap" => self.list(|entry| {
                 let dim = entry.key("the name of a dim")?;
                 entry.equals()?;
@@ -261,7 +268,7 @@ impl Reader {
             })?,
             _ => {
                 return self.fault(format!(
-                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, cap, bounds, max_rounds, layout, outputs, ram, flash, weights_section, pure, extra"
+                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, winograd, cap, bounds, max_rounds, layout, outputs, ram, flash, weights_section, pure, extra"
                 ));
             }
         }

@@ -17,7 +17,8 @@ use crate::kernels::matmul::Rows;
 use crate::kernels::tile::{Epilogue, Four, Tiles, Two};
 use core::ops::Range;
 
-/// Instruction set in use. `Portable` gives the same bits on every target.
+/// Instruction set in use. `Portable` gives the same bits on every target, for models compiled with the same options (the
+/// default of `winograd` is not the same everywhere).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Level {

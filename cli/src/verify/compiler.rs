@@ -5,7 +5,7 @@ use super::{Compile, Generated, Source};
 use crate::golden::Golden;
 use crate::report::Report;
 use exported_codegen::diag::Errors;
-use exported_codegen::options::{Optimize, Options, Quantization, Target, WeightsForm};
+use exported_codegen::options::{Optimize, Options, Quantization, Target, WeightsForm, Winograd};
 use exported_codegen::{analyze, archive, emit, import, schema};
 use std::collections::BTreeMap;
 
@@ -18,6 +18,8 @@ pub struct Compiler {
     pub optimize: Optimize,
     /// How quantized graphs are computed.
     pub quantization: Quantization,
+    /// Which convolutions are computed by Winograd's method.
+    pub winograd: Winograd,
     /// Cut into quantized layers; the golden files are cut alike ([`crate::golden::Golden::layers`]).
     pub layers: bool,
 }
@@ -28,6 +30,7 @@ impl Compile for Compiler {
         let mut options = Options::new(name, self.target.clone());
         options.optimize = self.optimize;
         options.quantization = self.quantization;
+        options.winograd = self.winograd;
         options.layers = self.layers;
         options.program = true;
         options.runtime_path = "::exported_runtime".into();

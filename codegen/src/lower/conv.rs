@@ -1,6 +1,7 @@
 //! Convolutions: channels-last, weights packed; depthwise and 1x1 ones by their own kernels.
 
 use super::layer::{arithmetic, macs, size, sizes};
+use super::winograd;
 use super::{Access, Field, Kernel, Lowering, Place, Region, Work, channels_last, numel};
 use crate::diag::Diagnostic;
 use crate::ir::{Constant, Conv, Epilogue, Node};
@@ -49,6 +50,9 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
     let (arith, accumulator) = arithmetic(node, cx.dtype(node.inputs[0]), epilogue)?;
     if conv.transposed && (epilogue.dequantize || epilogue.requantize.is_some()) {
         return Err(Diagnostic::bug("a transposed convolution with integer weights").at(&node.origin));
+    }
+    if let Some(tiled) = winograd::tiled(cx, node, (conv, &shape, weight), epilogue) {
+        return winograd::conv(cx, node, (conv, &shape, weight), epilogue, tiled);
     }
     let (x, copies) = input(cx, node, conv, &shape);
     let rank = conv.spatial + 2;

@@ -22,6 +22,7 @@ mod resample;
 mod rnn;
 mod step;
 mod view;
+mod winograd;
 mod wishes;
 
 pub use place::channels_last;
@@ -385,7 +386,7 @@ impl<'g> Lowering<'g> {
     // Buffers.
 
     fn buffer(&mut self, name: &str, dtype: DType, len: Expr, storage: Storage) -> BufferId {
-        self.steps.buffers.push(Buffer { name: name.to_string(), dtype, len, storage });
+        self.steps.buffers.push(Buffer { name: name.to_string(), dtype, len, storage, growth: 0 });
         self.residents.push(Vec::new());
         BufferId(self.steps.buffers.len() as u32 - 1)
     }

@@ -35,6 +35,8 @@ pub struct Buffer {
     pub len: Expr,
     /// Where it lives.
     pub storage: Storage,
+    /// Bytes by which a transform made weights larger, for reports.
+    pub growth: usize,
 }
 
 /// Where a buffer lives.

@@ -260,6 +260,7 @@ mod tests {
             dtype: exported_runtime::DType::F32,
             len: n.clone(),
             storage: Storage::Arena,
+            growth: 0,
         };
         steps.buffers = ["x", "a", "b", "y"].map(buffer).to_vec();
         let step = |work: Work| Step {

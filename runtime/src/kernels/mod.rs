@@ -28,3 +28,4 @@ pub mod softmax;
 pub mod sort;
 pub mod tile;
 mod window;
+pub mod winograd;
