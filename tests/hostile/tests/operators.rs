@@ -38,7 +38,7 @@ impl ops::FixturesNext for Operators {
 impl ops::FixturesNext2 for Operators {
     fn next(&mut self, x: &[[f32; 4]; 3], by: i64, out: &mut [[f32; 4]; 3]) -> Result<(), rt::Error> {
         self.calls += 1;
-        *out = x.map(|row| row.map(|x| x + by as f32));
+        *out = x.map(|row| row.map(|x| x + f32::from(i16::try_from(by).unwrap_or(0))));
         Ok(())
     }
 }
