@@ -69,6 +69,10 @@ impl Program for Model {
     }
 
     fn reset(&mut self) {}
+
+    fn words(&self) -> &'static rt::Words {
+        &rt::Words::NONE
+    }
 }
 "#;
 

@@ -1,9 +1,11 @@
 //! What a model says no with on the device.
 
+use crate::words::Words;
+
 /// Why a call was refused. Nothing was computed unless the variant says so, and the model's state is as before.
 ///
-/// `index` counts the entries of the generated module's `INPUTS`, `GUARDS` or `ASSERTS`, where the words are; the
-/// firmware need not carry them.
+/// The words of the program (`*args[0].shape[1]`, the texts of its assertions) are not in here, so that firmware need not
+/// carry them: the generated module's `describe` adds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -13,15 +15,41 @@ pub enum Error {
     /// Size `dim` of input `input` is outside its range, of a form that no symbol satisfies, or differs from the size
     /// another input gave the same symbol.
     Shape {
-        /// Position among the tensor inputs.
+        /// Position among the inputs.
         input: u16,
         /// Position in its shape.
         dim: u16,
+        /// What it must be.
+        demand: Demand,
+        /// The number in the demand.
+        bound: i64,
+        /// The size that came.
+        found: i64,
     },
-    /// A run-time integer argument is outside its range, or an argument differs from the value frozen at export.
+    /// A slice has not as many elements as the argument it was given for.
+    Length {
+        /// Position among the inputs.
+        input: u16,
+        /// Its number of elements.
+        found: usize,
+    },
+    /// A run-time integer is outside its range, or not what another argument makes it.
     Argument {
         /// Position among the inputs.
         input: u16,
+        /// What it must be.
+        demand: Demand,
+        /// The number in the demand.
+        bound: i64,
+        /// The number that came.
+        found: i64,
+    },
+    /// An argument differs from the value frozen at export.
+    Constant {
+        /// Position among the inputs.
+        input: u16,
+        /// What came: an integer, 0 or 1 for a bool, the bits of a float; 0 for a text, which does not fit.
+        found: i64,
     },
     /// A condition of the model on its input sizes does not hold.
     Guard {
@@ -55,13 +83,31 @@ pub enum Error {
     Internal,
 }
 
+/// What a number that the caller determines must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Demand {
+    /// Equal to the size at export, which is the only one the program computes with.
+    Static,
+    /// Equal to what other arguments of the call make it.
+    Equal,
+    /// At least the bound.
+    AtLeast,
+    /// At most the bound.
+    AtMost,
+    /// Of a form such as `3*s + 4` for a positive integer `s`; the bound is the factor.
+    Form,
+}
+
 impl Error {
     /// The name of the variant, for logs.
     pub const fn name(self) -> &'static str {
         match self {
             Error::Workspace => "workspace too small",
             Error::Shape { .. } => "input size refused",
+            Error::Length { .. } => "slice of another length",
             Error::Argument { .. } => "argument refused",
+            Error::Constant { .. } => "argument differs from the frozen value",
             Error::Guard { .. } => "guard does not hold",
             Error::Assert { .. } => "assertion failed",
             Error::IndexOutOfRange { .. } => "index out of range",
@@ -75,16 +121,9 @@ impl Error {
 }
 
 impl core::fmt::Display for Error {
+    /// Positions where [`Error::describe`] has names.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.name())?;
-        match self {
-            Error::Shape { input, dim } => write!(f, " (input {input}, dim {dim})"),
-            Error::Argument { input } => write!(f, " (input {input})"),
-            Error::Guard { index } | Error::Assert { index } => write!(f, " (number {index})"),
-            Error::Operator { code } => write!(f, " (code {code})"),
-            Error::IndexOutOfRange { index, size } => write!(f, " ({index} for size {size})"),
-            _ => Ok(()),
-        }
+        self.describe(&Words::NONE).fmt(f)
     }
 }
 
@@ -107,7 +146,9 @@ mod tests {
     #[test]
     fn errors_are_small_and_readable() {
         assert!(size_of::<Error>() <= 24);
-        assert_eq!(Error::Shape { input: 1, dim: 0 }.to_string(), "input size refused (input 1, dim 0)");
+        let shape = Error::Shape { input: 1, dim: 0, demand: Demand::AtLeast, bound: 3, found: 2 };
+        assert_eq!(shape.to_string(), "Expected dim 0 of input 1 to be >= 3, but got 2");
+        assert_eq!(Error::Guard { index: 4 }.to_string(), "guard does not hold (number 4)");
         assert_eq!(Error::Workspace.to_string(), "workspace too small");
     }
 }

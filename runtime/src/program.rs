@@ -9,7 +9,8 @@
 //! A user input that the program changes in place stays an ordinary input here: its value after the call is one more
 //! output, after the user outputs ([`Port::mutates`]).
 
-use crate::{DType, Error, Level, Workspace};
+use crate::words::{Frozen, Place, Words};
+use crate::{DType, Demand, Error, Level, Workspace};
 
 /// A model behind the flat door. The implementation is generated; the trait is object-safe.
 pub trait Program {
@@ -33,6 +34,9 @@ pub trait Program {
 
     /// Gives every mutated buffer the value it has in the archive.
     fn reset(&mut self);
+
+    /// The words of the model, for [`CallError::describe`].
+    fn words(&self) -> &'static Words;
 }
 
 /// What a program takes and gives, and what it costs.
@@ -199,13 +203,6 @@ pub enum CallError {
         /// Index of the input.
         input: usize,
     },
-    /// A size of an input tensor is not the one its port has, or lies outside its range.
-    InputSize {
-        /// Index of the input.
-        input: usize,
-        /// Index of the dim.
-        dim: usize,
-    },
     /// The bytes of an input tensor are not as many as its shape says, or are not aligned for its element type, or a
     /// `bool` element is neither 0 nor 1.
     InputData {
@@ -222,7 +219,7 @@ pub enum CallError {
         /// Index of the output.
         output: usize,
     },
-    /// The model itself refused: a relation between inputs, an assertion of the program, a workspace too small.
+    /// The model itself refused: a size, a relation between inputs, an assertion of the program, a workspace too small.
     Model(Error),
 }
 
@@ -240,7 +237,6 @@ impl core::fmt::Display for CallError {
             CallError::InputKind { input } => write!(f, "input {input} is of another kind than the signature says"),
             CallError::InputDType { input } => write!(f, "input {input} has another dtype than the signature says"),
             CallError::InputRank { input } => write!(f, "input {input} has another rank than the signature says"),
-            CallError::InputSize { input, dim } => write!(f, "dim {dim} of input {input} has a size outside its range"),
             CallError::InputData { input } => {
                 write!(f, "the bytes of input {input} do not fit its shape, alignment or dtype")
             }
@@ -257,9 +253,78 @@ impl core::fmt::Display for CallError {
 
 impl core::error::Error for CallError {}
 
+impl CallError {
+    /// The error with the words of the program it came from and the inputs it is about.
+    pub const fn describe<'a>(self, words: &'static Words, inputs: &'a [Value<'a>]) -> DescribedCall<'a> {
+        DescribedCall { error: self, words, inputs }
+    }
+}
+
+/// An error of a call that can be printed; made by [`CallError::describe`].
+#[derive(Clone, Copy, Debug)]
+pub struct DescribedCall<'a> {
+    error: CallError,
+    words: &'static Words,
+    inputs: &'a [Value<'a>],
+}
+
+impl core::fmt::Display for DescribedCall<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (words, inputs) = (self.words, self.inputs);
+        let about = |input: usize| {
+            let value = inputs.get(input)?;
+            let position = u16::try_from(input).ok()?;
+            Some((words.argument(position)?, *value, Place { input: position, dim: None, words }))
+        };
+        let (argument, value, place) = match self.error {
+            CallError::Model(error) => return error.describe(words).fmt(f),
+            CallError::InputKind { input }
+            | CallError::InputDType { input }
+            | CallError::InputRank { input }
+            | CallError::InputConstant { input } => match about(input) {
+                Some(known) => known,
+                None => return self.error.fmt(f),
+            },
+            _ => return self.error.fmt(f),
+        };
+        match (self.error, argument.frozen) {
+            (CallError::InputRank { .. }, _) => {
+                let kind = argument.kind;
+                write!(
+                    f,
+                    "Unexpected number of dimensions in input at {place}.shape (expected {kind}, got {})",
+                    Found(value)
+                )?;
+            }
+            (_, Some(frozen)) => {
+                write!(f, "Expected input at {place} to be equal to {frozen}, but got {}", Found(value))?;
+            }
+            _ => write!(f, "Expected input at {place} to be {}, but got {}", argument.kind, Found(value))?,
+        }
+        place.in_rust(f)
+    }
+}
+
+/// An input as a message shows it: tensors by their type.
+struct Found<'a>(Value<'a>);
+
+impl core::fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.0 {
+            Value::Tensor { dtype, shape, .. } => write!(f, "{}{shape:?}", dtype.name()),
+            Value::Int(v) => Frozen::Int(v).fmt(f),
+            Value::Float(v) => Frozen::Float(v).fmt(f),
+            Value::Bool(v) => Frozen::Bool(v).fmt(f),
+            Value::Str(v) => f.write_str(v),
+            Value::None => Frozen::None.fmt(f),
+        }
+    }
+}
+
 impl<'a> Value<'a> {
-    /// The elements of a tensor that a port describes: kind, dtype, rank, sizes, byte count and `bool` values checked.
-    /// `input` is the index to name in an error. What remains to the caller are alignment and relations between dims.
+    /// The elements of a tensor that a port describes: kind, dtype, rank, static sizes, byte count and `bool` values
+    /// checked. `input` is the index to name in an error. What remains to the caller are alignment, and the checks of
+    /// dynamic sizes, which have an order of their own.
     ///
     /// # Errors
     /// The first thing that does not fit.
@@ -276,8 +341,10 @@ impl<'a> Value<'a> {
         }
         let mut bytes = dtype.size();
         for (dim, (&size, range)) in shape.iter().zip(dims).enumerate() {
-            if size < range.min || size > range.max {
-                return Err(CallError::InputSize { input, dim });
+            if range.min == range.max && size != range.max {
+                let (input, dim) = (input as u16, dim as u16);
+                let (bound, found) = (range.max as i64, size as i64);
+                return Err(Error::Shape { input, dim, demand: Demand::Static, bound, found }.into());
             }
             bytes = bytes.checked_mul(size).ok_or(CallError::InputData { input })?;
         }
@@ -329,6 +396,31 @@ mod tests {
     }
 
     #[test]
+    fn refusals_are_described_by_what_came() {
+        extern crate std;
+        use crate::words::Argument;
+        use std::string::ToString;
+        const WORDS: Words = Words {
+            arguments: &[
+                Argument { python: "*args[0]", name: "x", kind: "i16[s0, 2]", frozen: None, forms: &[] },
+                Argument { python: "*args[1]", name: "n", kind: "int", frozen: Some(Frozen::Int(2)), forms: &[] },
+            ],
+            ..Words::NONE
+        };
+        let inputs = [tensor(DType::F32, &[3, 2, 1], &[]), Value::Str("two")];
+        let text = |error: CallError| error.describe(&WORDS, &inputs).to_string();
+        assert_eq!(
+            text(CallError::InputRank { input: 0 }),
+            "Unexpected number of dimensions in input at *args[0].shape (expected i16[s0, 2], got f32[3, 2, 1]) (`x`)"
+        );
+        let dtype = text(CallError::InputDType { input: 0 });
+        assert_eq!(dtype, "Expected input at *args[0] to be i16[s0, 2], but got f32[3, 2, 1] (`x`)");
+        let constant = text(CallError::InputConstant { input: 1 });
+        assert_eq!(constant, "Expected input at *args[1] to be equal to 2, but got two (`n`)");
+        assert_eq!(text(CallError::InputCount { expected: 2, found: 1 }), "expected 2 inputs, found 1");
+    }
+
+    #[test]
     fn sizes_of_a_port() {
         assert_eq!((PORT.max_bytes(), PORT.rank()), (12, 2));
         assert_eq!(Port { kind: PortKind::Int, ..PORT }.max_bytes(), 0);
@@ -344,8 +436,9 @@ mod tests {
         assert_eq!(refused(Value::Int(3)), Some(CallError::InputKind { input: 4 }));
         assert_eq!(refused(tensor(DType::U16, &[2, 2], &data)), Some(CallError::InputDType { input: 4 }));
         assert_eq!(refused(tensor(DType::I16, &[2, 2, 1], &data)), Some(CallError::InputRank { input: 4 }));
-        assert_eq!(refused(tensor(DType::I16, &[4, 2], &[0; 16])), Some(CallError::InputSize { input: 4, dim: 0 }));
-        assert_eq!(refused(tensor(DType::I16, &[2, 1], &data)), Some(CallError::InputSize { input: 4, dim: 1 }));
+        let size = Error::Shape { input: 4, dim: 1, demand: Demand::Static, bound: 2, found: 1 };
+        assert_eq!(refused(tensor(DType::I16, &[2, 1], &data)), Some(CallError::Model(size)));
+        assert_eq!(refused(tensor(DType::I16, &[4, 2], &[0; 16])), None, "dynamic sizes are the model's affair");
         assert_eq!(refused(tensor(DType::I16, &[3, 2], &data)), Some(CallError::InputData { input: 4 }));
         let flags = Port { kind: PortKind::Tensor { dtype: DType::Bool, dims: &[Dim { min: 2, max: 2 }] }, ..PORT };
         assert_eq!(tensor(DType::Bool, &[2], &[1, 2]).tensor(0, &flags), Err(CallError::InputData { input: 0 }));

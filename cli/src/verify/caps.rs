@@ -79,8 +79,8 @@ mod tests {
         let mut graph = Graph::default();
         let ty = TensorType { dtype: DType::F32, shape };
         let value = graph.add_value("x", ty);
-        graph.inputs.push(Input { name: "x".into(), path: vec![], kind: InputKind::Tensor(value) });
-        graph.inputs.push(Input { name: "n".into(), path: vec![], kind: InputKind::Int(Expr::symbol("s2")) });
+        graph.inputs.push(Input::new("x", vec![], InputKind::Tensor(value)));
+        graph.inputs.push(Input::new("n", vec![], InputKind::Int(Expr::symbol("s2"))));
         graph.ranges.0.insert(bounded.into(), Interval::new(2, 9));
         graph
     }

@@ -64,12 +64,13 @@ fn statement(emitter: &Emitter<'_>, step: &EntryStep) -> Result<Option<TokenStre
     let source = match step {
         EntryStep::Bind { source, .. } | EntryStep::Equal { source, .. } | EntryStep::Range { source, .. } => *source,
     };
-    let Some((number, error)) = number(emitter, source)? else {
+    let Some(value) = number(emitter, source)? else {
         return match step {
             EntryStep::Bind { symbol, .. } => Err(Diagnostic::bug(format!("`{symbol}` is bound to a static size"))),
             _ => Ok(None),
         };
     };
+    let number = &value.number;
     Ok(Some(match step {
         EntryStep::Bind { symbol, coefficient: 1, offset: Expr::Int(0), .. } => {
             let symbol = names::field(symbol);
@@ -78,7 +79,8 @@ fn statement(emitter: &Emitter<'_>, step: &EntryStep) -> Result<Option<TokenStre
         EntryStep::Bind { symbol, coefficient, offset, .. } => {
             let (symbol, coefficient) = (names::field(symbol), super::kernel::integer(*coefficient));
             let rest = Expr::neg(offset.clone()).rust();
-            let difference = if *offset == Expr::Int(0) { number } else { quote!(#number + (#rest)) };
+            let difference = if *offset == Expr::Int(0) { number.clone() } else { quote!(#number + (#rest)) };
+            let error = value.fault(quote!(Form), coefficient.clone());
             // PyTorch knows symbols to be positive, so that a solution below 1 is none.
             quote! {
                 let #symbol = rt::sym::floor_div(#difference, #coefficient);
@@ -86,44 +88,69 @@ fn statement(emitter: &Emitter<'_>, step: &EntryStep) -> Result<Option<TokenStre
             }
         }
         EntryStep::Equal { expected, .. } => {
+            let demand = if expected.as_int().is_some() { quote!(Static) } else { quote!(Equal) };
             let expected = expected.rust();
+            let error = value.fault(demand, expected.clone());
             quote!(if #number != #expected { return Err(#error); })
         }
         EntryStep::Range { bounds, .. } => {
-            let low = bounds.min.map(super::kernel::integer).map(|min| quote!(#number < #min));
-            let high = bounds.max.map(super::kernel::integer).map(|max| quote!(#number > #max));
-            let outside: Vec<TokenStream> = low.into_iter().chain(high).collect();
-            quote!(if #(#outside)||* { return Err(#error); })
+            let low = bounds.min.map(|min| {
+                let min = super::kernel::integer(min);
+                let error = value.fault(quote!(AtLeast), min.clone());
+                quote!(if #number < #min { return Err(#error); })
+            });
+            let high = bounds.max.map(|max| {
+                let max = super::kernel::integer(max);
+                let error = value.fault(quote!(AtMost), max.clone());
+                quote!(if #number > #max { return Err(#error); })
+            });
+            quote!(#low #high)
         }
     }))
 }
 
-/// A number the caller determines, as `i64`, and the error that blames it; `None` when its type fixes it.
-fn number(emitter: &Emitter<'_>, source: Source) -> Result<Option<(TokenStream, TokenStream)>, Diagnostic> {
+/// A number the caller determines, and the error that blames it.
+struct Number {
+    /// It, as `i64`.
+    number: TokenStream,
+    /// The variant of the error.
+    variant: TokenStream,
+    /// Its fields that say which number.
+    place: TokenStream,
+}
+
+impl Number {
+    /// The error that it does not meet a demand.
+    fn fault(&self, demand: TokenStream, bound: TokenStream) -> TokenStream {
+        let Number { number, variant, place } = self;
+        quote!(rt::Error::#variant { #place, demand: rt::Demand::#demand, bound: #bound, found: #number })
+    }
+}
+
+/// A number the caller determines; `None` when its type fixes it.
+fn number(emitter: &Emitter<'_>, source: Source) -> Result<Option<Number>, Diagnostic> {
     let (Source::Size { input, .. } | Source::Value { input }) = source;
     let field = emitter.interface.input_fields.get(input).cloned().flatten();
     let (Some(leaf), Some(field)) = (emitter.interface.inputs.get(input), field) else {
         return Err(Diagnostic::bug(format!("input {input} of the entry protocol is no argument")));
     };
     let position = literal(input);
-    Ok(match (leaf, source) {
+    let (number, variant, place) = match (leaf, source) {
         (Leaf::Tensor(tensor), Source::Size { dim, .. }) => {
             let at = tensor.order.iter().position(|&d| d == dim).unwrap_or(dim);
             let dim = literal(dim);
-            let error = quote!(rt::Error::Shape { input: #position, dim: #dim });
-            match tensor.form {
-                Form::Nested => None,
-                Form::Rows if at > 0 => None,
-                Form::Rows => Some((quote!(rt::sym::from_size(inputs #field.len())), error)),
+            let size = match tensor.form {
+                Form::Rows if at == 0 => quote!(inputs #field.len()),
                 Form::Shaped => {
                     let at = literal(at);
-                    Some((quote!(rt::sym::from_size(inputs #field.shape()[#at])), error))
+                    quote!(inputs #field.shape()[#at])
                 }
-            }
+                Form::Nested | Form::Rows => return Ok(None),
+            };
+            (quote!(rt::sym::from_size(#size)), quote!(Shape), quote!(input: #position, dim: #dim))
         }
-        (Leaf::Int(_), Source::Value { .. }) => {
-            Some((quote!(inputs #field), quote!(rt::Error::Argument { input: #position })))
-        }
+        (Leaf::Int(_), Source::Value { .. }) => (quote!(inputs #field), quote!(Argument), quote!(input: #position)),
         _ => return Err(Diagnostic::bug(format!("input {input} is of another kind than the entry protocol says"))),
-    })
+    };
+    Ok(Some(Number { number, variant, place }))
 }

@@ -22,6 +22,7 @@ mod model;
 mod names;
 mod program;
 mod run;
+mod words;
 
 use crate::diag::{Diagnostic, Errors};
 use crate::ir::Scalar;

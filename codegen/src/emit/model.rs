@@ -31,6 +31,7 @@ pub(super) fn items(emitter: &Emitter<'_>) -> Result<TokenStream, Errors> {
     let run = part(run(emitter, &printed));
     let program = if emitter.options.program { part(program::program(emitter)) } else { TokenStream::new() };
     let (constants, structs, model) = (constants(emitter), structs(emitter), part(model(emitter)));
+    let words = super::words::words(emitter);
     let functions = printed.iter().map(|layer| &layer.items);
     let (uses, ops) = (uses(emitter), emitter.operators.module());
     let about = doc("One function per layer, of memory and sizes only.");
@@ -38,6 +39,7 @@ pub(super) fn items(emitter: &Emitter<'_>) -> Result<TokenStream, Errors> {
         const _: () = rt::abi_1::MATCH;
         #constants
         #ops
+        #words
         #structs
         #model
         #run
@@ -94,7 +96,7 @@ fn constants(emitter: &Emitter<'_>) -> TokenStream {
         "GUARDS",
         quote!([&str; #count]),
         quote!([#(#guards),*]),
-        "What the model demands of its inputs, as `rt::Error::Guard` counts it.",
+        "What the model demands of its inputs together, as `rt::Error::Guard` counts it.",
     );
     let asserts: Vec<&str> = emitter.asserts.iter().map(|(_, m)| m.as_str()).collect();
     let count = literal(asserts.len());
@@ -139,9 +141,18 @@ fn check_constants(emitter: &Emitter<'_>) -> TokenStream {
         let ty = if let crate::ir::Scalar::Str(_) = constant { quote!(&str) } else { ty };
         let (name, position) = (variables.fresh(&path(&input.path)), literal(i));
         parameters.push(quote!(#name: #ty));
+        let found = match constant {
+            crate::ir::Scalar::Float(_) => quote!(#name.to_bits() as i64),
+            crate::ir::Scalar::Str(_) => quote!(0),
+            _ => quote!(#name as i64),
+        };
+        let differs = match constant {
+            crate::ir::Scalar::Float(v) if v.is_nan() => quote!(!#name.is_nan()),
+            _ => quote!(#name != #value),
+        };
         checks.push(quote! {
-            if #name != #value {
-                return ::core::result::Result::Err(rt::Error::Argument { input: #position });
+            if #differs {
+                return ::core::result::Result::Err(rt::Error::Constant { input: #position, found: #found });
             }
         });
     }
@@ -149,7 +160,7 @@ fn check_constants(emitter: &Emitter<'_>) -> TokenStream {
         return quote!();
     }
     let about = doc(
-        "Compares arguments with the values that were frozen when the model was exported: it computes with no others.\n\n# Errors\n[`rt::Error::Argument`] names the first one that differs.",
+        "Compares arguments with the values that were frozen when the model was exported: it computes with no others.\n\n# Errors\n[`rt::Error::Constant`] names the first one that differs.",
     );
     quote! {
         #about
@@ -258,15 +269,20 @@ fn flat(emitter: &Emitter<'_>) -> TokenStream {
     for (i, leaf) in interface.inputs.iter().enumerate() {
         let name = variables.fresh(&path(&emitter.graph.inputs[i].path));
         let position = literal(i);
-        let fault = quote!(.ok_or(rt::Error::Shape { input: #position, dim: 0 })?);
+        let shaped = |call: TokenStream| {
+            quote!({
+                let found = #name.len();
+                #call.ok_or(rt::Error::Length { input: #position, found })?
+            })
+        };
         let (ty, value) = match leaf {
             Leaf::Tensor(t) => {
                 let item = t.item();
                 match t.form {
-                    Form::Nested if t.mutable => (quote!(&'a mut [#item]), quote!(rt::nested_mut(#name)#fault)),
-                    Form::Rows if t.mutable => (quote!(&'a mut [#item]), quote!(rt::rows_mut(#name)#fault)),
-                    Form::Nested => (quote!(&'a [#item]), quote!(rt::nested(#name)#fault)),
-                    Form::Rows => (quote!(&'a [#item]), quote!(rt::rows(#name)#fault)),
+                    Form::Nested if t.mutable => (quote!(&'a mut [#item]), shaped(quote!(rt::nested_mut(#name)))),
+                    Form::Rows if t.mutable => (quote!(&'a mut [#item]), shaped(quote!(rt::rows_mut(#name)))),
+                    Form::Nested => (quote!(&'a [#item]), shaped(quote!(rt::nested(#name)))),
+                    Form::Rows => (quote!(&'a [#item]), shaped(quote!(rt::rows(#name)))),
                     Form::Shaped => (t.reference(), quote!(#name)),
                 }
             }

@@ -76,6 +76,8 @@ pub(super) fn program(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> 
             }
 
             fn reset(&mut self) { Model::reset(self); }
+
+            fn words(&self) -> &'static rt::Words { &WORDS }
         }
     })
 }

@@ -374,7 +374,7 @@ impl<'a> Importer<'a> {
             match parsed {
                 Ok(Expr::Bool(true)) => {}
                 Ok(condition) => {
-                    self.graph.guards.push(Guard { condition, message: format!("Guard failed: {text}"), origin: None });
+                    self.graph.guards.push(Guard { condition, message: guard_message(text), origin: None });
                 }
                 Err(fault) => {
                     self.errors.push(Diagnostic::unsupported(format!("guard `{}`: {fault}", excerpt(text))));
@@ -382,6 +382,19 @@ impl<'a> Importer<'a> {
             }
         }
     }
+}
+
+/// What torch says when a guard fails: arguments by their names.
+fn guard_message(text: &str) -> String {
+    let mut message = String::from("Guard failed: ");
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("L['") {
+        message += before;
+        let (name, after) = after.split_once("']").unwrap_or((after, ""));
+        message += name;
+        rest = after;
+    }
+    message + rest
 }
 
 /// The beginning of a text of the file, short enough for a message.

@@ -20,10 +20,10 @@ impl<'a> Importer<'a> {
             let message = format!("{} input specs for {} graph inputs", specs.len(), module.graph.inputs.len());
             return self.errors.push(Diagnostic::damaged(message));
         }
-        let mut paths = self.input_paths().into_iter();
+        let mut places = self.input_places().into_iter();
         let mut known = BTreeMap::new();
         for spec in specs {
-            if let Err(fault) = self.input(spec, &mut paths, &mut known) {
+            if let Err(fault) = self.input(spec, &mut places, &mut known) {
                 self.errors.push(fault);
                 self.bind_recorded(spec.value_name().into_iter());
             }
@@ -33,7 +33,7 @@ impl<'a> Importer<'a> {
     fn input(
         &mut self,
         spec: &'a InputSpec,
-        paths: &mut impl Iterator<Item = Vec<PathPart>>,
+        places: &mut impl Iterator<Item = Place>,
         known: &mut BTreeMap<archive::Identity, ConstId>,
     ) -> Result<()> {
         match spec {
@@ -42,11 +42,10 @@ impl<'a> Importer<'a> {
             InputSpec::TensorConstant { arg, tensor_constant_name } => {
                 self.baked(arg, tensor_constant_name, false, known)
             }
-            InputSpec::UserInput { arg } => self.user_input(arg, paths.next()),
+            InputSpec::UserInput { arg } => self.user_input(arg, places.next()),
             InputSpec::ConstantInput { name, value } => {
-                let path = paths.next().unwrap_or_else(|| vec![PathPart::Key(name.clone())]);
                 let kind = InputKind::Constant(constant(value));
-                self.graph.inputs.push(Input { name: name.clone(), path, kind });
+                self.add_input(name, places.next(), kind);
                 Ok(())
             }
             InputSpec::CustomObj { arg, .. } => {
@@ -93,7 +92,7 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    fn user_input(&mut self, arg: &'a Argument, path: Option<Vec<PathPart>>) -> Result<()> {
+    fn user_input(&mut self, arg: &'a Argument, place: Option<Place>) -> Result<()> {
         let (name, kind) = match arg {
             Argument::Tensor(name) => {
                 let Some(meta) = self.scope.tensor_values.get(name) else {
@@ -117,18 +116,24 @@ impl<'a> Importer<'a> {
             }
             other => return Err(Diagnostic::unsupported(format!("an input of this kind: {other:?}"))),
         };
-        let path = path.unwrap_or_else(|| vec![PathPart::Key(name.to_string())]);
-        self.graph.inputs.push(Input { name: name.to_string(), path, kind });
+        self.add_input(name, place, kind);
         Ok(())
     }
 
-    /// Paths of the caller's leaves in flat order: positional arguments by their names, then keyword arguments.
-    fn input_paths(&self) -> Vec<Vec<PathPart>> {
+    fn add_input(&mut self, name: &str, place: Option<Place>, kind: InputKind) {
+        self.graph.inputs.push(match place {
+            Some(Place { path, python }) => Input { name: name.to_string(), path, python, kind },
+            None => Input::new(name, vec![PathPart::Key(name.to_string())], kind),
+        });
+    }
+
+    /// Places of the caller's leaves in flat order: positional arguments by their names, then keyword arguments.
+    fn input_places(&self) -> Vec<Place> {
         let Some(call) = self.program.root_call() else { return Vec::new() };
         let [args, kwargs] = call.in_spec.children() else { return Vec::new() };
         let names = call.forward_arg_names.as_deref().unwrap_or_default();
         let mut placeholders = self.user_names().into_iter();
-        let mut paths = Vec::new();
+        let mut places = Vec::new();
         for (i, child) in args.children().iter().enumerate() {
             let leaves: Vec<String> = placeholders.by_ref().take(child.num_leaves()).collect();
             let fallback = match (child, leaves.first()) {
@@ -136,10 +141,10 @@ impl<'a> Importer<'a> {
                 _ => format!("arg_{i}"),
             };
             let name = names.get(i).cloned().unwrap_or(fallback);
-            leaf_paths(child, vec![PathPart::Key(name)], &mut paths);
+            leaf_places(child, Place { path: vec![PathPart::Key(name)], python: format!("*args[{i}]") }, &mut places);
         }
-        leaf_paths(kwargs, Vec::new(), &mut paths);
-        paths
+        leaf_places(kwargs, Place { path: Vec::new(), python: "**kwargs".into() }, &mut places);
+        places
     }
 
     /// Graph names of the caller's leaves.
@@ -154,11 +159,11 @@ impl<'a> Importer<'a> {
     }
 
     pub(super) fn outputs(&mut self) {
-        let mut paths = Vec::new();
+        let mut places = Vec::new();
         if let Some(call) = self.program.root_call() {
-            leaf_paths(&call.out_spec, Vec::new(), &mut paths);
+            leaf_places(&call.out_spec, Place::default(), &mut places);
         }
-        let mut paths = paths.into_iter();
+        let mut paths = places.into_iter().map(|place| place.path);
         let mut writes: BTreeMap<&str, ValueId> = BTreeMap::new();
         let mut changed: BTreeMap<&str, ValueId> = BTreeMap::new();
         for spec in &self.program.graph_module.signature.output_specs {
@@ -288,28 +293,41 @@ impl<'a> Importer<'a> {
     }
 }
 
-/// Paths of the leaves of a tree.
-fn leaf_paths(spec: &TreeSpec, path: Vec<PathPart>, out: &mut Vec<Vec<PathPart>>) {
-    let keys: Vec<PathPart> = match spec {
-        TreeSpec::Leaf => return out.push(path),
+/// Where a leaf sits in the caller's nested arguments or results.
+#[derive(Clone, Default)]
+struct Place {
+    path: Vec<PathPart>,
+    /// As PyTorch writes it.
+    python: String,
+}
+
+/// Places of the leaves of a tree.
+fn leaf_places(spec: &TreeSpec, place: Place, out: &mut Vec<Place>) {
+    let index = |i: usize| (PathPart::Index(i), format!("[{i}]"));
+    let steps: Vec<(PathPart, String)> = match spec {
+        TreeSpec::Leaf => return out.push(place),
         TreeSpec::Dict { keys, .. } | TreeSpec::OrderedDict { keys, .. } => keys
             .iter()
             .map(|k| match k {
-                Key::String(s) => PathPart::Key(s.clone()),
-                Key::Int(i) => PathPart::Key(i.to_string()),
-                Key::Other(json) => PathPart::Key(json.clone()),
+                Key::String(s) => (PathPart::Key(s.clone()), format!("['{s}']")),
+                Key::Int(i) => (PathPart::Key(i.to_string()), format!("[{i}]")),
+                Key::Other(json) => (PathPart::Key(json.clone()), format!("[{json}]")),
             })
             .collect(),
-        TreeSpec::NamedTuple { fields, .. } | TreeSpec::Dataclass { fields, .. } => {
-            fields.iter().map(|f| PathPart::Key(f.clone())).collect()
+        TreeSpec::NamedTuple { fields, .. } => {
+            fields.iter().map(|f| (PathPart::Key(f.clone()), format!(".{f}"))).collect()
         }
-        TreeSpec::Tuple(children) | TreeSpec::List(children) => (0..children.len()).map(PathPart::Index).collect(),
-        TreeSpec::Unknown { children, .. } => (0..children.len()).map(PathPart::Index).collect(),
+        TreeSpec::Dataclass { fields, .. } => {
+            fields.iter().map(|f| (PathPart::Key(f.clone()), format!("['{f}']"))).collect()
+        }
+        TreeSpec::Tuple(children) | TreeSpec::List(children) => (0..children.len()).map(index).collect(),
+        TreeSpec::Unknown { children, .. } => (0..children.len()).map(index).collect(),
     };
-    for (child, key) in spec.children().iter().zip(keys) {
-        let mut path = path.clone();
-        path.push(key);
-        leaf_paths(child, path, out);
+    for (child, (part, step)) in spec.children().iter().zip(steps) {
+        let mut inner = place.clone();
+        inner.path.push(part);
+        inner.python += &step;
+        leaf_places(child, inner, out);
     }
 }
 

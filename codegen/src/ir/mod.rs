@@ -111,8 +111,18 @@ pub struct Input {
     pub name: String,
     /// Where it sits in the caller's arguments.
     pub path: Vec<PathPart>,
+    /// How PyTorch's messages write that: `*args[0]['x']`.
+    pub python: String,
     /// What it is.
     pub kind: InputKind,
+}
+
+impl Input {
+    /// An argument that messages call by its name.
+    pub fn new(name: impl Into<String>, path: Vec<PathPart>, kind: InputKind) -> Input {
+        let name = name.into();
+        Input { python: name.clone(), name, path, kind }
+    }
 }
 
 /// What one output leaf is.

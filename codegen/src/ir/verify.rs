@@ -112,7 +112,7 @@ mod tests {
         let ty = |shape: &[i64]| TensorType { dtype: DType::F32, shape: shape.iter().map(|&s| Expr::Int(s)).collect() };
         let x = graph.add_value("x", ty(&[2, 3]));
         let y = graph.add_value("y", ty(&[3, 2]));
-        graph.inputs.push(Input { name: "x".into(), path: vec![], kind: InputKind::Tensor(x) });
+        graph.inputs.push(Input::new("x", vec![], InputKind::Tensor(x)));
         let op = Op::View(View::Permute(vec![1, 0]));
         graph.nodes.push(Node { op, inputs: vec![x], outputs: vec![y], origin: Default::default() });
         graph.outputs.push(Output { path: vec![], kind: OutputKind::Tensor(y), mutates: None });

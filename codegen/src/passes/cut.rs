@@ -23,7 +23,7 @@ pub fn run(graph: &mut Graph) {
         let given = graph.add_value(&format!("{name}_given"), ty);
         read.insert(v, given);
         let path = vec![PathPart::Key(format!("{name}_given"))];
-        graph.inputs.push(Input { name: format!("{name}_given"), path, kind: InputKind::Tensor(given) });
+        graph.inputs.push(Input::new(format!("{name}_given"), path, InputKind::Tensor(given)));
         let path = vec![PathPart::Index(1), PathPart::Index(i)];
         graph.outputs.push(Output { path, kind: OutputKind::Tensor(v), mutates: None });
     }

@@ -356,8 +356,8 @@ mod tests {
             .map(|i| {
                 let ty = TensorType { dtype: DType::F32, shape: vec![Expr::Int(8)] };
                 let v = graph.add_value(&format!("x{i}"), ty);
-                let (name, kind) = (format!("x{i}"), crate::ir::InputKind::Tensor(v));
-                graph.inputs.push(crate::ir::Input { name, path: Vec::new(), kind });
+                let kind = crate::ir::InputKind::Tensor(v);
+                graph.inputs.push(crate::ir::Input::new(format!("x{i}"), Vec::new(), kind));
                 v
             })
             .collect();

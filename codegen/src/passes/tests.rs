@@ -21,7 +21,7 @@ impl Net {
     fn input(&mut self, name: &str, shape: &[i64]) -> ValueId {
         let ty = TensorType { dtype: DType::F32, shape: shape.iter().map(|&s| Expr::Int(s)).collect() };
         let v = self.0.add_value(name, ty);
-        self.0.inputs.push(Input { name: name.into(), path: vec![], kind: InputKind::Tensor(v) });
+        self.0.inputs.push(Input::new(name, vec![], InputKind::Tensor(v)));
         v
     }
 

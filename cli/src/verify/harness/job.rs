@@ -7,7 +7,7 @@
 //! bytes) or `dtype, rank: u32`, `rank` sizes and the byte count as `u64`, bytes. All numbers are little-endian.
 
 use core::fmt::Write;
-use exported_runtime::program::{CallError, Port, PortKind, Program, Value, ValueMut};
+use exported_runtime::program::{DescribedCall, Port, PortKind, Program, Value, ValueMut};
 use exported_runtime::{DType, Level, Workspace};
 
 /// Where bytes come from and go to, and what time it is.
@@ -94,7 +94,7 @@ fn call<const PORTS: usize>(
         }
         Err(error) => {
             put(io, &1u32.to_le_bytes())?;
-            write_error(io, &error)?;
+            write_error(io, &error.describe(program.words(), inputs))?;
         }
     }
     put(io, &ticks.to_le_bytes())
@@ -186,8 +186,8 @@ fn write_text(io: &mut impl Io, text: &str) -> Result<(), &'static str> {
     put(io, text.as_bytes())
 }
 
-fn write_error(io: &mut impl Io, error: &CallError) -> Result<(), &'static str> {
-    let mut text = Text { bytes: [0; 256], length: 0 };
+fn write_error(io: &mut impl Io, error: &DescribedCall<'_>) -> Result<(), &'static str> {
+    let mut text = Text { bytes: [0; 512], length: 0 };
     // A longer message is cut.
     let _ = write!(text, "{error}");
     put(io, &(text.length as u32).to_le_bytes())?;
@@ -196,7 +196,7 @@ fn write_error(io: &mut impl Io, error: &CallError) -> Result<(), &'static str> 
 
 /// A text of bounded length.
 struct Text {
-    bytes: [u8; 256],
+    bytes: [u8; 512],
     length: usize,
 }
 

@@ -112,7 +112,7 @@ mod tests {
         let mut graph = Graph::default();
         for (i, ty) in inputs.iter().enumerate() {
             let v = graph.add_value(&format!("x{i}"), ty.clone());
-            graph.inputs.push(Input { name: format!("x{i}"), path: vec![], kind: InputKind::Tensor(v) });
+            graph.inputs.push(Input::new(format!("x{i}"), vec![], InputKind::Tensor(v)));
         }
         let output = |&v: &u32| Output { path: vec![], kind: OutputKind::Tensor(ValueId(v)), mutates: None };
         graph.outputs = outputs.iter().map(output).collect();
