@@ -62,7 +62,7 @@ fn lose_bias(graph: &mut Graph) {
 /// The last convolution.
 fn kernel(steps: &mut lower::Steps) -> Option<&mut Kernel> {
     steps.steps.iter_mut().rev().find_map(|step| match &mut step.work {
-        Work::Kernel(kernel) if kernel.path == "conv::Conv" => Some(kernel),
+        Work::Kernel(kernel) if matches!(kernel.path, "conv::Conv" | "dot4::Conv") => Some(kernel),
         _ => None,
     })
 }
@@ -71,6 +71,7 @@ fn kernel(steps: &mut lower::Steps) -> Option<&mut Kernel> {
 fn floor(steps: &mut lower::Steps) {
     let kernel = kernel(steps).expect("a convolution");
     let region = |name: &str| match kernel.fields.iter().find(|f| f.0 == name) {
+        Some((_, Field::Read(region))) => region.buffer.0 as usize,
         Some((_, Field::Option(Some(field)))) => match &**field {
             Field::Read(region) => region.buffer.0 as usize,
             other => panic!("{other:?}"),

@@ -76,7 +76,11 @@ impl Program for Model {
 }
 "#;
 
-const CHECK: &str = "inputs[0].tensor(0, &SIGNATURE.inputs[0])?;";
+const CHECK: &str = "inputs[0].tensor(0, &SIGNATURE.inputs[0])?;
+        if in_shape[0] > 4 {
+            let (demand, found) = (rt::Demand::AtMost, in_shape[0] as i64);
+            return Err(rt::Error::Shape { input: 0, dim: 0, demand, bound: 4, found }.into());
+        }";
 const VALUE: &str = "(x * factor + term)";
 
 /// What stands in an "archive" of these tests says what to make of it.

@@ -25,7 +25,7 @@ pub const SAVED_BYTES: usize = 36;
 #[allow(dead_code)]
 pub const LAYERS: [&str; 3] = ["add", "add_2", "add_commit"];
 
-/// What the model demands of its inputs, as `rt::Error::Guard` counts it.
+/// What the model demands of its inputs together, as `rt::Error::Guard` counts it.
 #[allow(dead_code)]
 pub const GUARDS: [&str; 0] = [];
 
@@ -40,6 +40,36 @@ pub type StaticWorkspace = rt::StaticWorkspace<WORKSPACE_BYTES>;
 /// Memory for the intermediate tensors of a call; models may take turns on one.
 #[allow(dead_code)]
 pub type Workspace<'a> = rt::Workspace<'a>;
+
+/// What the errors of this model mean; [`describe`] joins them with an error.
+#[allow(dead_code)]
+pub static WORDS: rt::Words = rt::Words {
+    arguments: &[
+        rt::words::Argument {
+            python: "*args[0]",
+            name: "x1",
+            kind: "f32[]",
+            frozen: ::core::option::Option::None,
+            forms: &[],
+        },
+        rt::words::Argument {
+            python: "*args[1]",
+            name: "x2",
+            kind: "f32[]",
+            frozen: ::core::option::Option::None,
+            forms: &[],
+        },
+    ],
+    guards: &GUARDS,
+    asserts: &ASSERTS,
+};
+
+/// An error of this model in the words of its program: the path of the argument as Python writes it, the bound, what came; the texts of guards and assertions.
+#[allow(dead_code)]
+#[must_use]
+pub const fn describe(error: rt::Error) -> rt::Described {
+    error.describe(&WORDS)
+}
 
 /// Arguments of a call.
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
@@ -63,16 +93,22 @@ impl<'a> Inputs<'a> {
         x2: &'a [f32],
     ) -> ::core::result::Result<Self, rt::Error> {
         ::core::result::Result::Ok(Inputs {
-            x1: rt::nested(x1)
-                .ok_or(rt::Error::Shape {
-                    input: 0,
-                    dim: 0,
-                })?,
-            x2: rt::nested(x2)
-                .ok_or(rt::Error::Shape {
-                    input: 1,
-                    dim: 0,
-                })?,
+            x1: {
+                let found = x1.len();
+                rt::nested(x1)
+                    .ok_or(rt::Error::Length {
+                        input: 0,
+                        found,
+                    })?
+            },
+            x2: {
+                let found = x2.len();
+                rt::nested(x2)
+                    .ok_or(rt::Error::Length {
+                        input: 1,
+                        found,
+                    })?
+            },
         })
     }
 }
@@ -446,7 +482,7 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0x51, 0x1a, 0xec, 0x4c, 0xea, 0xf6, 0x5a, 0x1c, 0x55, 0x68, 0x65, 0x86, 0xe2, 0xa9,
-    0x60, 0xce, 0x06, 0x5d, 0x2b, 0x98, 0x0d, 0xd2, 0x0f, 0x8d, 0xd6, 0x7a, 0x63, 0x6c,
-    0x79, 0x5e, 0x80, 0x04,
+    0x61, 0x4f, 0x46, 0xbb, 0xd0, 0x4e, 0x2f, 0x7e, 0x61, 0xc0, 0x41, 0x7b, 0xc3, 0x88,
+    0x48, 0xd0, 0x2e, 0xa4, 0xcc, 0x55, 0xc8, 0x60, 0x6f, 0x3f, 0x4f, 0xd0, 0x5e, 0x23,
+    0xfd, 0x98, 0xaa, 0xdc,
 ];

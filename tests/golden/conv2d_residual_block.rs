@@ -30,7 +30,7 @@ pub const LAYERS: [&str; 4] = [
     "shortcut_conv2d_copy",
 ];
 
-/// What the model demands of its inputs, as `rt::Error::Guard` counts it.
+/// What the model demands of its inputs together, as `rt::Error::Guard` counts it.
 #[allow(dead_code)]
 pub const GUARDS: [&str; 0] = [];
 
@@ -45,6 +45,29 @@ pub type StaticWorkspace = rt::StaticWorkspace<WORKSPACE_BYTES>;
 /// Memory for the intermediate tensors of a call; models may take turns on one.
 #[allow(dead_code)]
 pub type Workspace<'a> = rt::Workspace<'a>;
+
+/// What the errors of this model mean; [`describe`] joins them with an error.
+#[allow(dead_code)]
+pub static WORDS: rt::Words = rt::Words {
+    arguments: &[
+        rt::words::Argument {
+            python: "*args[0]",
+            name: "x",
+            kind: "f32[1, 3, 9, 8]",
+            frozen: ::core::option::Option::None,
+            forms: &[],
+        },
+    ],
+    guards: &GUARDS,
+    asserts: &ASSERTS,
+};
+
+/// An error of this model in the words of its program: the path of the argument as Python writes it, the bound, what came; the texts of guards and assertions.
+#[allow(dead_code)]
+#[must_use]
+pub const fn describe(error: rt::Error) -> rt::Described {
+    error.describe(&WORDS)
+}
 
 /// Arguments of a call.
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
@@ -63,11 +86,14 @@ impl<'a> Inputs<'a> {
     #[inline]
     pub fn flat(x: &'a [f32]) -> ::core::result::Result<Self, rt::Error> {
         ::core::result::Result::Ok(Inputs {
-            x: rt::nested(x)
-                .ok_or(rt::Error::Shape {
-                    input: 0,
-                    dim: 0,
-                })?,
+            x: {
+                let found = x.len();
+                rt::nested(x)
+                    .ok_or(rt::Error::Length {
+                        input: 0,
+                        found,
+                    })?
+            },
         })
     }
 }
@@ -464,9 +490,9 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0x36, 0xc8, 0x99, 0xff, 0xa9, 0x8f, 0x61, 0x5d, 0x42, 0x70, 0x79, 0x0c, 0xd9, 0x6d,
-    0x9c, 0x7a, 0x95, 0xd8, 0x30, 0x44, 0x08, 0xd6, 0x36, 0x9a, 0xc6, 0x89, 0x76, 0x1e,
-    0x81, 0x66, 0x26, 0xf3,
+    0x3b, 0x6d, 0xb8, 0x7c, 0x57, 0x78, 0x6d, 0xa0, 0xd4, 0x05, 0x06, 0xaa, 0x5c, 0xf7,
+    0x38, 0x80, 0x9a, 0xd4, 0x7f, 0x40, 0x5a, 0xee, 0xdc, 0xf2, 0x91, 0x5d, 0x99, 0x72,
+    0x59, 0x1f, 0x9c, 0x45,
 ];
 
 /// The model's constants, as the kernels read them.

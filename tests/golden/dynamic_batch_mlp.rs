@@ -25,7 +25,7 @@ pub const SAVED_BYTES: usize = 32;
 #[allow(dead_code)]
 pub const LAYERS: [&str; 3] = ["a_linear", "b_linear", "softmax"];
 
-/// What the model demands of its inputs, as `rt::Error::Guard` counts it.
+/// What the model demands of its inputs together, as `rt::Error::Guard` counts it.
 #[allow(dead_code)]
 pub const GUARDS: [&str; 0] = [];
 
@@ -40,6 +40,29 @@ pub type StaticWorkspace = rt::StaticWorkspace<WORKSPACE_BYTES>;
 /// Memory for the intermediate tensors of a call; models may take turns on one.
 #[allow(dead_code)]
 pub type Workspace<'a> = rt::Workspace<'a>;
+
+/// What the errors of this model mean; [`describe`] joins them with an error.
+#[allow(dead_code)]
+pub static WORDS: rt::Words = rt::Words {
+    arguments: &[
+        rt::words::Argument {
+            python: "*args[0]",
+            name: "x",
+            kind: "f32[s77, 6]",
+            frozen: ::core::option::Option::None,
+            forms: &[],
+        },
+    ],
+    guards: &GUARDS,
+    asserts: &ASSERTS,
+};
+
+/// An error of this model in the words of its program: the path of the argument as Python writes it, the bound, what came; the texts of guards and assertions.
+#[allow(dead_code)]
+#[must_use]
+pub const fn describe(error: rt::Error) -> rt::Described {
+    error.describe(&WORDS)
+}
 
 /// Arguments of a call.
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
@@ -58,11 +81,14 @@ impl<'a> Inputs<'a> {
     #[inline]
     pub fn flat(x: &'a [f32]) -> ::core::result::Result<Self, rt::Error> {
         ::core::result::Result::Ok(Inputs {
-            x: rt::rows(x)
-                .ok_or(rt::Error::Shape {
-                    input: 0,
-                    dim: 0,
-                })?,
+            x: {
+                let found = x.len();
+                rt::rows(x)
+                    .ok_or(rt::Error::Length {
+                        input: 0,
+                        found,
+                    })?
+            },
         })
     }
 }
@@ -301,6 +327,9 @@ mod layers {
             return Err(rt::Error::Shape {
                 input: 0,
                 dim: 0,
+                demand: rt::Demand::AtMost,
+                bound: 8,
+                found: rt::sym::from_size(inputs.x.len()),
             });
         }
         Ok(Frame { level, s77 })
@@ -393,9 +422,9 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0x75, 0x0f, 0x53, 0x90, 0x9a, 0x8f, 0x1d, 0xd9, 0x5a, 0xed, 0xd3, 0xff, 0x92, 0x1e,
-    0xf5, 0xf0, 0x43, 0x17, 0xc0, 0x37, 0x68, 0xa5, 0xf2, 0xb6, 0xb2, 0xf2, 0xc5, 0x00,
-    0x49, 0x8c, 0xfd, 0x68,
+    0x89, 0xac, 0x5d, 0xe6, 0xd6, 0x58, 0x0c, 0xe8, 0x6d, 0x83, 0xd9, 0x22, 0x10, 0xa2,
+    0x00, 0x86, 0x53, 0x83, 0xcd, 0x3c, 0x40, 0xac, 0x82, 0x9d, 0xa1, 0x49, 0x96, 0x3b,
+    0xcc, 0x0f, 0x76, 0xe7,
 ];
 
 /// The model's constants, as the kernels read them.

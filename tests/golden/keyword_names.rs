@@ -25,7 +25,7 @@ pub const SAVED_BYTES: usize = 32;
 #[allow(dead_code)]
 pub const LAYERS: [&str; 3] = ["add", "mul", "sub"];
 
-/// What the model demands of its inputs, as `rt::Error::Guard` counts it.
+/// What the model demands of its inputs together, as `rt::Error::Guard` counts it.
 #[allow(dead_code)]
 pub const GUARDS: [&str; 0] = [];
 
@@ -40,6 +40,43 @@ pub type StaticWorkspace = rt::StaticWorkspace<WORKSPACE_BYTES>;
 /// Memory for the intermediate tensors of a call; models may take turns on one.
 #[allow(dead_code)]
 pub type Workspace<'a> = rt::Workspace<'a>;
+
+/// What the errors of this model mean; [`describe`] joins them with an error.
+#[allow(dead_code)]
+pub static WORDS: rt::Words = rt::Words {
+    arguments: &[
+        rt::words::Argument {
+            python: "*args[0]",
+            name: "type",
+            kind: "f32[2, 3]",
+            frozen: ::core::option::Option::None,
+            forms: &[],
+        },
+        rt::words::Argument {
+            python: "**kwargs['match']",
+            name: "match",
+            kind: "f32[2, 3]",
+            frozen: ::core::option::Option::None,
+            forms: &[],
+        },
+        rt::words::Argument {
+            python: "**kwargs['loop']",
+            name: "loop",
+            kind: "f32[3]",
+            frozen: ::core::option::Option::None,
+            forms: &[],
+        },
+    ],
+    guards: &GUARDS,
+    asserts: &ASSERTS,
+};
+
+/// An error of this model in the words of its program: the path of the argument as Python writes it, the bound, what came; the texts of guards and assertions.
+#[allow(dead_code)]
+#[must_use]
+pub const fn describe(error: rt::Error) -> rt::Described {
+    error.describe(&WORDS)
+}
 
 /// Arguments of a call.
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
@@ -66,21 +103,30 @@ impl<'a> Inputs<'a> {
         r#loop: &'a [f32],
     ) -> ::core::result::Result<Self, rt::Error> {
         ::core::result::Result::Ok(Inputs {
-            r#type: rt::nested(r#type)
-                .ok_or(rt::Error::Shape {
-                    input: 0,
-                    dim: 0,
-                })?,
-            r#match: rt::nested(r#match)
-                .ok_or(rt::Error::Shape {
-                    input: 1,
-                    dim: 0,
-                })?,
-            r#loop: rt::nested(r#loop)
-                .ok_or(rt::Error::Shape {
-                    input: 2,
-                    dim: 0,
-                })?,
+            r#type: {
+                let found = r#type.len();
+                rt::nested(r#type)
+                    .ok_or(rt::Error::Length {
+                        input: 0,
+                        found,
+                    })?
+            },
+            r#match: {
+                let found = r#match.len();
+                rt::nested(r#match)
+                    .ok_or(rt::Error::Length {
+                        input: 1,
+                        found,
+                    })?
+            },
+            r#loop: {
+                let found = r#loop.len();
+                rt::nested(r#loop)
+                    .ok_or(rt::Error::Length {
+                        input: 2,
+                        found,
+                    })?
+            },
         })
     }
 }
@@ -455,7 +501,7 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0x0d, 0x6f, 0x15, 0xc7, 0x1b, 0x7a, 0x24, 0x9e, 0x13, 0x9c, 0x20, 0x22, 0x10, 0xd1,
-    0x1f, 0x4a, 0x76, 0x49, 0xb2, 0x6d, 0xe7, 0x64, 0x04, 0xd7, 0x21, 0x9c, 0xc6, 0x7b,
-    0xba, 0x6c, 0xe2, 0x63,
+    0x60, 0x35, 0x6f, 0x00, 0xff, 0xbb, 0xec, 0x65, 0xb9, 0x1d, 0x4b, 0xbf, 0x72, 0xd1,
+    0xab, 0xd5, 0x45, 0x8e, 0xe2, 0x61, 0x86, 0x7e, 0x11, 0xd9, 0xba, 0x49, 0x2f, 0x3e,
+    0x03, 0xb2, 0xd7, 0x78,
 ];

@@ -25,7 +25,7 @@ pub const SAVED_BYTES: usize = 32;
 #[allow(dead_code)]
 pub const LAYERS: [&str; 3] = ["add", "mul", "mul_copy"];
 
-/// What the model demands of its inputs, as `rt::Error::Guard` counts it.
+/// What the model demands of its inputs together, as `rt::Error::Guard` counts it.
 #[allow(dead_code)]
 pub const GUARDS: [&str; 0] = [];
 
@@ -40,6 +40,43 @@ pub type StaticWorkspace = rt::StaticWorkspace<WORKSPACE_BYTES>;
 /// Memory for the intermediate tensors of a call; models may take turns on one.
 #[allow(dead_code)]
 pub type Workspace<'a> = rt::Workspace<'a>;
+
+/// What the errors of this model mean; [`describe`] joins them with an error.
+#[allow(dead_code)]
+pub static WORDS: rt::Words = rt::Words {
+    arguments: &[
+        rt::words::Argument {
+            python: "*args[0][0]",
+            name: "pair.0",
+            kind: "f32[3]",
+            frozen: ::core::option::Option::None,
+            forms: &[],
+        },
+        rt::words::Argument {
+            python: "*args[0][1]",
+            name: "pair.1",
+            kind: "f32[3]",
+            frozen: ::core::option::Option::None,
+            forms: &[],
+        },
+        rt::words::Argument {
+            python: "**kwargs['options']['scale']",
+            name: "options.scale",
+            kind: "f32[1]",
+            frozen: ::core::option::Option::None,
+            forms: &[],
+        },
+    ],
+    guards: &GUARDS,
+    asserts: &ASSERTS,
+};
+
+/// An error of this model in the words of its program: the path of the argument as Python writes it, the bound, what came; the texts of guards and assertions.
+#[allow(dead_code)]
+#[must_use]
+pub const fn describe(error: rt::Error) -> rt::Described {
+    error.describe(&WORDS)
+}
 
 /// Arguments of a call.
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
@@ -83,23 +120,32 @@ impl<'a> Inputs<'a> {
     ) -> ::core::result::Result<Self, rt::Error> {
         ::core::result::Result::Ok(Inputs {
             pair: InputsPair {
-                _0: rt::nested(pair_0)
-                    .ok_or(rt::Error::Shape {
-                        input: 0,
-                        dim: 0,
-                    })?,
-                _1: rt::nested(pair_1)
-                    .ok_or(rt::Error::Shape {
-                        input: 1,
-                        dim: 0,
-                    })?,
+                _0: {
+                    let found = pair_0.len();
+                    rt::nested(pair_0)
+                        .ok_or(rt::Error::Length {
+                            input: 0,
+                            found,
+                        })?
+                },
+                _1: {
+                    let found = pair_1.len();
+                    rt::nested(pair_1)
+                        .ok_or(rt::Error::Length {
+                            input: 1,
+                            found,
+                        })?
+                },
             },
             options: InputsOptions {
-                scale: rt::nested(options_scale)
-                    .ok_or(rt::Error::Shape {
-                        input: 2,
-                        dim: 0,
-                    })?,
+                scale: {
+                    let found = options_scale.len();
+                    rt::nested(options_scale)
+                        .ok_or(rt::Error::Length {
+                            input: 2,
+                            found,
+                        })?
+                },
             },
         })
     }
@@ -503,7 +549,7 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0xee, 0x28, 0xee, 0x64, 0x7d, 0xc4, 0x82, 0x20, 0x5a, 0x5e, 0x6b, 0x18, 0x3c, 0x70,
-    0xec, 0xc2, 0xb2, 0x22, 0xfe, 0xa7, 0x74, 0xa8, 0x33, 0xb3, 0x3d, 0xb4, 0x38, 0x26,
-    0xb0, 0x56, 0x19, 0x22,
+    0x53, 0xb5, 0x6a, 0x24, 0x73, 0x4c, 0x47, 0xeb, 0x0e, 0x1b, 0xf8, 0xf2, 0xbc, 0x09,
+    0xef, 0xaa, 0xbc, 0x31, 0x62, 0xda, 0x02, 0xc2, 0xd2, 0xae, 0x47, 0x0a, 0x11, 0xac,
+    0x93, 0xa1, 0x06, 0x94,
 ];

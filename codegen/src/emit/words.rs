@@ -14,7 +14,7 @@ pub(super) fn words(emitter: &Emitter<'_>) -> TokenStream {
     let arguments = (0..emitter.graph.inputs.len()).map(|i| argument(emitter, i));
     let about = doc("What the errors of this model mean; [`describe`] joins them with an error.");
     let about_describe = doc(
-        "An error of this model in the words of its program: the path of the argument as PyTorch writes it, the bound, what came; the texts of guards and assertions.",
+        "An error of this model in the words of its program: the path of the argument as Python writes it, the bound, what came; the texts of guards and assertions.",
     );
     quote! {
         #about

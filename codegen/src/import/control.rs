@@ -150,7 +150,7 @@ impl<'a> Importer<'a> {
                     let value = inner.graph.add_value(name, ty.clone());
                     inner.names.define(name, value);
                     let path = vec![PathPart::Key(name.to_string())];
-                    inner.graph.inputs.push(Input::new(*name, path, InputKind::Tensor(value)));
+                    inner.graph.inputs.push(Input::new(name.to_string(), path, InputKind::Tensor(value)));
                 }
                 (Flat::Scalar(name), Kind::Scalar(number)) => {
                     inner.scalars.insert(name, number.clone());

@@ -47,7 +47,7 @@ macro_rules! keywords {
             let flat = model::Inputs::flat(rt::flat(&X), rt::flat(&Y), &[1.0, 2.0, 3.0]).expect("right lengths");
             assert_eq!(flat.r#type, &X);
             let short = model::Inputs::flat(rt::flat(&X), &[0.0; 5], &[1.0, 2.0, 3.0]);
-            assert_eq!(short.err(), Some(rt::Error::Shape { input: 1, dim: 0 }));
+            assert_eq!(short.err(), Some(rt::Error::Length { input: 1, found: 5 }));
         }
     };
 }
@@ -151,7 +151,9 @@ fn arguments_of_any_size_are_changed_or_left_alone() {
     assert_eq!(history, [[4.0, 5.0, 6.0], [7.0, 8.0, 9.0], x]);
     let mut more = [[0.5; 3]; 7];
     let refused = model::Model::new().forward(&mut rows, model::Inputs { history: &mut more, x: &x }).err();
-    assert_eq!((refused, more), (Some(rt::Error::Shape { input: 0, dim: 0 }), [[0.5; 3]; 7]));
+    let seven =
+        matches!(refused, Some(rt::Error::Shape { input: 0, dim: 0, demand: rt::Demand::AtMost, found: 7, .. }));
+    assert!(seven && more == [[0.5; 3]; 7], "{refused:?}");
 
     use by_build::plane;
     let mut memory = [const { core::mem::MaybeUninit::uninit() }; plane::WORKSPACE_BYTES + 15];
@@ -169,11 +171,11 @@ fn frozen_arguments_are_constants_with_a_check() {
     use by_build::frozen as model;
     assert_eq!((model::TIMES, model::HALF, model::MODE, model::GAIN), (2, true, "relu", 0.1));
     assert_eq!(model::check_constants(2, true, "relu", 0.1), Ok(()));
-    let refused = |input| Err(rt::Error::Argument { input });
-    assert_eq!(model::check_constants(3, true, "relu", 0.1), refused(1));
-    assert_eq!(model::check_constants(2, false, "relu", 0.1), refused(2));
-    assert_eq!(model::check_constants(2, true, "Relu", 0.1), refused(3));
-    assert_eq!(model::check_constants(2, true, "relu", 0.2), refused(4));
+    let refused = |input, found| Err(rt::Error::Constant { input, found });
+    assert_eq!(model::check_constants(3, true, "relu", 0.1), refused(1, 3));
+    assert_eq!(model::check_constants(2, false, "relu", 0.1), refused(2, 0));
+    assert_eq!(model::check_constants(2, true, "Relu", 0.1), refused(3, 0));
+    assert_eq!(model::check_constants(2, true, "relu", 0.2), refused(4, 0.2f64.to_bits().cast_signed()));
 }
 
 #[test]
@@ -183,8 +185,8 @@ fn recorded_lower_bounds_are_enforced_when_asked_for() {
     let mut workspace = workspace(&mut memory);
     let rows = [[[0.5; 4]; 5]; 3];
     let mut call = |n: usize| model::Model::new().forward(&mut workspace, model::Inputs { x: &rows[..n] }).err();
-    let refused = Some(rt::Error::Shape { input: 0, dim: 0 });
-    assert_eq!([0, 1, 2, 3].map(&mut call), [refused, refused, None, None]);
+    let refused = |found| Some(rt::Error::Shape { input: 0, dim: 0, demand: rt::Demand::AtLeast, bound: 2, found });
+    assert_eq!([0, 1, 2, 3].map(&mut call), [refused(0), refused(1), None, None]);
 }
 
 #[test]
@@ -237,7 +239,8 @@ fn the_flat_door_checks_and_computes() {
     assert_eq!(&results[2].1[..], &bytes(rt::flat(&LESS))[..]);
     assert_eq!(call(&good[..2]), Err(CallError::InputCount { expected: 3, found: 2 }));
     assert_eq!(call(&[good[0], good[1], good[0]]), Err(CallError::InputRank { input: 2 }));
-    assert_eq!(call(&[good[0], tensor(&[3, 2], &y.0), good[2]]), Err(CallError::InputSize { input: 1, dim: 0 }));
+    let size = rt::Error::Shape { input: 1, dim: 0, demand: rt::Demand::Static, bound: 2, found: 3 };
+    assert_eq!(call(&[good[0], tensor(&[3, 2], &y.0), good[2]]), Err(CallError::Model(size)));
 }
 
 /// Bytes aligned for every element type.
@@ -279,7 +282,10 @@ fn a_batch_is_as_long_as_the_caller_says() {
         assert_eq!(out.output, &all[..n]);
     }
     let refused = it.forward(&mut workspace, model::Inputs { x: &rows }).err();
-    assert_eq!(refused, Some(rt::Error::Shape { input: 0, dim: 0 }));
+    assert!(
+        matches!(refused, Some(rt::Error::Shape { input: 0, dim: 0, demand: rt::Demand::AtMost, .. })),
+        "{refused:?}"
+    );
     let (mut small, mut large) = ([[7.0; 4]; 1], [[7.0; 4]; 3]);
     let inputs = model::Inputs { x: &rows[..2] };
     let short = it.forward_into(&mut workspace, inputs, model::OutputsMut { output: &mut small });
