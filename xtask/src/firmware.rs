@@ -67,8 +67,8 @@ fn self_test(board: &Board) -> Result<(), String> {
 /// arithmetic the core lacks.
 const INSPECTED: &[(&str, Mode)] = &[("m4f", SIZE), ("m4f", SPEED), ("riscv32", SIZE)];
 
-/// Fixtures that are no models for a device: refused ones, and control flow.
-const NOT_COMPILED: &[&str] = &["refused", "cond_on_shape.2.15.0.pt2"];
+/// Fixtures that this image does not hold: refused ones, control flow, and operators that the user has to implement.
+const NOT_COMPILED: &[&str] = &["refused", "custom", "cond_on_shape.2.15.0.pt2"];
 
 /// Refuses images that can panic: one of all fixtures together, so of every kernel they use, and one of each network, which
 /// also must give the same result layer by layer. Refuses networks that cost more than the table says.
