@@ -375,7 +375,7 @@ fn ask() -> Level {
 
 /// Leaf 0, 1 or 7 (its first part) of `cpuid`. Newer compilers know that the intrinsic is safe.
 #[allow(unused_unsafe)]
-fn cpuid(leaf: u32) -> CpuidResult {
+pub(super) fn cpuid(leaf: u32) -> CpuidResult {
     // SAFETY: every x86-64 CPU has the instruction; it only reads.
     unsafe { __cpuid_count(leaf, 0) }
 }

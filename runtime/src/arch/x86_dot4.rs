@@ -12,7 +12,7 @@ fn vnni() -> bool {
     match KNOWN.load(Ordering::Relaxed) {
         0 => {
             // Leaf 7 exists wherever AVX-512 does, which callers made sure of.
-            let found = __cpuid_count(7, 0).ecx & 1 << 11 != 0;
+            let found = super::x86_64::cpuid(7).ecx & 1 << 11 != 0;
             KNOWN.store(1 + u8::from(found), Ordering::Relaxed);
             found
         }

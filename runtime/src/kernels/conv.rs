@@ -3,9 +3,9 @@
 //! Output pixels are numbered through (so that no tile hangs over a row's end), a tile takes a few of them, and the inner
 //! loop runs over stretches of the input that are contiguous, if possible a whole kernel row. Where windows leave the image
 //! there are three ways, chosen by the compiler through the memory it lends:
-//! * `padded`, the fastest: some rows of the input at a time are copied with their padding ([`super::padded`]);
+//! * `padded`, the fastest: some rows of the input at a time are copied with their padding (module `padded`);
 //! * none, which needs no memory: a tile at the border is planned tap by tap, with a stretch of zeros in place of pixels
-//!   outside ([`super::window`]);
+//!   outside (module `window`);
 //! * `scratch`: a tile's patches are gathered, where few channels would make the stretches short.
 //!
 //! The first and the last also read any channel stride.

@@ -19,7 +19,7 @@ struct Block([u8; 64]);
 /// Memory for the intermediate tensors of one `forward`: aligned, initialised bytes.
 ///
 /// Models may take turns on one workspace that is large enough for each of them. It comes from a [`StaticWorkspace`],
-/// from bytes of the caller ([`Workspace::new`]) or, with the feature `alloc`, from the heap ([`Workspace::boxed`]).
+/// from bytes of the caller ([`Workspace::new`]) or, with the feature `alloc`, from the heap (`Workspace::boxed`).
 #[derive(Debug)]
 pub struct Workspace<'a>(Memory<'a>);
 
