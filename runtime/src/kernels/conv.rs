@@ -145,21 +145,6 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
-        let axis = |size, count, padding: usize, step: usize, taps, dilation: usize| Axis {
-            size,
-            count,
-            start: -(padding as isize),
-            step: step as isize,
-            taps,
-            tap_step: dilation as isize,
-            tap_start: 0,
-            weight_start: 0,
-            weight_step: 1,
-            out_start: 0,
-            out_step: 1,
-        };
-        let ([d, h, w], [od, oh, ow], [pd, ph, pw]) = (self.size, self.out, self.padding);
-        let ([sd, sh, sw], [kd, kh, kw], [dd, dh, dw]) = (self.stride, self.kernel, self.dilation);
         let epilogue = Epilogue {
             format: self.format,
             scale: self.scale.unwrap_or(&[]),
@@ -179,7 +164,7 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
             y: self.y,
             scratch: self.scratch.unwrap_or(&mut []),
             padded: self.padded.unwrap_or(&mut []),
-            axes: [axis(d, od, pd, sd, kd, dd), axis(h, oh, ph, sh, kh, dh), axis(w, ow, pw, sw, kw, dw)],
+            axes: Axis::windows([self.size, self.out], self.kernel, self.stride, self.dilation, self.padding),
             images,
             groups,
             channels: self.channels,

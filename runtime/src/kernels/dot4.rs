@@ -541,18 +541,7 @@ impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
     #[inline(always)]
     fn patches<S: Simd>(&self, s: S, y: &mut [Y], scratch: &mut [X]) {
         let l = &self.0;
-        let axis = |d: usize| Axis {
-            size: l.size[d],
-            count: l.out[d],
-            start: -(l.padding[d] as isize),
-            step: l.stride[d] as isize,
-            taps: l.kernel[d],
-            tap_step: l.dilation[d] as isize,
-            weight_step: 1,
-            out_step: 1,
-            ..Axis::default()
-        };
-        let axes = [axis(0), axis(1), axis(2)];
+        let axes = Axis::windows([l.size, l.out], l.kernel, l.stride, l.dilation, l.padding);
         let mut plan = Plan::new(axes, l.kernel, l.x_strides, l.y_strides, l.channels, false);
         let pixels = l.out.iter().fold(l.batch, |n, out| n.wrapping_mul(*out));
         let (inner, row) = (patch_len(l.channels, l.kernel), l.kernel[2] * l.channels);

@@ -28,6 +28,32 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
+    /// The dims of an ordinary convolution: sizes of input and output, kernel, step of the window, distance of taps, and
+    /// pixels before the image.
+    #[inline(always)]
+    pub fn windows(
+        [size, out]: [[usize; 3]; 2],
+        kernel: [usize; 3],
+        stride: [usize; 3],
+        dilation: [usize; 3],
+        padding: [usize; 3],
+    ) -> [Axis; 3] {
+        let axis = |d: usize| Axis {
+            size: size[d],
+            count: out[d],
+            start: -(padding[d] as isize),
+            step: stride[d] as isize,
+            taps: kernel[d],
+            tap_step: dilation[d] as isize,
+            tap_start: 0,
+            weight_start: 0,
+            weight_step: 1,
+            out_start: 0,
+            out_step: 1,
+        };
+        [axis(0), axis(1), axis(2)]
+    }
+
     /// The outputs congruent to `phase` modulo the stride of a transposed convolution. Output `q * stride + phase` gets
     /// tap `k` from input `q + (phase + padding - k * dilation) / stride` where that divides.
     pub fn phase(phase: usize, out: usize, stride: usize, kernel: usize, dilation: usize, padding: usize) -> Axis {

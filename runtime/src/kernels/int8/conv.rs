@@ -83,18 +83,7 @@ impl Op for Images<'_> {
         if l.scratch.len() < scratch_len(inner) || !staged || pixels == 0 {
             return;
         }
-        let axis = |d: usize| Axis {
-            size: l.size[d],
-            count: l.out[d],
-            start: -(l.padding[d] as isize),
-            step: l.stride[d] as isize,
-            taps: l.kernel[d],
-            tap_step: l.dilation[d] as isize,
-            weight_step: 1,
-            out_step: 1,
-            ..Axis::default()
-        };
-        let axes = [axis(0), axis(1), axis(2)];
+        let axes = Axis::windows([l.size, l.out], l.kernel, l.stride, l.dilation, l.padding);
         let mut plan = Plan::new(axes, l.kernel, l.x_strides, l.y_strides, l.channels, false);
         for group in 0..l.groups {
             plan.enter_group(group * l.channels);
