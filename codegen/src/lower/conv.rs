@@ -1,8 +1,9 @@
 //! Convolutions: channels-last, weights packed; depthwise and 1x1 ones by their own kernels.
 
 use super::layer::{arithmetic, macs, size, sizes};
+use super::matmul::Rows;
 use super::winograd;
-use super::{Access, Field, Kernel, Lowering, Place, Region, Work, channels_last, numel};
+use super::{Access, Field, Kernel, Lowering, Place, Region, Work, channels_last};
 use crate::diag::Diagnostic;
 use crate::ir::{Constant, Conv, Epilogue, Node};
 use crate::sym::Expr;
@@ -36,6 +37,15 @@ impl Shape {
     pub fn inner(&self) -> usize {
         self.channels * self.taps
     }
+
+    /// The number of an element of the weights, for output channel `o` and place `k` of an inner dimension whose kernel rows
+    /// are filled up to fours ([`exported_runtime::kernels::int8::patch_len`]); `None` for what fills them.
+    pub fn in_fours(&self, o: usize, k: usize) -> Option<usize> {
+        let row = self.channels * self.kernel[2];
+        let (line, k) = (k / row.next_multiple_of(4), k % row.next_multiple_of(4));
+        let (tap, channel) = (line * self.kernel[2] + k / self.channels, k % self.channels);
+        (k < row).then_some((o * self.channels + channel) * self.taps + tap)
+    }
 }
 
 /// Lowers a convolution.
@@ -61,10 +71,9 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
     let weights;
     let work = if copies == Copies::Nothing && is_pointwise(conv, &shape) && uniform(&x) && uniform(&y) {
         weights = pack(cx, weight, conv, &shape);
-        let pixels = numel(&[&x.shape[..1], &x.shape[2..]].concat());
-        let strides = [pixels, x.strides[rank - 1].clone(), y.strides[rank - 1].clone()];
+        let rows = Rows::of_pixels(&x, &y, [shape.channels, shape.columns]);
         let x = x.region(Access::Whole);
-        super::matmul::linear_kernel(cx, arith, x, weights, fields, strides, shape.channels, shape.columns)
+        super::matmul::linear_kernel(cx, arith, x, weights, fields, rows)
     } else {
         let depthwise = is_depthwise(conv, &shape);
         weights = if depthwise { pack_depthwise(cx, weight, conv, &shape) } else { pack(cx, weight, conv, &shape) };
@@ -118,7 +127,7 @@ fn input(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape) -> (Pla
     let place = cx.place(node.inputs[0]);
     let one = Expr::Int(1);
     let adjacent = place.strides[1] == one || place.shape[1] == one;
-    let forward = place.strides.iter().all(|s| s.as_int().is_some_and(|s| s >= 0));
+    let forward = is_forward(&place);
     let single = conv.groups == 1;
     let short = shape.taps > 1 && shape.channels * shape.kernel[2] < SHORT;
     let padded = conv.padding != [(0, 0); 3];
@@ -133,6 +142,17 @@ fn input(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape) -> (Pla
         return (place, copies);
     }
     (cx.read_channels_last(node.inputs[0]), copies)
+}
+
+/// Where the input is read by kernels that take any order: where it stands, if it is known to run forward.
+pub(super) fn as_it_stands(cx: &mut Lowering<'_>, node: &Node) -> Place {
+    let place = cx.place(node.inputs[0]);
+    if is_forward(&place) { place } else { cx.read_channels_last(node.inputs[0]) }
+}
+
+/// Whether no stride is negative or unknown.
+fn is_forward(place: &Place) -> bool {
+    place.strides.iter().all(|s| s.as_int().is_some_and(|s| s >= 0))
 }
 
 /// Elements of a kernel row below which gathering is faster than reading in place (measured with AVX2).

@@ -1,9 +1,10 @@
 //! Layers on bytes for x86-64, whose vector units add the products of four neighbouring bytes: the kernels of
 //! `rt::kernels::dot4`. They meet inputs as unsigned bytes; for signed ones `128 * sum of weights` leaves the bias here.
 
-use super::conv::{Shape, geometry, is_pointwise, uniform};
-use super::layer::{bound, format, macs, size};
-use super::{Access, Field, Kernel, Lowering, Place, Region, Work, matmul, numel};
+use super::conv::{Shape, as_it_stands, geometry, is_pointwise, uniform};
+use super::layer::{bound, format, macs};
+use super::matmul::Rows;
+use super::{Access, Field, Kernel, Lowering, Region, Work};
 use crate::ir::{Conv, Epilogue, Node, Requantize};
 use crate::sym::Expr;
 use exported_runtime::DType;
@@ -100,57 +101,39 @@ pub(super) fn linear(
         return false;
     }
     let Some(layer) = layer(cx, node, epilogue, [1, columns, inner], |o, k| Some(at(k, o))) else { return false };
-    let (x, x_stride) = matmul::rows(cx, node.inputs[0]);
-    let shape = cx.shape(node.outputs[0]).to_vec();
-    let order: Vec<usize> = (0..shape.len()).collect();
+    let (x, rows) = Rows::of_value(cx, node, [inner, columns]);
+    let order: Vec<usize> = (0..cx.shape(node.outputs[0]).len()).collect();
     let y = cx.output_dense(node.outputs[0], &order).region(Access::Whole);
-    let rows = numel(&shape[..shape.len() - 1]);
-    let work = product(&layer, [x, y], [rows, x_stride, Expr::from(columns)], [inner, columns]);
-    cx.step(node, work, macs(&shape, inner));
+    let work = product(&layer, [x, y], rows);
+    cx.step(node, work, macs(cx.shape(node.outputs[0]), inner));
     true
 }
 
-/// A product of rows: `[x, y]`, `[rows, x stride, y stride]`, `[inner, columns]`.
-fn product(
-    layer: &Layer,
-    [x, y]: [Region; 2],
-    [rows, x_stride, y_stride]: [Expr; 3],
-    [inner, columns]: [usize; 2],
-) -> Work {
+/// A product of rows: `[x, y]`.
+fn product(layer: &Layer, [x, y]: [Region; 2], rows: Rows) -> Work {
     let mut fields = layer.fields(&x, y);
-    fields.extend([
-        ("rows", size(rows)),
-        ("inner", size(inner)),
-        ("columns", size(columns)),
-        ("x_stride", size(x_stride)),
-        ("y_stride", size(y_stride)),
-    ]);
+    fields.extend(rows.fields());
     fields.extend(layer.rescale());
     layer.kernel("dot4::Linear", fields)
 }
 
 /// Lowers a convolution, if it fits.
 pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape, epilogue: &Epilogue) -> bool {
-    let &Shape { channels, columns, taps, .. } = shape;
-    let (inner, row) = (patch_len(channels, shape.kernel), channels * shape.kernel[2]);
+    let &Shape { channels, columns, .. } = shape;
+    let inner = patch_len(channels, shape.kernel);
     let depthwise = conv.groups > 1 && channels == 1 && columns == 1;
     if conv.transposed || depthwise {
         return false;
     }
-    let at = |o: usize, k: usize| {
-        let (line, k) = (k / row.next_multiple_of(4), k % row.next_multiple_of(4));
-        let (tap, channel) = (line * shape.kernel[2] + k / channels, k % channels);
-        (k < row).then_some((o * channels + channel) * taps + tap)
+    let Some(layer) = layer(cx, node, epilogue, [conv.groups, columns, inner], |o, k| shape.in_fours(o, k)) else {
+        return false;
     };
-    let Some(layer) = layer(cx, node, epilogue, [conv.groups, columns, inner], at) else { return false };
-    let x = input(cx, node);
+    let x = as_it_stands(cx, node);
     let y = cx.output_channels_last(node.outputs[0]);
     let direct = x.strides[1] == Expr::Int(1) && channels.is_multiple_of(4);
     let work = if is_pointwise(conv, shape) && direct && uniform(&x) && uniform(&y) {
-        let rank = conv.spatial + 2;
-        let pixels = numel(&[&x.shape[..1], &x.shape[2..]].concat());
-        let strides = [pixels, x.strides[rank - 1].clone(), y.strides[rank - 1].clone()];
-        product(&layer, [&x, &y].map(|p| p.region(Access::Whole)), strides, [channels, columns])
+        let rows = Rows::of_pixels(&x, &y, [channels, columns]);
+        product(&layer, [&x, &y].map(|p| p.region(Access::Whole)), rows)
     } else {
         let mut fields = layer.fields(&x.region(Access::Whole), y.region(Access::Whole));
         let stride = conv.stride[2];
@@ -162,11 +145,4 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
     };
     cx.step(node, work, macs(cx.shape(node.outputs[0]), shape.inner()));
     true
-}
-
-/// Where the input is read: wherever it stands, if its strides are known and positive.
-fn input(cx: &mut Lowering<'_>, node: &Node) -> Place {
-    let place = cx.place(node.inputs[0]);
-    let forward = place.strides.iter().all(|s| s.as_int().is_some_and(|s| s >= 0));
-    if forward { place } else { cx.read_channels_last(node.inputs[0]) }
 }

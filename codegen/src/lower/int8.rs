@@ -3,9 +3,10 @@
 //! Everything a kernel reads of a layer becomes one constant, its records. Where the weights do not fit the format, or a
 //! sum could be half a quantum, the layer stays with the kernels of all targets: the bits are the same.
 
-use super::conv::{Shape, geometry, is_pointwise, uniform};
-use super::layer::{bound, macs, size, some};
-use super::{Access, Field, Kernel, Lowering, Place, Region, Work, matmul, numel};
+use super::conv::{Shape, as_it_stands, geometry, is_pointwise, uniform};
+use super::layer::{bound, macs, some};
+use super::matmul::Rows;
+use super::{Access, Field, Kernel, Lowering, Place, Region, Work};
 use crate::ir::{Conv, Epilogue, Node, Requantize};
 use crate::sym::Expr;
 use exported_runtime::DType;
@@ -97,25 +98,18 @@ pub(super) fn linear(
     if !layer.pairable(columns) {
         return false;
     }
-    let (x, x_stride) = matmul::rows(cx, node.inputs[0]);
-    let shape = cx.shape(node.outputs[0]).to_vec();
-    let order: Vec<usize> = (0..shape.len()).collect();
+    let (x, rows) = Rows::of_value(cx, node, [inner, columns]);
+    let order: Vec<usize> = (0..cx.shape(node.outputs[0]).len()).collect();
     let y = cx.output_dense(node.outputs[0], &order).region(Access::Whole);
-    let rows = numel(&shape[..shape.len() - 1]);
-    let work = product(cx, &layer, [x, y], [rows, x_stride, Expr::from(columns)], [inner, columns]);
-    cx.step(node, work, macs(&shape, inner));
+    let work = product(cx, &layer, [x, y], rows);
+    cx.step(node, work, macs(cx.shape(node.outputs[0]), inner));
     true
 }
 
-/// A product of rows: `[x, y]`, `[rows, x stride, y stride]`, `[inner, columns]`. A row alone is not worth a tile.
-fn product(
-    cx: &mut Lowering<'_>,
-    layer: &Layer,
-    [x, y]: [Region; 2],
-    [rows, x_stride, y_stride]: [Expr; 3],
-    [inner, columns]: [usize; 2],
-) -> Work {
-    let few = rows.as_int().is_none_or(|rows| rows < records::PIXELS as i64) && inner.is_multiple_of(4);
+/// A product of rows: `[x, y]`. A row alone is not worth a tile.
+fn product(cx: &mut Lowering<'_>, layer: &Layer, [x, y]: [Region; 2], rows: Rows) -> Work {
+    let inner = rows.inner;
+    let few = rows.count.as_int().is_none_or(|rows| rows < records::PIXELS as i64) && inner.is_multiple_of(4);
     let channels = layer.channels();
     let mut fields = vec![("x", Field::Read(x))];
     if few {
@@ -125,14 +119,8 @@ fn product(
         fields.extend([("records", weights(cx, &layer.name, records::tiles(&channels, inner))), ("y", write(y))]);
         fields.push(("scratch", write(scratch)));
     }
-    fields.extend([
-        ("rows", size(rows)),
-        ("inner", size(inner)),
-        ("columns", size(columns)),
-        ("x_stride", size(x_stride)),
-        ("y_stride", size(y_stride)),
-        ("format", layer.format()),
-    ]);
+    fields.extend(rows.fields());
+    fields.push(("format", layer.format()));
     kernel(if few { "int8::LinearRow" } else { "int8::Linear" }, fields)
 }
 
@@ -143,19 +131,14 @@ fn kernel(path: &'static str, fields: Vec<(&'static str, Field)>) -> Work {
 /// Lowers a convolution, if it fits.
 pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape, epilogue: &Epilogue) -> bool {
     let &Shape { channels, columns, taps, .. } = shape;
-    let (inner, row) = (patch_len(channels, shape.kernel), channels * shape.kernel[2]);
+    let inner = patch_len(channels, shape.kernel);
     let depthwise = conv.groups > 1 && channels == 1 && columns == 1;
-    let in_order = |o: usize, k: usize| {
-        let (line, k) = (k / row.next_multiple_of(4), k % row.next_multiple_of(4));
-        let (tap, channel) = (line * shape.kernel[2] + k / channels, k % channels);
-        (k < row).then_some((o * channels + channel) * taps + tap)
-    };
     let plain = |o: usize, k: usize| Some(o * taps + k);
     let outputs = columns * conv.groups;
     let layer = match (conv.transposed, depthwise) {
         (true, _) => None,
         (_, true) => layer(cx, node, epilogue, [outputs, taps], plain),
-        (_, false) => layer(cx, node, epilogue, [outputs, inner], in_order),
+        (_, false) => layer(cx, node, epilogue, [outputs, inner], |o, k| shape.in_fours(o, k)),
     };
     let Some(layer) = layer else { return false };
     if depthwise {
@@ -165,27 +148,18 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
     } else if !layer.pairable(columns) {
         return false;
     }
-    let x = input(cx, node, depthwise);
+    let x = if depthwise { cx.read_channels_last(node.inputs[0]) } else { as_it_stands(cx, node) };
     let y = cx.output_channels_last(node.outputs[0]);
     let work = if depthwise {
         image(cx, &layer, conv, shape, [&x, &y])
     } else if is_pointwise(conv, shape) && x.strides[1] == Expr::Int(1) && uniform(&x) && uniform(&y) {
-        let rank = conv.spatial + 2;
-        let pixels = numel(&[&x.shape[..1], &x.shape[2..]].concat());
-        let strides = [pixels, x.strides[rank - 1].clone(), y.strides[rank - 1].clone()];
-        product(cx, &layer, [&x, &y].map(|p| p.region(Access::Whole)), strides, [channels, columns])
+        let rows = Rows::of_pixels(&x, &y, [channels, columns]);
+        product(cx, &layer, [&x, &y].map(|p| p.region(Access::Whole)), rows)
     } else {
         images(cx, &layer, conv, shape, [&x, &y])
     };
     cx.step(node, work, macs(cx.shape(node.outputs[0]), shape.inner()));
     true
-}
-
-/// Where the input is read: wherever it stands, unless channels must be neighbours.
-fn input(cx: &mut Lowering<'_>, node: &Node, adjacent: bool) -> Place {
-    let place = cx.place(node.inputs[0]);
-    let forward = place.strides.iter().all(|s| s.as_int().is_some_and(|s| s >= 0));
-    if forward && !adjacent { place } else { cx.read_channels_last(node.inputs[0]) }
 }
 
 fn image(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, y]: [&Place; 2]) -> Work {

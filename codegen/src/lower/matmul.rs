@@ -66,47 +66,74 @@ fn packed(
     }
     let (arith, accumulator) = arithmetic(node, cx.dtype(node.inputs[0]), epilogue)?;
     let weights = cx.packed(weight, [1, inner, columns], |_, k, n| at(k, n));
-    let (x, x_stride) = rows(cx, node.inputs[0]);
-    let shape = cx.shape(node.outputs[0]).to_vec();
-    let order: Vec<usize> = (0..shape.len()).collect();
+    let (x, rows) = Rows::of_value(cx, node, sizes);
+    let order: Vec<usize> = (0..cx.shape(node.outputs[0]).len()).collect();
     let (fields, _) = cx.epilogue(node, epilogue, accumulator, &order, |cx, y| cx.output_dense(y, &order))?;
-    let rows = numel(&shape[..shape.len() - 1]);
-    let kernel = linear_kernel(cx, arith, x, weights, fields, [rows, x_stride, Expr::from(columns)], inner, columns);
-    cx.step(node, kernel, macs(&shape, inner));
+    let kernel = linear_kernel(cx, arith, x, weights, fields, rows);
+    cx.step(node, kernel, macs(cx.shape(node.outputs[0]), inner));
     Ok(())
 }
 
-/// The runtime's `Linear`; `[rows, x stride, y stride]`.
-#[allow(clippy::too_many_arguments)]
+/// Sizes of a product of rows with weights; distances in elements.
+pub(super) struct Rows {
+    /// How many.
+    pub count: Expr,
+    x_stride: Expr,
+    y_stride: Expr,
+    pub inner: usize,
+    columns: usize,
+}
+
+impl Rows {
+    /// All rows of the first operand, and where they stand; the result is dense.
+    pub fn of_value(cx: &mut Lowering<'_>, node: &Node, [inner, columns]: [usize; 2]) -> (Region, Rows) {
+        let (x, x_stride) = rows(cx, node.inputs[0]);
+        let shape = cx.shape(node.outputs[0]);
+        let count = numel(&shape[..shape.len() - 1]);
+        (x, Rows { count, x_stride, y_stride: Expr::from(columns), inner, columns })
+    }
+
+    /// All pixels of images of `[channels, columns]`, which are equally far apart ([`super::conv::uniform`]).
+    pub fn of_pixels(x: &Place, y: &Place, [inner, columns]: [usize; 2]) -> Rows {
+        let last = x.shape.len() - 1;
+        let count = numel(&[&x.shape[..1], &x.shape[2..]].concat());
+        Rows { count, x_stride: x.strides[last].clone(), y_stride: y.strides[last].clone(), inner, columns }
+    }
+
+    /// The fields that all kernels name alike.
+    pub fn fields(self) -> [(&'static str, Field); 5] {
+        [
+            ("rows", size(self.count)),
+            ("inner", size(self.inner)),
+            ("columns", size(self.columns)),
+            ("x_stride", size(self.x_stride)),
+            ("y_stride", size(self.y_stride)),
+        ]
+    }
+}
+
+/// The runtime's `Linear`.
 pub(super) fn linear_kernel(
     cx: &Lowering<'_>,
     arith: &str,
     x: Region,
     weights: Region,
     epilogue: Vec<(&'static str, Field)>,
-    [rows, x_stride, y_stride]: [Expr; 3],
-    inner: usize,
-    columns: usize,
+    rows: Rows,
 ) -> Work {
     let mut fields = vec![("x", Field::Read(x)), ("weights", Field::Read(weights))];
     if !epilogue.iter().any(|(name, _)| *name == "scale") {
         fields.extend([("scale", Field::Option(None)), ("zero_point", Field::Option(None))]);
     }
     fields.extend(epilogue);
-    fields.extend([
-        ("rows", size(rows)),
-        ("inner", size(inner)),
-        ("columns", size(columns)),
-        ("x_stride", size(x_stride)),
-        ("y_stride", size(y_stride)),
-        ("panel", Field::Path(cx.panel())),
-    ]);
+    fields.extend(rows.fields());
+    fields.push(("panel", Field::Path(cx.panel())));
     let generics = vec![arith.to_string(), cx.panel().to_string()];
     Work::Kernel(Kernel { path: "matmul::Linear", generics, fields, fallible: false })
 }
 
 /// The value as one matrix of rows, and the distance of these; the last dim contiguous.
-pub(super) fn rows(cx: &mut Lowering<'_>, v: ValueId) -> (Region, Expr) {
+fn rows(cx: &mut Lowering<'_>, v: ValueId) -> (Region, Expr) {
     let place = cx.place(v);
     if let Some(stride) = row_stride(&place) {
         return (place.region(Access::Whole), stride);
