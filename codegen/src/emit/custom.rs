@@ -250,7 +250,8 @@ impl Operator {
             passed.push(variable);
         }
         for (index, tensor) in self.results.iter().enumerate() {
-            let (variable, ty) = (variables.fresh(&result_name(index, self.results.len())), write_type(tensor));
+            let (variable, ty) =
+                (variables.fresh(&result_name(index, self.results.len())), tensor.borrowed(&quote!(), true));
             declared.push(quote!(#variable: #ty));
             passed.push(variable);
         }
@@ -357,7 +358,7 @@ impl Parameter {
     fn ty(&self) -> TokenStream {
         let ty = match &self.kind {
             Kind::None => quote!(()),
-            Kind::Tensor(tensor) => read_type(tensor),
+            Kind::Tensor(tensor) => tensor.borrowed(&quote!(), false),
             Kind::Tensors(dtype, rank) => {
                 let (item, rank) = (item(*dtype), literal(*rank));
                 quote!(&[rt::TensorRef<'_, #item, #rank>])
@@ -377,36 +378,6 @@ impl Parameter {
 
 fn item(dtype: DType) -> TokenStream {
     row_major(&TensorType { dtype, shape: Vec::new() }).item()
-}
-
-fn read_type(tensor: &Tensor) -> TokenStream {
-    let (item, rank) = (tensor.item(), literal(tensor.sizes.len()));
-    match tensor.form {
-        Form::Nested => {
-            let array = tensor.array(0);
-            quote!(&#array)
-        }
-        Form::Rows => {
-            let row = tensor.array(1);
-            quote!(&[#row])
-        }
-        Form::Shaped => quote!(rt::TensorRef<'_, #item, #rank>),
-    }
-}
-
-fn write_type(tensor: &Tensor) -> TokenStream {
-    let (item, rank) = (tensor.item(), literal(tensor.sizes.len()));
-    match tensor.form {
-        Form::Nested => {
-            let array = tensor.array(0);
-            quote!(&mut #array)
-        }
-        Form::Rows => {
-            let row = tensor.array(1);
-            quote!(&mut [#row])
-        }
-        Form::Shaped => quote!(rt::TensorMut<'_, #item, #rank>),
-    }
 }
 
 fn shape_text(tensor: &Tensor) -> String {

@@ -60,41 +60,37 @@ impl Tensor {
 
     /// The reference a field of `Inputs` or `Outputs` holds.
     pub(super) fn reference(&self) -> TokenStream {
-        match self.form {
-            Form::Shaped if self.mutable => {
-                let (item, rank) = (self.item(), literal(self.sizes.len()));
-                quote!(rt::TensorMut<'a, #item, #rank>)
-            }
-            _ if self.mutable => self.buffer(),
-            Form::Nested => {
-                let array = self.array(0);
-                quote!(&'a #array)
-            }
-            Form::Rows => {
-                let row = self.array(1);
-                quote!(&'a [#row])
-            }
-            Form::Shaped => {
-                let (item, rank) = (self.item(), literal(self.sizes.len()));
-                quote!(rt::TensorRef<'a, #item, #rank>)
-            }
-        }
+        self.borrowed(&quote!('a), self.mutable)
     }
 
     /// The buffer a field of `OutputsMut` holds.
     pub(super) fn buffer(&self) -> TokenStream {
         match self.form {
-            Form::Nested => {
-                let array = self.array(0);
-                quote!(&'a mut #array)
-            }
-            Form::Rows => {
-                let row = self.array(1);
-                quote!(&'a mut [#row])
-            }
+            Form::Nested | Form::Rows => self.borrowed(&quote!('a), true),
             Form::Shaped => {
                 let item = self.item();
                 quote!(&'a mut [#item])
+            }
+        }
+    }
+
+    /// A reference to the tensor in its form; without a lifetime, as an argument of a function.
+    pub(super) fn borrowed(&self, lifetime: &TokenStream, mutable: bool) -> TokenStream {
+        let mutability = if mutable { quote!(mut) } else { quote!() };
+        match self.form {
+            Form::Nested => {
+                let array = self.array(0);
+                quote!(&#lifetime #mutability #array)
+            }
+            Form::Rows => {
+                let row = self.array(1);
+                quote!(&#lifetime #mutability [#row])
+            }
+            Form::Shaped => {
+                let (item, rank) = (self.item(), literal(self.sizes.len()));
+                let name = if mutable { quote!(TensorMut) } else { quote!(TensorRef) };
+                let lifetime = if lifetime.is_empty() { &quote!('_) } else { lifetime };
+                quote!(rt::#name<#lifetime, #item, #rank>)
             }
         }
     }
