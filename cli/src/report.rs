@@ -88,11 +88,6 @@ impl Report {
         let ranges = &model.graph.ranges;
         let mut seen = BTreeSet::new();
         let layers: Vec<Layer> = model.steps.steps.iter().map(|step| layer(step, model, &mut seen)).collect();
-        let size = |buffer: usize| model.plan.sizes.get(buffer).map_or(0, |bytes| *bytes as u64);
-        let stored = |wanted: fn(&Storage) -> bool| {
-            let buffers = model.steps.buffers.iter().enumerate();
-            buffers.filter(|(_, buffer)| wanted(&buffer.storage)).map(|(index, _)| size(index)).sum()
-        };
         let outputs = model.steps.outputs.iter().flatten();
         let output_bytes = outputs.map(|region| {
             let dtype = model.steps.buffers.get(region.buffer.0 as usize).map_or(1, |buffer| buffer.dtype.size());
@@ -100,14 +95,14 @@ impl Report {
         });
         let totals = Totals {
             macs: layers.iter().map(|layer| layer.macs).sum(),
-            parameter_bytes: stored(|storage| matches!(storage, Storage::Weights(_))),
+            parameter_bytes: model.weight_bytes(),
             winograd_bytes: model.steps.buffers.iter().map(|buffer| buffer.growth as u64).sum(),
             workspace_bytes: model.plan.bytes as u64,
             workspace_lower_bound: model.plan.lower_bound as u64,
             peak_layer: layers.get(model.plan.peak_step).map_or_else(|| "the outputs".into(), |l| l.name.clone()),
             input_bytes: input_bytes(model),
             output_bytes: output_bytes.sum(),
-            state_bytes: stored(|storage| matches!(storage, Storage::State(_))),
+            state_bytes: model.state_bytes(),
         };
         Report { model: name.into(), torch: model.torch_version.clone(), layers, totals, memory: memory(model) }
     }

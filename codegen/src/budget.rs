@@ -26,18 +26,13 @@ struct Contributor<'a> {
 /// One fault for each budget that is exceeded, with the largest contributors.
 pub fn check(model: &Model, options: &Options) -> Result<(), Errors> {
     let mut errors = Errors::default();
-    let stored = |wanted: fn(&Storage) -> bool| {
-        let buffers = model.steps.buffers.iter().zip(&model.plan.sizes);
-        buffers.filter(|(buffer, _)| wanted(&buffer.storage)).map(|(_, bytes)| *bytes as u64).sum::<u64>()
-    };
-    let state = stored(|storage| matches!(storage, Storage::State(_)));
-    let workspace = model.plan.bytes as u64;
+    let (workspace, state) = (model.plan.bytes as u64, model.state_bytes());
     if let Some(budget) = options.ram.filter(|budget| workspace + state > *budget) {
         let what = format!("{} bytes of RAM (workspace {workspace}, state {state})", workspace + state);
         let help = "smaller inputs, lower bounds of dynamic dims, or int8 tensors (a quarter of f32) need less";
         errors.push(exceeded(&what, budget, alive_at_peak(model), help));
     }
-    let weights = stored(|storage| matches!(storage, Storage::Weights(_)));
+    let weights = model.weight_bytes();
     if let Some(budget) = options.flash.filter(|budget| weights > *budget) {
         let what = format!("{weights} bytes of weights in flash");
         errors.push(exceeded(

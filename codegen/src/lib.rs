@@ -43,6 +43,23 @@ pub struct Model {
     pub extra_files: Vec<(String, Vec<u8>)>,
 }
 
+impl Model {
+    /// Bytes of weights as kernels read them.
+    pub fn weight_bytes(&self) -> u64 {
+        self.stored(|storage| matches!(storage, lower::Storage::Weights(_)))
+    }
+
+    /// Bytes of state.
+    pub fn state_bytes(&self) -> u64 {
+        self.stored(|storage| matches!(storage, lower::Storage::State(_)))
+    }
+
+    fn stored(&self, wanted: fn(&lower::Storage) -> bool) -> u64 {
+        let buffers = self.steps.buffers.iter().zip(&self.plan.sizes);
+        buffers.filter(|(buffer, _)| wanted(&buffer.storage)).map(|(_, bytes)| *bytes as u64).sum()
+    }
+}
+
 /// Runs every stage but the last.
 ///
 /// # Errors
