@@ -49,10 +49,7 @@ pub fn bless() -> Result<(), String> {
     let mut text = format!("{ABOUT}#\n# {}\n\n", compiler()?);
     text.push_str(&line(["network", "board", "mode"], COLUMNS));
     for (key, row) in &table {
-        text.push_str(&line(
-            key.each_ref().map(String::as_str),
-            row.map(|n| n.to_string()).each_ref().map(String::as_str),
-        ));
+        text.push_str(&numbers(key, row));
     }
     std::fs::write(path(), text).map_err(|e| format!("{}: {e}", path().display()))
 }
@@ -90,10 +87,7 @@ fn measure(mut faults: Option<&mut Vec<String>>) -> Result<Table, String> {
             let key = [name(model), board.name.to_owned(), mode.name.to_owned()];
             let row =
                 [flash, flash - counts.weights.min(flash), ram, counts.touched, counts.stack, counts.instructions];
-            print!(
-                "{}",
-                line(key.each_ref().map(String::as_str), row.map(|n| n.to_string()).each_ref().map(String::as_str))
-            );
+            print!("{}", numbers(&key, &row));
             if let Some(faults) = &mut faults {
                 faults.extend(image.forbidden()?.iter().map(|symbol| format!("{}: {symbol}", key.join(" "))));
             }
@@ -142,6 +136,10 @@ fn compiler() -> Result<String, String> {
 
 fn path() -> PathBuf {
     root().join("firmware/costs.txt")
+}
+
+fn numbers(key: &Key, row: &Row) -> String {
+    line(key.each_ref().map(String::as_str), row.map(|n| n.to_string()).each_ref().map(String::as_str))
 }
 
 fn line([network, board, mode]: [&str; 3], [flash, code, ram, touched, stack, instructions]: [&str; 6]) -> String {

@@ -67,8 +67,8 @@ fn self_test(board: &Board) -> Result<(), String> {
 /// arithmetic the core lacks.
 const INSPECTED: &[(&str, Mode)] = &[("m4f", SIZE), ("m4f", SPEED), ("riscv32", SIZE)];
 
-/// Fixtures that this image does not hold: refused ones, control flow, and operators that the user has to implement.
-const NOT_COMPILED: &[&str] = &["refused", "custom", "cond_on_shape.2.15.0.pt2"];
+/// Fixtures that are no models for a device: refused ones, and control flow.
+const NOT_COMPILED: &[&str] = &["refused", "cond_on_shape.2.15.0.pt2"];
 
 /// Refuses images that can panic: one of all fixtures together, so of every kernel they use, and one of each network, which
 /// also must give the same result layer by layer. Refuses networks that cost more than the table says.
@@ -99,7 +99,7 @@ fn verdict(faults: &[String]) -> Result<(), String> {
     }
 }
 
-/// The networks, and every fixture that compiles.
+/// The networks, and every fixture that compiles by itself, without operators that a file beside it implements.
 fn fixtures() -> Result<Vec<PathBuf>, String> {
     let mut models = networks();
     let folder = root().join("tests/fixtures");
@@ -109,7 +109,8 @@ fn fixtures() -> Result<Vec<PathBuf>, String> {
         paths.sort();
         Ok(paths)
     };
-    let compiled = |path: &PathBuf| path.file_name().is_none_or(|n| NOT_COMPILED.iter().all(|not| n != *not));
+    let named = |path: &PathBuf| path.file_name().is_some_and(|n| NOT_COMPILED.iter().any(|not| n == *not));
+    let compiled = |path: &PathBuf| !named(path) && !path.with_extension("ops.rs").exists();
     for family in entries(&folder)?.into_iter().filter(|path| path.is_dir()).filter(compiled) {
         models
             .extend(entries(&family)?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "pt2") && compiled(p)));
