@@ -33,7 +33,7 @@ fn run() -> Option<bool> {
             tensor.iter_mut().for_each(|to| *to = random.number());
         }
         let case = Case::any(&mut random);
-        for kind in [linear, conv, depthwise] {
+        for kind in [compute::<LinearOf>, compute::<ConvOf>, compute::<DepthwiseOf>] {
             kind(&case, &Tensors { x, weights, residual }, scratch, expected, Which::Portable);
             kind(&case, &Tensors { x, weights, residual }, scratch, found, Which::Separate);
             if expected.iter().zip(&*found).any(|(a, b)| a.to_bits() != b.to_bits()) {
@@ -152,8 +152,24 @@ fn strides([_, h, w]: [usize; 3], d: usize, channels: usize) -> [usize; 4] {
     [d * h * w * channels, h * w * channels, w * channels, channels]
 }
 
-fn linear(case: &Case, t: &Tensors<'_>, _: &mut [f32], y: &mut [f32], which: Which) {
-    fn with<P: Panel>(case: &Case, t: &Tensors<'_>, y: &mut [f32], panel: P) {
+/// A kernel whose parameters come from a case.
+trait Kernel {
+    fn run<P: Panel>(case: &Case, t: &Tensors<'_>, scratch: &mut [f32], y: &mut [f32], panel: P);
+}
+
+fn compute<K: Kernel>(case: &Case, t: &Tensors<'_>, scratch: &mut [f32], y: &mut [f32], which: Which) {
+    y.fill(0.25);
+    match which {
+        Which::Portable => K::run(case, t, scratch, y, N4),
+        Which::Separate => K::run(case, t, scratch, y, Fpu4::<false>),
+        Which::Fused => K::run(case, t, scratch, y, Fpu4::<true>),
+    }
+}
+
+struct LinearOf;
+
+impl Kernel for LinearOf {
+    fn run<P: Panel>(case: &Case, t: &Tensors<'_>, _: &mut [f32], y: &mut [f32], panel: P) {
         let [rows, inner, columns] =
             [case.size[0] * case.size[1] + case.pad, 4 * case.channels + case.pad, 2 * case.columns];
         let op = Linear::<F32, P> {
@@ -178,16 +194,12 @@ fn linear(case: &Case, t: &Tensors<'_>, _: &mut [f32], y: &mut [f32], which: Whi
         };
         dispatch(Level::Portable, op);
     }
-    y.fill(0.25);
-    match which {
-        Which::Portable => with(case, t, y, N4),
-        Which::Separate => with(case, t, y, Fpu4::<false>),
-        Which::Fused => with(case, t, y, Fpu4::<true>),
-    }
 }
 
-fn conv(case: &Case, t: &Tensors<'_>, scratch: &mut [f32], y: &mut [f32], which: Which) {
-    fn with<P: Panel>(case: &Case, t: &Tensors<'_>, scratch: &mut [f32], y: &mut [f32], panel: P) {
+struct ConvOf;
+
+impl Kernel for ConvOf {
+    fn run<P: Panel>(case: &Case, t: &Tensors<'_>, scratch: &mut [f32], y: &mut [f32], panel: P) {
         let inner = case.kernel.iter().product::<usize>() * case.channels;
         let out = case.out();
         let [n, d, h, w] = strides(case.size, case.size[0], case.channels * case.groups);
@@ -222,16 +234,12 @@ fn conv(case: &Case, t: &Tensors<'_>, scratch: &mut [f32], y: &mut [f32], which:
         };
         dispatch(Level::Portable, op);
     }
-    y.fill(0.25);
-    match which {
-        Which::Portable => with(case, t, scratch, y, N4),
-        Which::Separate => with(case, t, scratch, y, Fpu4::<false>),
-        Which::Fused => with(case, t, scratch, y, Fpu4::<true>),
-    }
 }
 
-fn depthwise(case: &Case, t: &Tensors<'_>, _: &mut [f32], y: &mut [f32], which: Which) {
-    fn with<P: Panel>(case: &Case, t: &Tensors<'_>, y: &mut [f32], panel: P) {
+struct DepthwiseOf;
+
+impl Kernel for DepthwiseOf {
+    fn run<P: Panel>(case: &Case, t: &Tensors<'_>, _: &mut [f32], y: &mut [f32], panel: P) {
         let out = case.out();
         let channels = case.channels * case.columns;
         let op = Depthwise::<F32, P> {
@@ -260,11 +268,5 @@ fn depthwise(case: &Case, t: &Tensors<'_>, _: &mut [f32], y: &mut [f32], which: 
             panel,
         };
         dispatch(Level::Portable, op);
-    }
-    y.fill(0.25);
-    match which {
-        Which::Portable => with(case, t, y, N4),
-        Which::Separate => with(case, t, y, Fpu4::<false>),
-        Which::Fused => with(case, t, y, Fpu4::<true>),
     }
 }
