@@ -24,6 +24,23 @@ pub enum DType {
 }
 
 impl DType {
+    /// Every element type, in the order of their codes (`dtype as usize`).
+    pub const ALL: [DType; 13] = [
+        DType::U8,
+        DType::I8,
+        DType::I16,
+        DType::I32,
+        DType::I64,
+        DType::F16,
+        DType::F32,
+        DType::F64,
+        DType::Bool,
+        DType::Bf16,
+        DType::U16,
+        DType::U32,
+        DType::U64,
+    ];
+
     /// Bytes per element.
     pub const fn size(self) -> usize {
         match self {
@@ -158,6 +175,11 @@ elements!(u8 => U8, i8 => I8, i16 => I16, i32 => I32, i64 => I64, u16 => U16, u3
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_dtypes_stand_at_their_codes() {
+        assert!(DType::ALL.iter().enumerate().all(|(code, dtype)| *dtype as usize == code));
+    }
 
     #[test]
     fn every_f16_survives_the_round_trip() {

@@ -32,23 +32,6 @@ pub struct Call<'a> {
     pub inputs: &'a [Value],
 }
 
-/// Order of the dtypes in `harness/job.rs`.
-const DTYPES: [DType; 13] = [
-    DType::Bool,
-    DType::U8,
-    DType::I8,
-    DType::U16,
-    DType::I16,
-    DType::U32,
-    DType::I32,
-    DType::U64,
-    DType::I64,
-    DType::F16,
-    DType::Bf16,
-    DType::F32,
-    DType::F64,
-];
-
 /// Writes a job.
 pub fn job(level: u32, calls: &[Call<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -98,7 +81,7 @@ fn put(out: &mut Vec<u8>, value: &Value) {
         }
         Value::Tensor(t) => {
             word(out, 5);
-            word(out, DTYPES.iter().position(|d| *d == t.dtype).unwrap_or(usize::MAX));
+            word(out, t.dtype as usize);
             word(out, t.shape.len());
             t.shape.iter().for_each(|size| out.extend((*size as u64).to_le_bytes()));
             out.extend((t.data.len() as u64).to_le_bytes());
@@ -171,7 +154,7 @@ impl<'a> Reader<'a> {
             3 => Value::Float(f64::from_bits(self.long()?)),
             4 => Value::Str(self.text()?),
             5 => {
-                let dtype = *DTYPES.get(self.word()?)?;
+                let dtype = *DType::ALL.get(self.word()?)?;
                 let rank = self.word()?;
                 let shape: Vec<usize> = (0..rank).map(|_| self.size()).collect::<Option<_>>()?;
                 let bytes = self.size()?;

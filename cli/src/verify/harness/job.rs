@@ -4,7 +4,7 @@
 //! Job: `calls: u32`, `level: u32`, then per call `reset: u32`, `count: u32` and that many values. Result: `count: u32` of
 //! the outputs, per output the input it is the new value of plus one (or 0), then per call `0: u32` and the values of all
 //! outputs, or `1: u32` and a text, both followed by `ticks: u64`. A value is a tag, then a number, a text (`length: u32`,
-//! bytes) or `dtype, rank: u32`, `rank` sizes and the byte count as `u64`, bytes. All numbers are little-endian.
+//! bytes) or `dtype: u32` (in the order of `DType::ALL`), `rank: u32`, `rank` sizes and the byte count as `u64`, bytes. All numbers are little-endian.
 
 use core::fmt::Write;
 use exported_runtime::program::{DescribedCall, Port, PortKind, Program, Value, ValueMut};
@@ -22,22 +22,6 @@ pub trait Io {
 
 /// Dims that a tensor may have.
 const RANK: usize = 16;
-
-const DTYPES: [DType; 13] = [
-    DType::Bool,
-    DType::U8,
-    DType::I8,
-    DType::U16,
-    DType::I16,
-    DType::U32,
-    DType::I32,
-    DType::U64,
-    DType::I64,
-    DType::F16,
-    DType::Bf16,
-    DType::F32,
-    DType::F64,
-];
 
 /// Runs a job. `pool` holds the tensors of one call, `PORTS` is the greatest number of inputs or outputs.
 ///
@@ -142,7 +126,7 @@ fn read_value<'p, 'q: 'p>(
             Value::Str(core::str::from_utf8(bytes).map_err(|_| "a text is not UTF-8")?)
         }
         5 => {
-            let dtype = *DTYPES.get(word(io)? as usize).ok_or("unknown dtype")?;
+            let dtype = *DType::ALL.get(word(io)? as usize).ok_or("unknown dtype")?;
             let shape = shape.get_mut(..word(io)? as usize).ok_or("an input has too many dims")?;
             for size in shape.iter_mut() {
                 *size = long(io)? as usize;
@@ -168,9 +152,8 @@ fn write_value(io: &mut impl Io, value: &ValueMut<'_>, port: &Port) -> Result<()
 
 fn write_tensor(io: &mut impl Io, port: &Port, shape: &[usize], data: &[u8]) -> Result<(), &'static str> {
     let PortKind::Tensor { dtype, .. } = port.kind else { return Err("a tensor where the signature has none") };
-    let code = DTYPES.iter().position(|d| *d == dtype).ok_or("unknown dtype")?;
     put(io, &5u32.to_le_bytes())?;
-    put(io, &(code as u32).to_le_bytes())?;
+    put(io, &(dtype as u32).to_le_bytes())?;
     put(io, &(shape.len() as u32).to_le_bytes())?;
     for size in shape {
         put(io, &(*size as u64).to_le_bytes())?;
