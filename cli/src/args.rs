@@ -13,7 +13,8 @@ Inspect, check, compile and verify torch.export archives (.pt2)
 Usage: cargo exported COMMAND [OPTIONS] FILE…
 
 Commands:
-  inspect FILE        print the program as Python's `print(ep)` does
+  inspect FILE        print the program as Python's `print(ep)` does, then what
+                      else the archive says: versions, extra files               [--python: only the first]
   check FILE…         tell whether archives compile, with every reason why not   [--json]
   emit FILE           write the generated Rust                                   [-o FILE]
   report FILE         layers, multiply-accumulates, weights and memory plan      [--json]
@@ -66,7 +67,7 @@ Exit status: 0 all well; 1 an archive is refused, or did not pass; 2 wrong usage
 pub enum Command {
     Help,
     Version,
-    Inspect { file: PathBuf },
+    Inspect { file: PathBuf, python: bool },
     Check { files: Vec<PathBuf>, json: bool, choices: Choices },
     Emit { file: PathBuf, output: Option<PathBuf>, choices: Choices },
     Report { file: PathBuf, json: bool, choices: Choices },
@@ -164,12 +165,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 
 fn compile(command: &str, parser: &mut Parser) -> Result<Command, String> {
     let mut choices = Choices::default();
-    let (mut files, mut json, mut output) = (Vec::new(), false, None);
+    let (mut files, mut json, mut python, mut output) = (Vec::new(), false, false, None);
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Arg::Value(file) => files.push(PathBuf::from(file)),
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
             Arg::Long("json") if matches!(command, "check" | "report") => json = true,
+            Arg::Long("python") if command == "inspect" => python = true,
             Arg::Short('o') | Arg::Long("output") if command == "emit" => output = Some(path(parser)?),
             Arg::Long(name) if command != "inspect" => {
                 let name = name.to_owned();
@@ -188,7 +190,7 @@ fn compile(command: &str, parser: &mut Parser) -> Result<Command, String> {
     let [file] =
         <[PathBuf; 1]>::try_from(files).map_err(|files| format!("{command}: one file, not {}", files.len()))?;
     Ok(match command {
-        "inspect" => Command::Inspect { file },
+        "inspect" => Command::Inspect { file, python },
         "emit" => Command::Emit { file, output, choices },
         _ => Command::Report { file, json, choices },
     })

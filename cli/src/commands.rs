@@ -54,7 +54,7 @@ fn execute(command: Command) -> u8 {
         Command::Version => print(concat!("cargo-exported ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Check { files, json, choices } => check(&files, json, &choices),
         Command::Report { file, json, choices } => report(&file, json, &choices),
-        Command::Inspect { file } => inspect(&file),
+        Command::Inspect { file, python } => inspect(&file, python),
         Command::Emit { file, output, choices } => emit(&file, output.as_deref(), &choices),
         Command::Verify(request) => verify(&request),
     }
@@ -120,10 +120,12 @@ fn emit(file: &Path, output: Option<&Path>, choices: &Choices) -> u8 {
     }
 }
 
-fn inspect(file: &Path) -> u8 {
+fn inspect(file: &Path, python: bool) -> u8 {
     let text = read(file).and_then(|bytes| {
         let archive = archive::read(&bytes, &archive::Limits::default())?;
-        schema::parse(&archive.program).map(|program| inspect::print(&program))
+        let program = schema::parse(&archive.program)?;
+        let beside = if python { String::new() } else { format!("\n{}", inspect::archive(&archive, &program)) };
+        Ok(inspect::print(&program) + &beside)
     });
     match text {
         Ok(text) => print(&text),

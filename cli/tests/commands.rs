@@ -117,6 +117,14 @@ fn check_and_inspect_of_a_good_archive() {
         text(&output.stdout),
         "interface/dynamic_batch_mlp.pt2: compiles\nlayouts/sin_cos.2.5.1.pt2: compiles\n"
     );
-    let output = exported(&["inspect", "layouts/sin_cos.2.5.1.pt2"]);
-    assert!(text(&output.stdout).starts_with("ExportedProgram:\n"));
+    let python = exported(&["inspect", "--python", "layouts/sin_cos.2.5.1.pt2"]);
+    assert!(text(&python.stdout).starts_with("ExportedProgram:\n"));
+    let all = exported(&["inspect", "layouts/sin_cos.2.5.1.pt2"]);
+    let beside = text(&all.stdout);
+    let beside = beside.strip_prefix(&text(&python.stdout)).expect("the program comes first");
+    assert_eq!(
+        beside,
+        "\nArchive:\n    format: legacy (torch 2.5 to 2.7)\n    schema_version: 7.3\n    opset_version: {'aten': 10}\n    \
+         verifiers: ['ATEN']\n    torch_version: 2.5.1+cu124\n"
+    );
 }

@@ -73,6 +73,10 @@ pub fn conformance() -> Result<(), String> {
     if !models.is_dir() {
         println!("../shared/models is absent: only the fixtures of this repository are verified");
     }
+    if models.join("print").is_dir() {
+        let arguments = ["test", "-p", "exported-tests", "--test", "print", "--", "--ignored", "--nocapture"];
+        run(cargo(&arguments).env("EXPORTED_MODELS", &models))?;
+    }
     let mut paths = vec![root().join("tests/fixtures"), root().join("examples")];
     paths.extend(["tiny", "vision", "seed", "seq"].iter().map(|g| models.join(g)).filter(|p| p.is_dir()));
     run(cargo(&["run", "--release", "-p", "cargo-exported", "--", "exported", "verify", "--allow-unsupported"])

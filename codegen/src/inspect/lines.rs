@@ -1,6 +1,6 @@
 //! A graph as a Python class: one line per node, as torch.fx writes it.
 
-use super::python;
+use super::{Style, python};
 use crate::ops::Schema;
 use crate::schema::{Argument, ArgumentKind, Graph, NamedArgument, Node, Sym, SymExpr, TensorMeta};
 use crate::sym;
@@ -9,10 +9,10 @@ use std::fmt::Write;
 
 /// A class with its `forward`, and those of the subgraphs behind it. `inputs` are the names of the parameters where the
 /// graph does not hold them (specialized values).
-pub(super) fn class(name: &str, graph: &Graph, inputs: Option<&[String]>) -> String {
-    let mut body = Body { graph, lines: Vec::new(), subgraphs: Vec::new(), taken: taken_names(graph), place: None };
+pub(super) fn class(style: Style, name: &str, graph: &Graph, inputs: Option<&[String]>) -> String {
+    let mut body =
+        Body { style, graph, lines: Vec::new(), subgraphs: Vec::new(), taken: taken_names(graph), place: None };
     graph.nodes.iter().for_each(|node| body.node(node));
-    let result = returned(graph);
     let parameters: Vec<String> = graph
         .inputs
         .iter()
@@ -23,15 +23,18 @@ pub(super) fn class(name: &str, graph: &Graph, inputs: Option<&[String]>) -> Str
         })
         .collect();
     let mut text = format!("def forward(self, {}):\n", parameters.join(", ")).replace("self, )", "self)");
-    for line in with_cleanups(body.lines, &uses_of_all(&graph.outputs)) {
-        let indent = if line.is_empty() { "" } else { "    " };
-        let _ = writeln!(text, "{indent}{line}");
+    let result = format!("return {}", returned(graph));
+    let end = style.indents_empty_lines().then(String::new);
+    for line in with_cleanups(body.lines, &uses_of_all(&graph.outputs)).into_iter().chain([result]).chain(end) {
+        let _ = writeln!(text, "{}", style.indented(&line));
     }
-    let _ = writeln!(text, "    return {result}");
     for (name, graph) in body.subgraphs {
-        let _ = write!(text, "\n{}", class(name, graph, None));
+        if !style.indents_empty_lines() {
+            text.push('\n');
+        }
+        text.push_str(&class(style, name, graph, None));
     }
-    let indented = text.lines().map(|l| if l.is_empty() { "\n".to_owned() } else { format!("    {l}\n") });
+    let indented = text.lines().map(|line| style.indented(line) + "\n");
     format!("class {name}(torch.nn.Module):\n{}", indented.collect::<String>())
 }
 
@@ -46,25 +49,43 @@ struct Line {
 }
 
 struct Body<'a> {
+    style: Style,
     graph: &'a Graph,
     lines: Vec<Line>,
     subgraphs: Vec<(&'a str, &'a Graph)>,
     taken: HashSet<String>,
-    /// The Python line of the last comment; none inside after the comment that there is none.
-    place: Option<Option<String>>,
+    /// What the last comment says.
+    place: Option<Place>,
+}
+
+/// What decides whether a node gets a comment.
+#[derive(PartialEq)]
+enum Place {
+    /// The innermost Python line of the node; none where there is no stack, or none that can be read.
+    Line(Option<String>),
+    /// The whole stack of the node.
+    Stack(Option<String>),
 }
 
 impl<'a> Body<'a> {
     fn node(&mut self, node: &'a Node) {
-        self.comment(node);
+        if self.style.subgraphs_have_places() {
+            self.comment(node.metadata.get("stack_trace"));
+        }
         for input in &node.inputs {
             if let Argument::Graph(subgraph) = &input.arg {
                 let name = &subgraph.name;
+                if !self.style.subgraphs_have_places() {
+                    self.comment(None);
+                }
                 self.push(name, String::new(), format!("self.{name}"), Vec::new());
                 self.subgraphs.push((name, &subgraph.graph));
             }
         }
-        let call = call(node);
+        if !self.style.subgraphs_have_places() {
+            self.comment(node.metadata.get("stack_trace"));
+        }
+        let call = self.call(node);
         let uses = uses_of_all(node.inputs.iter().map(|i| &i.arg));
         match (single_result(node), &node.outputs[..]) {
             (Some(arg), _) => {
@@ -87,19 +108,47 @@ impl<'a> Body<'a> {
         self.lines.push(Line { text: format!("{name}{annotation} = {value}"), name: name.to_owned(), uses });
     }
 
-    /// Where the node came from, when that changes.
-    fn comment(&mut self, node: &Node) {
-        let place = node.metadata.get("stack_trace").and_then(|stack| innermost_frame(stack));
+    /// Where a node came from, when that changes.
+    fn comment(&mut self, stack: Option<&String>) {
+        let line = stack.and_then(|stack| innermost_frame(stack));
+        let text = match (&line, stack) {
+            (Some(line), _) => line.as_str(),
+            (None, Some(_)) if self.style.compares_stacks() => "",
+            _ => "No stacktrace found for following nodes",
+        };
+        // Older releases put a space before comments that have a stack.
+        let space = if self.style.compares_stacks() && stack.is_some() { " " } else { "" };
+        let text = format!("{space}# {text}");
+        let place = if self.style.compares_stacks() { Place::Stack(stack.cloned()) } else { Place::Line(line) };
         if self.place.as_ref() == Some(&place) {
             return;
         }
-        let text = place.as_deref().unwrap_or("No stacktrace found for following nodes");
-        let text = format!("# {text}");
         self.place = Some(place);
         if !self.lines.is_empty() {
             self.lines.push(Line { text: String::new(), name: String::new(), uses: Vec::new() });
         }
         self.lines.push(Line { text, name: String::new(), uses: Vec::new() });
+    }
+
+    /// `torch.ops.aten.add.Tensor(x, y, alpha = 2)`, `a + b`
+    fn call(&self, node: &Node) -> String {
+        let values = || node.inputs.iter().map(|i| value(&i.arg));
+        if let Some(name) = node.target.strip_prefix("_operator.") {
+            match (python::operator(name), python::prefix(name), node.inputs.len()) {
+                (Some(operator), _, 2) => return values().collect::<Vec<_>>().join(&format!(" {operator} ")),
+                (_, Some(prefix), 1) => return values().map(|v| format!("{prefix}{v}")).collect(),
+                _ => {}
+            }
+        }
+        let function = match node.target.strip_prefix("math.") {
+            Some(name) => format!("math_{name}"),
+            None => node.target.clone(),
+        };
+        let keywords = Keywords::of(node, self.graph);
+        let (by_name, by_place): (Vec<_>, Vec<_>) = node.inputs.iter().partition(|i| keywords.contains(i));
+        let places = by_place.into_iter().map(|i| value(&i.arg));
+        let names = by_name.into_iter().map(|i| format!("{} = {}", i.name, value(&i.arg)));
+        format!("{function}({})", places.chain(names).collect::<Vec<_>>().join(", "))
     }
 
     /// The archive's name, else one made like torch.fx does: from the target, with a number if taken.
@@ -181,7 +230,7 @@ fn tensor(meta: &TensorMeta) -> String {
 
 /// Infix; a text that nobody understands stands as it is.
 fn expression(expr: &SymExpr) -> String {
-    sym::parse(&expr.expr_str).map_or_else(|_| expr.expr_str.clone(), |e| e.to_string())
+    sym::infix(&expr.expr_str).unwrap_or_else(|_| expr.expr_str.clone())
 }
 
 fn returned(graph: &Graph) -> String {
@@ -202,56 +251,41 @@ fn innermost_frame(stack: &str) -> Option<String> {
     })
 }
 
-/// `torch.ops.aten.add.Tensor(x, y, alpha = 2)`, `a + b`
-fn call(node: &Node) -> String {
-    let values = || node.inputs.iter().map(|i| value(&i.arg));
-    if let Some(name) = node.target.strip_prefix("_operator.") {
-        match (python::operator(name), python::prefix(name), node.inputs.len()) {
-            (Some(operator), _, 2) => return values().collect::<Vec<_>>().join(&format!(" {operator} ")),
-            (_, Some(prefix), 1) => return values().map(|v| format!("{prefix}{v}")).collect(),
-            _ => {}
-        }
-    }
-    let function = match node.target.strip_prefix("math.") {
-        Some(name) => format!("math_{name}"),
-        None => node.target.clone(),
-    };
-    let keywords = Keywords::of(node);
-    let (by_name, by_place): (Vec<_>, Vec<_>) = node.inputs.iter().partition(|i| keywords.contains(i));
-    let places = by_place.into_iter().map(|i| value(&i.arg));
-    let names = by_name.into_iter().map(|i| format!("{} = {}", i.name, value(&i.arg)));
-    format!("{function}({})", places.chain(names).collect::<Vec<_>>().join(", "))
-}
-
-/// Which arguments of a node were passed by keyword.
-enum Keywords {
+/// Which arguments of a node are passed by keyword.
+enum Keywords<'a> {
     /// Each says so (torch 2.8 and later).
     Stated,
-    /// Those with a default.
+    /// Those with a default, and those that are never given by position.
     Optional(Schema),
-    None,
+    /// Operators that we have no schema of: what another call of the graph leaves out has a default.
+    LeftOut(Vec<&'a Node>),
 }
 
-impl Keywords {
-    fn of(node: &Node) -> Self {
+impl<'a> Keywords<'a> {
+    fn of(node: &Node, graph: &'a Graph) -> Self {
         if node.inputs.iter().any(|i| i.kind.is_some()) {
             return Keywords::Stated;
         }
         let target = node.target.strip_prefix("torch.ops.").unwrap_or(&node.target);
-        Schema::find(target).map_or(Keywords::None, Keywords::Optional)
+        let calls = || graph.nodes.iter().filter(|n| n.target == node.target).collect();
+        Schema::find(target).map_or_else(|| Keywords::LeftOut(calls()), Keywords::Optional)
     }
 
     fn contains(&self, input: &NamedArgument) -> bool {
         match self {
             Keywords::Stated => input.kind == Some(ArgumentKind::Keyword),
-            Keywords::Optional(schema) => schema.argument(&input.name).is_some_and(|a| a.default.is_some()),
-            Keywords::None => false,
+            Keywords::Optional(schema) => {
+                schema.argument(&input.name).is_some_and(|a| a.default.is_some() || a.keyword_only)
+            }
+            Keywords::LeftOut(calls) => {
+                !input.name.is_empty() && calls.iter().any(|n| n.inputs.iter().all(|i| i.name != input.name))
+            }
         }
     }
 }
 
 /// An argument as Python writes it.
-fn value(arg: &Argument) -> String {
+pub(super) fn value(arg: &Argument) -> String {
     let text = |s: &String| s.clone();
     let optional = |s: &Option<String>| s.clone().unwrap_or_else(|| "None".to_owned());
     let float = |f: &f64| python::float(*f);

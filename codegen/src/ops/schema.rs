@@ -32,6 +32,8 @@ pub struct SchemaArgument {
     pub alias: Alias,
     /// Value when left out.
     pub default: Option<Argument>,
+    /// Never given by position.
+    pub keyword_only: bool,
 }
 
 /// What an operator does with the storage of an argument.
@@ -118,14 +120,14 @@ fn alias_of(text: &str) -> (&str, Alias) {
 }
 
 fn parse_argument(text: &'static str) -> Option<SchemaArgument> {
-    let text = text.strip_suffix('*').unwrap_or(text);
+    let (text, keyword_only) = text.strip_suffix('*').map_or((text, false), |text| (text, true));
     let mut parts = text.splitn(3, ':');
     let (name, (ty, alias)) = (parts.next()?, alias_of(parts.next()?));
     let default = match parts.next() {
         Some(json) => Some(default_value(&serde_json::from_str(json).ok()?)?),
         None => None,
     };
-    Some(SchemaArgument { name, ty, alias, default })
+    Some(SchemaArgument { name, ty, alias, default, keyword_only })
 }
 
 fn default_value(json: &serde_json::Value) -> Option<Argument> {
@@ -164,6 +166,7 @@ mod tests {
         assert_eq!(add.arguments[0].alias, Alias::Write);
         assert_eq!(add.argument("alpha").and_then(|a| a.default.clone()), Some(Argument::Int(1)));
         assert_eq!(add.argument("other").map(|a| a.default.clone()), Some(None));
+        assert_eq!(add.arguments.iter().map(|a| a.keyword_only).collect::<Vec<_>>(), [false, false, true]);
         let conv = Schema::find("aten.conv2d.default").expect("is in the table");
         assert_eq!(conv.argument("stride").and_then(|a| a.default.clone()), Some(Argument::Ints(vec![1, 1])));
         let split = Schema::find("aten.split.Tensor").expect("is in the table");

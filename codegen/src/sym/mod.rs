@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use eval::Value;
-pub use parse::{parse, parse_infix, parse_srepr};
+pub use parse::{infix, parse, parse_infix, parse_srepr};
 
 /// Name of a symbol (`s77`, `u0`, `zuf0`).
 pub type Symbol = Arc<str>;

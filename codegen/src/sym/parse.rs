@@ -12,8 +12,12 @@ const MAX_DEPTH: usize = 100;
 
 /// Reads an expression in whichever of the two notations it is written in.
 pub fn parse(text: &str) -> Result<Expr, String> {
-    let leaves = ["Symbol(", "Integer(", "Float('"];
-    if leaves.iter().any(|leaf| text.contains(leaf)) { parse_srepr(text) } else { parse_infix(text) }
+    if is_srepr(text) { parse_srepr(text) } else { parse_infix(text) }
+}
+
+/// Whether a text is in the first notation rather than the second.
+fn is_srepr(text: &str) -> bool {
+    ["Symbol(", "Integer(", "Float('"].iter().any(|leaf| text.contains(leaf))
 }
 
 /// Reads sympy's `srepr`, the notation of `expr_str` since torch 2.6.
@@ -26,8 +30,15 @@ pub fn parse_infix(text: &str) -> Result<Expr, String> {
     read(text, Notation::Infix)
 }
 
+/// Infix text of an expression in either notation, without any algebra: terms, factors and powers stand as they were written.
+pub fn infix(text: &str) -> Result<String, String> {
+    if is_srepr(text) { read(text, Notation::Written).map(|e| e.to_string()) } else { Ok(text.to_owned()) }
+}
+
 pub(super) enum Notation<'n> {
     Srepr,
+    /// [`Notation::Srepr`], not simplified.
+    Written,
     Infix,
     /// Leaves are read by [`super::guards`].
     Guard(&'n mut super::guards::Resolve<'n>),
@@ -97,6 +108,11 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
+    /// Whether the notation has no operators.
+    fn only_calls(&self) -> bool {
+        matches!(self.notation, Notation::Srepr | Notation::Written)
+    }
+
     /// An expression of operators that bind at least as tightly as `level`.
     fn expr(&mut self, level: Level) -> Result<Expr, String> {
         self.depth += 1;
@@ -104,7 +120,7 @@ impl<'a> Parser<'a, '_> {
             return Err(format!("nested deeper than {MAX_DEPTH}"));
         }
         let mut left = self.prefix()?;
-        while !matches!(self.notation, Notation::Srepr) {
+        while !self.only_calls() {
             let Some(operator) = infix_level(self.peek()).filter(|l| *l >= level) else { break };
             left = self.infix(left, operator)?;
         }
@@ -114,9 +130,7 @@ impl<'a> Parser<'a, '_> {
 
     /// What begins an expression: a leaf, a call, brackets, or an operator that stands before its operand.
     fn prefix(&mut self) -> Result<Expr, String> {
-        if let Notation::Srepr = self.notation
-            && !matches!(self.peek(), Token::Name(_) | Token::Number(_))
-        {
+        if self.only_calls() && !matches!(self.peek(), Token::Name(_) | Token::Number(_)) {
             return Err(format!("unexpected {}", shown(self.peek())));
         }
         match self.next() {
@@ -169,11 +183,14 @@ impl<'a> Parser<'a, '_> {
             };
         }
         match &*name {
-            "Symbol" | "Integer" | "Float" if matches!(self.notation, Notation::Srepr) => self.leaf(&name),
+            "Symbol" | "Integer" | "Float" if self.only_calls() => self.leaf(&name),
             "Piecewise" => self.piecewise(),
             _ => {
                 let args = self.arguments()?;
-                call(&name, args)
+                match self.notation {
+                    Notation::Written => called(&name, args, |func, args| Expr::Op(func, args.into())),
+                    _ => call(&name, args),
+                }
             }
         }
     }
@@ -351,6 +368,10 @@ fn infix_level(token: Token) -> Option<Level> {
 
 /// The functions of all notations.
 fn call(name: &str, args: Vec<Expr>) -> Result<Expr, String> {
+    called(name, args, Expr::apply)
+}
+
+fn called(name: &str, args: Vec<Expr>, apply: impl Fn(Func, Vec<Expr>) -> Expr) -> Result<Expr, String> {
     let func = match name {
         "Add" => Func::Add,
         "Mul" => Func::Mul,
@@ -402,7 +423,7 @@ fn call(name: &str, args: Vec<Expr>) -> Result<Expr, String> {
     if !fits {
         return Err(format!("`{name}` of these {} operands", args.len()));
     }
-    limited(Expr::apply(func, args))
+    limited(apply(func, args))
 }
 
 /// A run of `//` nests without brackets, and expanding a product repeats its factors: whatever is built on must be
