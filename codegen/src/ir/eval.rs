@@ -383,6 +383,8 @@ fn float_unary<T: Cell + scalar::Float + scalar::Number>(op: Unary, v: &[T]) -> 
         Log2 => log2, Log10 => log10, Log1p => log1p, Sin => sin, Cos => cos, Tan => tan, Asin => asin, Acos => acos,
         Atan => atan, Sinh => sinh, Cosh => cosh, Tanh => tanh, Asinh => asinh, Acosh => acosh, Atanh => atanh,
         Erf => erf, Erfc => erfc, Erfinv => erfinv, Lgamma => lgamma, Digamma => digamma, Sigmoid => sigmoid,
+        Erfcx => erfcx, LogNdtr => log_ndtr, Ndtri => ndtri, I0 => i0, I0e => i0e, I1 => i1, I1e => i1e, K0 => k0,
+        K0e => k0e, K1 => k1, K1e => k1e, J0 => j0, J1 => j1, Y0 => y0, Y1 => y1, SphericalJ0 => spherical_j0,
         IsInf => is_inf; number_unary(op, v))
 }
 
@@ -400,7 +402,8 @@ fn number_binary<T: Cell + scalar::Number>(op: Binary, a: &[T], b: &Column) -> O
 
 fn float_binary<T: Cell + scalar::Float + scalar::Number>(op: Binary, a: &[T], b: &Column) -> Option<Column> {
     table!(binary op, a, b,
-        Div => div, Atan2 => atan2, Hypot => hypot, CopySign => copy_sign, NextAfter => next_after;
+        Div => div, Atan2 => atan2, Hypot => hypot, CopySign => copy_sign, NextAfter => next_after,
+        Zeta => zeta, Igamma => igamma, Igammac => igammac;
         number_binary(op, a, b))
 }
 
@@ -409,7 +412,7 @@ fn integer_binary<T: Cell + scalar::Number + scalar::Bits + scalar::Shifts>(
     a: &[T],
     b: &Column,
 ) -> Option<Column> {
-    table!(binary op, a, b, Shl => shl, Shr => shr; logic(op, a, b).or_else(|| number_binary(op, a, b)))
+    table!(binary op, a, b, Shl => shl, Shr => shr, Gcd => gcd; logic(op, a, b).or_else(|| number_binary(op, a, b)))
 }
 
 fn logic<T: Cell + scalar::Bits>(op: Binary, a: &[T], b: &Column) -> Option<Column> {

@@ -64,8 +64,26 @@ pub enum Unary {
     Erf,
     Erfc,
     Erfinv,
+    Erfcx,
+    /// Logarithm of the normal distribution function.
+    LogNdtr,
+    /// Inverse of the normal distribution function.
+    Ndtri,
     Lgamma,
     Digamma,
+    I0,
+    I0e,
+    I1,
+    I1e,
+    K0,
+    K0e,
+    K1,
+    K1e,
+    J0,
+    J1,
+    Y0,
+    Y1,
+    SphericalJ0,
     Sigmoid,
     Floor,
     Ceil,
@@ -115,6 +133,14 @@ pub enum Binary {
     Hypot,
     CopySign,
     NextAfter,
+    /// Hurwitz' zeta function.
+    Zeta,
+    /// Regularized lower incomplete gamma function: order, argument.
+    Igamma,
+    /// The upper one.
+    Igammac,
+    /// Of integers.
+    Gcd,
     /// NaN if either is NaN.
     Max,
     /// NaN if either is NaN.
@@ -140,7 +166,10 @@ impl Binary {
     /// Whether it takes far longer than a load.
     pub fn is_expensive(self) -> bool {
         use Binary::*;
-        matches!(self, FloorDiv | TruncDiv | Remainder | Fmod | Pow | Atan2 | Hypot | NextAfter)
+        matches!(
+            self,
+            FloorDiv | TruncDiv | Remainder | Fmod | Pow | Atan2 | Hypot | NextAfter | Zeta | Igamma | Igammac | Gcd
+        )
     }
 }
 

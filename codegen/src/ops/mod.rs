@@ -118,6 +118,8 @@ pub const TABLES: &[&[Row]] = &[
     pointwise::CREATION,
     pointwise::FUNCTIONS,
     pointwise::MORE_FUNCTIONS,
+    pointwise::SPECIAL,
+    pointwise::MORE_SPECIAL,
     pool::ROWS,
     products::ROWS,
     quantile::ROWS,

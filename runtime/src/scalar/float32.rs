@@ -160,12 +160,12 @@ impl Functions for f32 {
         1.0 / self
     }
     #[inline(always)]
-    fn erfinv(self) -> Self {
-        special::erfinv(self as f64) as f32
+    fn in_f64(self, f: fn(f64) -> f64) -> Self {
+        f(self as f64) as f32
     }
     #[inline(always)]
-    fn digamma(self) -> Self {
-        special::digamma(self as f64) as f32
+    fn both_in_f64(self, b: Self, f: fn(f64, f64) -> f64) -> Self {
+        f(self as f64, b as f64) as f32
     }
     #[inline(always)]
     fn atan2<S: Simd>(self, b: Self, s: S) -> Self {

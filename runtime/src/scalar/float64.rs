@@ -121,12 +121,12 @@ impl Functions for f64 {
         1.0 / (1.0 + libm::exp(-self))
     }
     #[inline(always)]
-    fn erfinv(self) -> Self {
-        super::special::erfinv(self)
+    fn in_f64(self, f: fn(f64) -> f64) -> Self {
+        f(self)
     }
     #[inline(always)]
-    fn digamma(self) -> Self {
-        super::special::digamma(self)
+    fn both_in_f64(self, b: Self, f: fn(f64, f64) -> f64) -> Self {
+        f(self, b)
     }
     #[inline(always)]
     fn atan2<S: Simd>(self, b: Self, _: S) -> Self {

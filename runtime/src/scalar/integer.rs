@@ -87,6 +87,17 @@ macro_rules! power {
     }};
 }
 
+/// Euclid's algorithm.
+macro_rules! gcd {
+    ($a:expr, $b:expr) => {{
+        let (mut a, mut b) = (Arithmetic::abs($a), Arithmetic::abs($b));
+        while b != 0 {
+            (a, b) = (b, a.fmod(b));
+        }
+        a
+    }};
+}
+
 macro_rules! signed {
     ($($t:ty),*) => {$(
         impl Arithmetic for $t {
@@ -135,6 +146,10 @@ macro_rules! signed {
                 let most = Self::BITS as Self - 1;
                 self.wrapping_shr(if count < 0 || count > most { most } else { count } as u32)
             }
+            #[inline(always)]
+            fn gcd(self, b: Self) -> Self {
+                gcd!(self, b)
+            }
         }
     )*};
 }
@@ -177,6 +192,10 @@ macro_rules! unsigned {
             #[inline(always)]
             fn shr(self, count: Self) -> Self {
                 if count >= Self::BITS as Self { 0 } else { self.wrapping_shr(count as u32) }
+            }
+            #[inline(always)]
+            fn gcd(self, b: Self) -> Self {
+                gcd!(self, b)
             }
         }
     )*};

@@ -17,10 +17,12 @@
 //!
 //! Where PyTorch raises (integer division by zero) the result is 0: nothing on the device may panic.
 
+mod bessel;
 mod cast;
 mod exp;
 mod float32;
 mod float64;
+mod gamma;
 mod integer;
 mod log;
 mod special;
@@ -83,17 +85,22 @@ pub trait Bits: Copy {
     fn xor(self, b: Self) -> Self;
 }
 
-/// Integers: shifts. A count that is negative or too large shifts everything out, as in PyTorch.
+/// Integers: shifts and divisors. A count that is negative or too large shifts everything out, as in PyTorch.
 #[allow(missing_docs)]
 pub trait Shifts: Copy {
     fn shl(self, count: Self) -> Self;
     fn shr(self, count: Self) -> Self;
+    fn gcd(self, b: Self) -> Self;
 }
 
 /// Functions of f32 and f64.
 #[allow(missing_docs)]
 pub trait Functions: Arithmetic {
     fn is_inf(self) -> bool;
+    /// A function that exists in f64 only.
+    fn in_f64(self, f: fn(f64) -> f64) -> Self;
+    /// Likewise, of two operands.
+    fn both_in_f64(self, b: Self, f: fn(f64, f64) -> f64) -> Self;
     fn div(self, b: Self) -> Self;
     fn sqrt(self) -> Self;
     fn rsqrt(self) -> Self;
@@ -120,9 +127,7 @@ pub trait Functions: Arithmetic {
     fn sigmoid<S: Simd>(self, s: S) -> Self;
     fn erf<S: Simd>(self, s: S) -> Self;
     fn erfc(self) -> Self;
-    fn erfinv(self) -> Self;
     fn lgamma(self) -> Self;
-    fn digamma(self) -> Self;
     fn atan2<S: Simd>(self, b: Self, s: S) -> Self;
     fn hypot(self, b: Self) -> Self;
     fn copy_sign(self, b: Self) -> Self;
@@ -239,12 +244,74 @@ unary! { Float:
     atanh;
     /// Complementary error function.
     erfc;
-    /// Inverse of the error function.
-    erfinv;
     /// Logarithm of the absolute value of the gamma function.
     lgamma;
+}
+
+/// The public function of a node that is computed in f64, of one operand or of two.
+macro_rules! in_f64 {
+    ($($(#[$doc:meta])* $name:ident => $module:ident;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name<S: Simd, T: Float>(_s: S, x: T) -> T {
+            T::narrow(x.widen().in_f64($module::$name))
+        }
+    )*};
+    (two $($(#[$doc:meta])* $name:ident => $module:ident;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name<S: Simd, T: Float>(_s: S, a: T, b: T) -> T {
+            T::narrow(a.widen().both_in_f64(b.widen(), $module::$name))
+        }
+    )*};
+}
+
+in_f64! {
+    /// Inverse of the error function.
+    erfinv => special;
+    /// `exp(x^2) erfc(x)`.
+    erfcx => special;
+    /// Logarithm of the normal distribution function.
+    log_ndtr => special;
+    /// Inverse of the normal distribution function.
+    ndtri => special;
     /// Derivative of the logarithm of the gamma function.
-    digamma;
+    digamma => gamma;
+    /// Modified Bessel function of the first kind, order 0.
+    i0 => bessel;
+    /// `exp(-|x|) i0(x)`.
+    i0e => bessel;
+    /// Modified Bessel function of the first kind, order 1.
+    i1 => bessel;
+    /// `exp(-|x|) i1(x)`.
+    i1e => bessel;
+    /// Modified Bessel function of the second kind, order 0.
+    k0 => bessel;
+    /// `exp(x) k0(x)`.
+    k0e => bessel;
+    /// Modified Bessel function of the second kind, order 1.
+    k1 => bessel;
+    /// `exp(x) k1(x)`.
+    k1e => bessel;
+    /// Bessel function of the first kind, order 0.
+    j0 => bessel;
+    /// Bessel function of the first kind, order 1.
+    j1 => bessel;
+    /// Bessel function of the second kind, order 0.
+    y0 => bessel;
+    /// Bessel function of the second kind, order 1.
+    y1 => bessel;
+    /// Spherical Bessel function of the first kind, order 0.
+    spherical_j0 => bessel;
+}
+
+in_f64! { two
+    /// Hurwitz' zeta function: the sum of `(b + k)^-a`.
+    zeta => gamma;
+    /// Regularized lower incomplete gamma function of `b`, order `a`.
+    igamma => gamma;
+    /// Regularized upper incomplete gamma function of `b`, order `a`.
+    igammac => gamma;
 }
 
 unary! { token Float:
@@ -359,6 +426,12 @@ pub fn shl<S: Simd, T: Shifts>(_s: S, a: T, count: T) -> T {
 #[inline(always)]
 pub fn shr<S: Simd, T: Shifts>(_s: S, a: T, count: T) -> T {
     a.shr(count)
+}
+
+/// Greatest common divisor, not negative (but the least integer of a signed type).
+#[inline(always)]
+pub fn gcd<S: Simd, T: Shifts>(_s: S, a: T, b: T) -> T {
+    a.gcd(b)
 }
 
 /// Whether `x` is NaN.

@@ -116,7 +116,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// Both operands in their common dtype, and that dtype.
-fn two(call: &Call<'_>, names: [&str; 2]) -> Result<(Build, ExprId, ExprId, DType)> {
+pub(super) fn two(call: &Call<'_>, names: [&str; 2]) -> Result<(Build, ExprId, ExprId, DType)> {
     let (x, y) = (call.operand(names[0])?, call.operand(names[1])?);
     let common = promote::result_type(call, &[&x, &y])?;
     let mut b = Build::new();
@@ -148,7 +148,11 @@ fn binary_of(call: &mut Call<'_>, op: Binary, names: [&str; 2]) -> Result<Outs> 
     b.finish(call, result, common)
 }
 
-fn float_binary(call: &mut Call<'_>, names: [&str; 2], body: fn(&mut Build, ExprId, ExprId) -> ExprId) -> Result<Outs> {
+pub(super) fn float_binary(
+    call: &mut Call<'_>,
+    names: [&str; 2],
+    body: fn(&mut Build, ExprId, ExprId) -> ExprId,
+) -> Result<Outs> {
     let (x, y) = (call.operand(names[0])?, call.operand(names[1])?);
     let common = promote::to_float(promote::result_type(call, &[&x, &y])?);
     let mut b = Build::new();

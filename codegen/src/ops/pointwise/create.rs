@@ -100,13 +100,13 @@ fn coordinate(b: &mut Build, axis: usize, dtype: DType) -> ExprId {
     b.f.cast(dtype, i)
 }
 
-/// `start + i * step`, floats in f64 as PyTorch does.
+/// `start + i * step`, floats in f64 as PyTorch does; of an integer dtype, start and step are truncated first.
 fn arange(call: &mut Call<'_>, start: Number, step: Number) -> Result<Outs> {
     let end = call.number("end")?;
     let whole = [&start, &end, &step].iter().all(|n| matches!(n, Number::Int(_) | Number::Bool(_)));
     let dtype = call.dtype("dtype")?.unwrap_or(if whole { DType::I64 } else { DType::F32 });
     let len = arange_len(call, &start, &end, &step)?;
-    let computed = if whole && !dtype.is_float() { DType::I64 } else { DType::F64 };
+    let computed = if dtype.is_float() { DType::F64 } else { DType::I64 };
     let mut b = Build::new();
     let i = coordinate(&mut b, 0, computed);
     let (first, step) = (b.number(call, &start, computed)?, b.number(call, &step, computed)?);

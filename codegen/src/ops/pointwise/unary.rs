@@ -1,17 +1,10 @@
 //! Functions of one operand, and conversions.
 
-use super::{Build, Result, float_body, row, same_body, stepwise_body};
+use super::{Build, Result, float_body, floats, row, same_body, stepwise_body};
 use crate::import::Call;
 use crate::ir::{Binary, ExprId, Unary};
 use crate::ops::{Outs, Row, one};
 use exported_runtime::DType;
-
-/// Rows of functions that compute in floats.
-macro_rules! floats {
-    ($($target:literal => $node:ident,)*) => {
-        &[$(row($target, |c| float_body(c, "self", |b, _, x| Ok(b.un(Unary::$node, x)))),)*]
-    };
-}
 
 /// Functions that are one node of a formula.
 pub const FUNCTIONS: &[Row] = floats! {
