@@ -17,7 +17,7 @@ Commands:
                       else the archive says: versions, extra files               [--python: only the first]
   check FILE…         tell whether archives compile, with every reason why not   [--json]
   emit FILE           write the generated Rust                                   [-o FILE]
-  report FILE         layers, multiply-accumulates, weights and memory plan      [--json]
+  report FILE         layers and modules: time, weights, memory plan             [--json] [--modules] [--svg FILE]
   verify PATH…        compile, run and compare with the golden files beside the archives, in files and folders
 
 Options of check, emit and report:
@@ -35,7 +35,7 @@ Options of check, emit and report:
   --pure OPERATOR           of a custom operator (`fixtures::scaled_relu`) only the results matter
   --extra-file NAME         make an extra file of the archive a constant
   --ram SIZE                most workspace and state: `48K`, `1M`, `65536`; fails above it
-  --flash SIZE              most weights, likewise; code comes on top
+  --flash SIZE              most weights and initial state, likewise; code comes on top
   --weights-section NAME    link section of the weights
   --program                 with the flat door (`rt::program`)
   --name NAME               name of the model (default: the file's)
@@ -70,8 +70,18 @@ pub enum Command {
     Inspect { file: PathBuf, python: bool },
     Check { files: Vec<PathBuf>, json: bool, choices: Choices },
     Emit { file: PathBuf, output: Option<PathBuf>, choices: Choices },
-    Report { file: PathBuf, json: bool, choices: Choices },
+    Report { file: PathBuf, form: ReportForm, svg: Option<PathBuf>, choices: Choices },
     Verify(Verify),
+}
+
+/// What `report` prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ReportForm {
+    #[default]
+    Layers,
+    Modules,
+    Json,
 }
 
 /// Options of the compiler as given.
@@ -166,12 +176,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 fn compile(command: &str, parser: &mut Parser) -> Result<Command, String> {
     let mut choices = Choices::default();
     let (mut files, mut json, mut python, mut output) = (Vec::new(), false, false, None);
+    let (mut modules, mut svg) = (false, None);
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Arg::Value(file) => files.push(PathBuf::from(file)),
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
             Arg::Long("json") if matches!(command, "check" | "report") => json = true,
             Arg::Long("python") if command == "inspect" => python = true,
+            Arg::Long("modules") if command == "report" => modules = true,
+            Arg::Long("svg") if command == "report" => svg = Some(path(parser)?),
             Arg::Short('o') | Arg::Long("output") if command == "emit" => output = Some(path(parser)?),
             Arg::Long(name) if command != "inspect" => {
                 let name = name.to_owned();
@@ -192,7 +205,15 @@ fn compile(command: &str, parser: &mut Parser) -> Result<Command, String> {
     Ok(match command {
         "inspect" => Command::Inspect { file, python },
         "emit" => Command::Emit { file, output, choices },
-        _ => Command::Report { file, json, choices },
+        _ => {
+            let form = match (json, modules) {
+                (true, false) => ReportForm::Json,
+                (false, true) => ReportForm::Modules,
+                (false, false) => ReportForm::Layers,
+                (true, true) => return Err("report: either --json, which has the modules too, or --modules".into()),
+            };
+            Command::Report { file, form, svg, choices }
+        }
     })
 }
 

@@ -1,8 +1,8 @@
 //! The commands: from a command line to an exit status.
 
-use crate::args::{self, Choices, Command, USAGE, Verify};
+use crate::args::{self, Choices, Command, ReportForm, USAGE, Verify};
 use crate::check::Finding;
-use crate::report::Report;
+use crate::report::{Report, svg};
 use crate::verify::Request;
 use crate::verify::compiler::Compiler;
 use crate::verify::crates::Platform;
@@ -53,7 +53,7 @@ fn execute(command: Command) -> u8 {
         Command::Help => print(USAGE),
         Command::Version => print(concat!("cargo-exported ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Check { files, json, choices } => check(&files, json, &choices),
-        Command::Report { file, json, choices } => report(&file, json, &choices),
+        Command::Report { file, form, svg, choices } => report(&file, form, svg.as_deref(), &choices),
         Command::Inspect { file, python } => inspect(&file, python),
         Command::Emit { file, output, choices } => emit(&file, output.as_deref(), &choices),
         Command::Verify(request) => verify(&request),
@@ -78,16 +78,24 @@ fn check(files: &[PathBuf], json: bool, choices: &Choices) -> u8 {
     if findings.iter().all(|finding| finding.compiles) { FINE } else { REFUSED }
 }
 
-fn report(file: &Path, json: bool, choices: &Choices) -> u8 {
+fn report(file: &Path, form: ReportForm, picture: Option<&Path>, choices: &Choices) -> u8 {
     let options = choices.options(file);
-    match read(file).and_then(|bytes| analyze(&bytes, &options)) {
-        Ok(model) => {
-            let report = Report::new(&options.name, &model);
-            print(&if json { report.json().unwrap_or_default() + "\n" } else { report.to_string() });
-            budget::check(&model, &options).map_or_else(|errors| refuse(file, errors), |()| FINE)
-        }
-        Err(errors) => refuse(file, errors),
+    let model = match read(file).and_then(|bytes| analyze(&bytes, &options)) {
+        Ok(model) => model,
+        Err(errors) => return refuse(file, errors),
+    };
+    let report = Report::new(&model, &options);
+    print(&match form {
+        ReportForm::Json => report.json().unwrap_or_default() + "\n",
+        ReportForm::Layers => report.to_string(),
+        ReportForm::Modules => report.by_module().to_string(),
+    });
+    if let Some(path) = picture
+        && let Err(fault) = fs::write(path, svg(&report))
+    {
+        return fail(&format!("{}: {fault}", path.display()));
     }
+    budget::check(&model, &options).map_or_else(|errors| refuse(file, errors), |()| FINE)
 }
 
 fn emit(file: &Path, output: Option<&Path>, choices: &Choices) -> u8 {

@@ -66,17 +66,73 @@ fn report_counts_for_the_largest_call() {
     let macs = |layer: usize| json["layers"][layer]["macs"].as_u64();
     assert_eq!((macs(0), macs(1)), (Some(8 * 6 * 9), Some(8 * 9 * 4)));
     assert_eq!(
-        (&json["totals"]["input_bytes"], &json["totals"]["output_bytes"]),
+        (&json["footprint"]["inputs"], &json["footprint"]["outputs"]),
         (&(8 * 6 * 4).into(), &(8 * 4 * 4).into())
     );
     assert_eq!(json["layers"][0]["output"], "f32[s77, 9]");
-    let number = |key: &str| json["totals"][key].as_u64().expect("a number");
-    assert!(
-        number("workspace_lower_bound") >= 8 * (9 + 4) * 4
-            && number("workspace_bytes") >= number("workspace_lower_bound")
-    );
+    let number = |part: &str, key: &str| json[part][key].as_u64().expect("a number");
+    let least = number("totals", "workspace_lower_bound");
+    assert!(least >= 8 * (9 + 4) * 4 && number("footprint", "workspace") >= least);
+    assert!(json["layers"][0]["source"].as_str().is_some_and(|source| source.contains(".py:")));
+    assert!(json["layers"][0]["code"].as_str().is_some_and(|code| !code.is_empty()));
+    let shares = json["layers"].as_array().expect("layers").iter().map(|layer| layer["time_share"].as_f64());
+    assert!((shares.sum::<Option<f64>>().expect("numbers") - 1.0).abs() < 1e-9);
     let text = text(&exported(&["report", "interface/dynamic_batch_mlp.pt2"]).stdout);
     assert!(text.contains("workspace") && text.contains("least possible"), "{text}");
+}
+
+#[test]
+fn report_counts_what_is_stored_and_what_is_kept() {
+    let output = exported(&["report", "layouts/buffer_mutation.2.15.0.pt2", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let number = |part: &str, key: &str| json[part][key].as_u64().expect("a number");
+    let parts = |names: &[&str]| names.iter().map(|name| number("footprint", name)).sum::<u64>();
+    assert_eq!(number("totals", "flash_bytes"), parts(&["weights", "padding", "initial_state"]));
+    assert_eq!(number("totals", "ram_bytes"), parts(&["workspace", "state"]));
+    assert!(parts(&["state"]) > 0);
+    let code = text(&exported(&["emit", "layouts/buffer_mutation.2.15.0.pt2"]).stdout).replace('_', "");
+    for (constant, part, key) in [
+        ("STATEBYTES: usize", "footprint", "state"),
+        ("INITIALSTATEBYTES: usize", "footprint", "initial_state"),
+        ("WORKSPACEBYTES: usize", "footprint", "workspace"),
+        ("OUTPUTBYTES: usize", "footprint", "outputs"),
+        ("INPUTBYTES: usize", "footprint", "inputs"),
+        ("MACS: u64", "totals", "macs"),
+    ] {
+        let line = format!("pub const {constant} = {};", number(part, key));
+        assert!(code.contains(&line), "no `{line}`");
+    }
+}
+
+#[test]
+fn modules_hold_their_layers() {
+    let file = "networks/residual.pt2";
+    let output = exported(&["report", file, "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let modules = json["modules"].as_array().expect("modules");
+    assert_eq!((&modules[0]["path"], &modules[0]["macs"]), (&"".into(), &json["totals"]["macs"]));
+    for layer in json["layers"].as_array().expect("layers") {
+        let path = &layer["module"];
+        let module = modules.iter().find(|module| &module["path"] == path).expect("the module of a layer");
+        assert!(module["macs"].as_u64() >= layer["macs"].as_u64() && module["layers"].as_u64() > Some(0));
+    }
+    let output = text(&exported(&["report", file, "--modules"]).stdout);
+    assert!(output.contains("(model)") && !output.contains("offset"), "{output}");
+}
+
+#[test]
+fn the_picture_is_xml_with_every_buffer() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plan.svg");
+    let output = exported(&["report", "networks/residual.pt2", "--json", "--svg", &path.to_string_lossy()]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let picture = std::fs::read_to_string(&path).expect("written");
+    let document = roxmltree::Document::parse(&picture).expect("XML");
+    let titles = document.descendants().filter(|node| node.has_tag_name(("http://www.w3.org/2000/svg", "title")));
+    assert_eq!(titles.count(), json["memory"].as_array().expect("a plan").len());
+    let peak = json["totals"]["peak_layer"].as_str().expect("a name");
+    assert!(
+        document.descendants().any(|node| node.text().is_some_and(|text| text.contains(&format!("during {peak}"))))
+    );
 }
 
 #[test]
@@ -92,6 +148,20 @@ fn budgets_name_what_is_largest() {
             assert!(errors.contains(words), "{command}: no `{words}` in {errors}");
         }
         assert_eq!(output.stdout.is_empty(), command != "report", "a report is printed before it is refused");
+    }
+}
+
+#[test]
+fn budgets_hold_to_the_byte_and_count_padding_and_state() {
+    for file in ["interface/dynamic_batch_mlp.pt2", "layouts/buffer_mutation.2.15.0.pt2", "networks/residual.pt2"] {
+        let json: serde_json::Value =
+            serde_json::from_slice(&exported(&["report", file, "--json"]).stdout).expect("JSON");
+        for (option, total) in [("--ram", "ram_bytes"), ("--flash", "flash_bytes")] {
+            let needed = json["totals"][total].as_u64().expect("a number");
+            let status = |budget: u64| exported(&["check", file, option, &budget.to_string()]).status.code();
+            assert_eq!(status(needed), Some(0), "{file} {option} {needed}");
+            assert!(needed == 0 || status(needed - 1) == Some(1), "{file} {option} {needed} - 1");
+        }
     }
 }
 

@@ -40,7 +40,9 @@ impl Compile for Faulty {
             _ => {}
         }
         let plan = plan::plan(&steps, &graph.ranges, options.target.alignment())?;
-        let model = Model { torch_version: program.torch_version, graph, entry, steps, plan, extra_files: vec![] };
+        let layout = plan::Layout::new(&steps, &graph)?;
+        let torch_version = program.torch_version;
+        let model = Model { torch_version, graph, entry, steps, plan, layout, extra_files: vec![] };
         let output = emit::emit(&model, &options)?;
         let code = output.file(&WeightsForm::Include(source.weights.into()))?;
         Ok(Generated { code, weights: output.weights, notes: vec![], work: 0, operators: vec![] })

@@ -1,13 +1,14 @@
 //! Budgets of RAM and flash: what the user asked for against what the plan needs.
 //!
 //! RAM is the workspace and the state; inputs stay where the caller has them, and the stack is the program's. Flash is the
-//! weights as kernels read them: how large the code gets is not known before the link.
+//! weights as kernels read them, the padding between them, and the initial state: how large the code gets is not known
+//! before the link.
 
 use crate::Model;
 use crate::diag::{Diagnostic, Errors, Origin};
-use crate::lower::{BufferId, Storage};
+use crate::footprint::{Footprint, first_reads};
+use crate::lower::{Buffer, Storage};
 use crate::options::Options;
-use std::collections::BTreeSet;
 
 /// How many contributors a diagnostic names.
 const NAMED: usize = 5;
@@ -16,8 +17,7 @@ const NAMED: usize = 5;
 struct Contributor<'a> {
     bytes: usize,
     name: &'a str,
-    layer: &'a str,
-    origin: &'a Origin,
+    layer: Option<(&'a str, &'a Origin)>,
 }
 
 /// Compares a model with the budgets of the options.
@@ -26,21 +26,21 @@ struct Contributor<'a> {
 /// One fault for each budget that is exceeded, with the largest contributors.
 pub fn check(model: &Model, options: &Options) -> Result<(), Errors> {
     let mut errors = Errors::default();
-    let (workspace, state) = (model.plan.bytes as u64, model.state_bytes());
-    if let Some(budget) = options.ram.filter(|budget| workspace + state > *budget) {
-        let what = format!("{} bytes of RAM (workspace {workspace}, state {state})", workspace + state);
+    let needs = Footprint::new(model);
+    if let Some(budget) = options.ram.filter(|budget| needs.ram() > *budget) {
+        let Footprint { workspace, state, .. } = needs;
+        let what = format!("{} bytes of RAM (workspace {workspace}, state {state})", needs.ram());
         let help = "smaller inputs, lower bounds of dynamic dims, or int8 tensors (a quarter of f32) need less";
-        errors.push(exceeded(&what, budget, alive_at_peak(model), help));
+        let contributors = alive_at_peak(model).into_iter().chain(state_of(model)).collect();
+        errors.push(exceeded(&what, budget, contributors, help));
     }
-    let weights = model.weight_bytes();
-    if let Some(budget) = options.flash.filter(|budget| weights > *budget) {
-        let what = format!("{weights} bytes of weights in flash");
-        errors.push(exceeded(
-            &what,
-            budget,
-            weights_of(model),
-            "fewer channels or int8 weights (a quarter of f32) need less",
-        ));
+    if let Some(budget) = options.flash.filter(|budget| needs.flash() > *budget) {
+        let Footprint { weights, padding, initial_state, .. } = needs;
+        let parts = format!("weights {weights}, padding {padding}, initial state {initial_state}");
+        let what = format!("{} bytes of flash ({parts}) without code", needs.flash());
+        let help = "fewer channels or int8 weights (a quarter of f32) need less";
+        let stored = state_of(model).into_iter().filter(|_| initial_state > 0);
+        errors.push(exceeded(&what, budget, weights_of(model).into_iter().chain(stored).collect(), help));
     }
     errors.into_result(())
 }
@@ -48,8 +48,13 @@ pub fn check(model: &Model, options: &Options) -> Result<(), Errors> {
 fn exceeded(what: &str, budget: u64, mut contributors: Vec<Contributor<'_>>, help: &str) -> Diagnostic {
     contributors.sort_by_key(|c| std::cmp::Reverse(c.bytes));
     let mut message = format!("{what} exceed the budget of {budget}; the largest:");
-    for Contributor { bytes, name, layer, origin } in contributors.iter().take(NAMED) {
-        message += &format!("\n    {bytes} bytes: `{name}` of layer `{layer}`");
+    for Contributor { bytes, name, layer } in contributors.iter().take(NAMED) {
+        message += &format!("\n    {bytes} bytes: `{name}`");
+        let Some((layer, origin)) = layer else {
+            message += ", state";
+            continue;
+        };
+        message += &format!(" of layer `{layer}`");
         message.extend(origin.source.iter().map(|source| format!(", {source}")));
         message.extend(origin.code.iter().map(|code| format!(": {code}")));
     }
@@ -57,29 +62,35 @@ fn exceeded(what: &str, budget: u64, mut contributors: Vec<Contributor<'_>>, hel
 }
 
 /// The buffers alive when most of the workspace is.
-fn alive_at_peak<'a>(model: &'a Model) -> Vec<Contributor<'a>> {
+fn alive_at_peak(model: &Model) -> Vec<Contributor<'_>> {
     let (plan, steps) = (&model.plan, &model.steps);
-    let contributor = |(index, buffer): (usize, &'a crate::lower::Buffer)| {
+    let contributor = |index: usize| {
         let (first, last) = (*plan.lives.get(index)?)?;
         let step = steps.steps.get(first).filter(|_| (first..=last).contains(&plan.peak_step))?;
-        let bytes = *plan.sizes.get(index)?;
-        Some(Contributor { bytes, name: &buffer.name, layer: &step.name, origin: &step.origin })
+        Some(contributor(model, index, Some((&step.name, &step.origin))))
     };
-    steps.buffers.iter().enumerate().filter_map(contributor).collect()
+    (0..steps.buffers.len()).filter_map(contributor).collect()
 }
 
 /// All weights, each with the first layer that reads it.
 fn weights_of(model: &Model) -> Vec<Contributor<'_>> {
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
-    for step in &model.steps.steps {
-        for BufferId(index) in step.work.buffers() {
-            let Some(buffer) = model.steps.buffers.get(index as usize) else { continue };
-            if matches!(buffer.storage, Storage::Weights(_)) && seen.insert(index) {
-                let bytes = model.plan.sizes.get(index as usize).copied().unwrap_or(0);
-                found.push(Contributor { bytes, name: &buffer.name, layer: &step.name, origin: &step.origin });
-            }
-        }
-    }
-    found
+    let reads = first_reads(&model.steps);
+    let steps = model.steps.steps.iter().zip(reads);
+    steps
+        .flat_map(|(step, read)| {
+            read.into_iter().map(move |index| contributor(model, index, Some((step.name.as_str(), &step.origin))))
+        })
+        .collect()
+}
+
+/// The mutated buffers.
+fn state_of(model: &Model) -> Vec<Contributor<'_>> {
+    let is_state = |buffer: &Buffer| matches!(buffer.storage, Storage::State(_));
+    let buffers = model.steps.buffers.iter().enumerate().filter(|(_, buffer)| is_state(buffer));
+    buffers.map(|(index, _)| contributor(model, index, None)).collect()
+}
+
+fn contributor<'a>(model: &'a Model, index: usize, layer: Option<(&'a str, &'a Origin)>) -> Contributor<'a> {
+    let bytes = model.plan.sizes.get(index).copied().unwrap_or(0);
+    Contributor { bytes, name: model.steps.buffers.get(index).map_or("", |buffer| &buffer.name), layer }
 }

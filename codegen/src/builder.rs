@@ -125,7 +125,7 @@ impl Builder {
         self
     }
 
-    /// Fails above this many bytes of weights; code comes on top.
+    /// Fails above this many bytes of weights, padding and initial state; code comes on top.
     #[must_use]
     pub fn flash(mut self, bytes: u64) -> Self {
         self.options.flash = Some(bytes);

@@ -10,6 +10,7 @@ mod builder;
 pub mod check;
 pub mod diag;
 pub mod emit;
+pub mod footprint;
 pub mod import;
 pub mod inspect;
 pub mod ir;
@@ -39,25 +40,10 @@ pub struct Model {
     pub steps: lower::Steps,
     /// Where it happens.
     pub plan: plan::Plan,
+    /// Where weights and state stand.
+    pub layout: plan::Layout,
     /// Extra files of the archive, by name.
     pub extra_files: Vec<(String, Vec<u8>)>,
-}
-
-impl Model {
-    /// Bytes of weights as kernels read them.
-    pub fn weight_bytes(&self) -> u64 {
-        self.stored(|storage| matches!(storage, lower::Storage::Weights(_)))
-    }
-
-    /// Bytes of state.
-    pub fn state_bytes(&self) -> u64 {
-        self.stored(|storage| matches!(storage, lower::Storage::State(_)))
-    }
-
-    fn stored(&self, wanted: fn(&lower::Storage) -> bool) -> u64 {
-        let buffers = self.steps.buffers.iter().zip(&self.plan.sizes);
-        buffers.filter(|(buffer, _)| wanted(&buffer.storage)).map(|(_, bytes)| *bytes as u64).sum()
-    }
 }
 
 /// Runs every stage but the last.
@@ -75,8 +61,9 @@ pub fn analyze(bytes: &[u8], options: &Options) -> Result<Model, Errors> {
     passes::run(&mut graph, options)?;
     let steps = lower::lower(&graph, options)?;
     let plan = plan::plan(&steps, &graph.ranges, options.target.alignment())?;
+    let layout = plan::Layout::new(&steps, &graph)?;
     let extra_files = archive.extra_files.iter().map(|(name, data)| (name.clone(), data.to_vec())).collect();
-    Ok(Model { torch_version: program.torch_version.clone(), graph, entry, steps, plan, extra_files })
+    Ok(Model { torch_version: program.torch_version.clone(), graph, entry, steps, plan, layout, extra_files })
 }
 
 /// Archive in, Rust out.

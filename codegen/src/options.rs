@@ -36,7 +36,7 @@ pub struct Options {
     pub output_names: BTreeMap<usize, String>,
     /// Most bytes of workspace and state.
     pub ram: Option<u64>,
-    /// Most bytes of weights; code is not known before the link.
+    /// Most bytes of weights, the padding between them, and initial state; code is not known before the link.
     pub flash: Option<u64>,
     /// Link section of the weights; its attribute needs `allow(unsafe_code)` at the user's side.
     pub weights_section: Option<String>,

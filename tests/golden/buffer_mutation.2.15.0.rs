@@ -5,13 +5,9 @@ use ::exported::rt as rt;
 
 const _: () = rt::abi_1::MATCH;
 
-/// Bytes of workspace that a call needs.
+/// Bytes of workspace that a call needs, outputs included.
 #[allow(dead_code)]
 pub const WORKSPACE_BYTES: usize = 32;
-
-/// Bytes of the model's constants.
-#[allow(dead_code)]
-pub const WEIGHT_BYTES: usize = 0;
 
 /// Bytes that the model remembers between calls.
 #[allow(dead_code)]
@@ -20,6 +16,26 @@ pub const STATE_BYTES: usize = 4;
 /// Bytes that [`Model::save`] writes.
 #[allow(dead_code)]
 pub const SAVED_BYTES: usize = 36;
+
+/// Bytes of the model's constants, padding between them included.
+#[allow(dead_code)]
+pub const WEIGHT_BYTES: usize = 0;
+
+/// Bytes of the stored initial state; 0 if all of it is zero.
+#[allow(dead_code)]
+pub const INITIAL_STATE_BYTES: usize = 4;
+
+/// Bytes of the largest inputs that stand with the caller, not in the workspace.
+#[allow(dead_code)]
+pub const INPUT_BYTES: usize = 8;
+
+/// Bytes of the largest outputs, part of the workspace.
+#[allow(dead_code)]
+pub const OUTPUT_BYTES: usize = 4;
+
+/// Multiply-accumulates of the largest call; loops of the program count once.
+#[allow(dead_code)]
+pub const MACS: u64 = 0;
 
 /// Names of the layers, in the order in which [`Run::step`] runs them.
 #[allow(dead_code)]
@@ -482,7 +498,7 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0x61, 0x4f, 0x46, 0xbb, 0xd0, 0x4e, 0x2f, 0x7e, 0x61, 0xc0, 0x41, 0x7b, 0xc3, 0x88,
-    0x48, 0xd0, 0x2e, 0xa4, 0xcc, 0x55, 0xc8, 0x60, 0x6f, 0x3f, 0x4f, 0xd0, 0x5e, 0x23,
-    0xfd, 0x98, 0xaa, 0xdc,
+    0x2e, 0x16, 0x1a, 0x90, 0xbf, 0xd7, 0xff, 0x42, 0x4b, 0x9a, 0x99, 0x50, 0xb5, 0xdd,
+    0x06, 0xc6, 0xad, 0xec, 0x55, 0x39, 0xc6, 0x5a, 0xfe, 0x81, 0x86, 0xae, 0xfe, 0xa3,
+    0xe3, 0x7d, 0xe2, 0x1d,
 ];

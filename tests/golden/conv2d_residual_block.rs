@@ -5,13 +5,9 @@ use ::exported::rt as rt;
 
 const _: () = rt::abi_1::MATCH;
 
-/// Bytes of workspace that a call needs.
+/// Bytes of workspace that a call needs, outputs included.
 #[allow(dead_code)]
 pub const WORKSPACE_BYTES: usize = 2432;
-
-/// Bytes of the model's constants.
-#[allow(dead_code)]
-pub const WEIGHT_BYTES: usize = 3424;
 
 /// Bytes that the model remembers between calls.
 #[allow(dead_code)]
@@ -20,6 +16,26 @@ pub const STATE_BYTES: usize = 0;
 /// Bytes that [`Model::save`] writes.
 #[allow(dead_code)]
 pub const SAVED_BYTES: usize = 32;
+
+/// Bytes of the model's constants, padding between them included.
+#[allow(dead_code)]
+pub const WEIGHT_BYTES: usize = 3424;
+
+/// Bytes of the stored initial state; 0 if all of it is zero.
+#[allow(dead_code)]
+pub const INITIAL_STATE_BYTES: usize = 0;
+
+/// Bytes of the largest inputs that stand with the caller, not in the workspace.
+#[allow(dead_code)]
+pub const INPUT_BYTES: usize = 864;
+
+/// Bytes of the largest outputs, part of the workspace.
+#[allow(dead_code)]
+pub const OUTPUT_BYTES: usize = 640;
+
+/// Multiply-accumulates of the largest call; loops of the program count once.
+#[allow(dead_code)]
+pub const MACS: u64 = 16_320;
 
 /// Names of the layers, in the order in which [`Run::step`] runs them.
 #[allow(dead_code)]
@@ -490,9 +506,9 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0x3b, 0x6d, 0xb8, 0x7c, 0x57, 0x78, 0x6d, 0xa0, 0xd4, 0x05, 0x06, 0xaa, 0x5c, 0xf7,
-    0x38, 0x80, 0x9a, 0xd4, 0x7f, 0x40, 0x5a, 0xee, 0xdc, 0xf2, 0x91, 0x5d, 0x99, 0x72,
-    0x59, 0x1f, 0x9c, 0x45,
+    0xaa, 0x3f, 0xc8, 0x4f, 0x0e, 0x6e, 0xad, 0x9e, 0x45, 0xfe, 0x1d, 0xd0, 0xa6, 0x55,
+    0x28, 0x08, 0x04, 0xb2, 0x00, 0x70, 0x75, 0xa5, 0xe5, 0x16, 0xd8, 0x47, 0x68, 0xf3,
+    0xa0, 0x33, 0x4c, 0x8e,
 ];
 
 /// The model's constants, as the kernels read them.

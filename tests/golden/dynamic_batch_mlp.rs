@@ -5,13 +5,9 @@ use ::exported::rt as rt;
 
 const _: () = rt::abi_1::MATCH;
 
-/// Bytes of workspace that a call needs.
+/// Bytes of workspace that a call needs, outputs included.
 #[allow(dead_code)]
 pub const WORKSPACE_BYTES: usize = 416;
-
-/// Bytes of the model's constants.
-#[allow(dead_code)]
-pub const WEIGHT_BYTES: usize = 544;
 
 /// Bytes that the model remembers between calls.
 #[allow(dead_code)]
@@ -20,6 +16,26 @@ pub const STATE_BYTES: usize = 0;
 /// Bytes that [`Model::save`] writes.
 #[allow(dead_code)]
 pub const SAVED_BYTES: usize = 32;
+
+/// Bytes of the model's constants, padding between them included.
+#[allow(dead_code)]
+pub const WEIGHT_BYTES: usize = 544;
+
+/// Bytes of the stored initial state; 0 if all of it is zero.
+#[allow(dead_code)]
+pub const INITIAL_STATE_BYTES: usize = 0;
+
+/// Bytes of the largest inputs that stand with the caller, not in the workspace.
+#[allow(dead_code)]
+pub const INPUT_BYTES: usize = 192;
+
+/// Bytes of the largest outputs, part of the workspace.
+#[allow(dead_code)]
+pub const OUTPUT_BYTES: usize = 128;
+
+/// Multiply-accumulates of the largest call; loops of the program count once.
+#[allow(dead_code)]
+pub const MACS: u64 = 752;
 
 /// Names of the layers, in the order in which [`Run::step`] runs them.
 #[allow(dead_code)]
@@ -422,9 +438,9 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0x89, 0xac, 0x5d, 0xe6, 0xd6, 0x58, 0x0c, 0xe8, 0x6d, 0x83, 0xd9, 0x22, 0x10, 0xa2,
-    0x00, 0x86, 0x53, 0x83, 0xcd, 0x3c, 0x40, 0xac, 0x82, 0x9d, 0xa1, 0x49, 0x96, 0x3b,
-    0xcc, 0x0f, 0x76, 0xe7,
+    0xa5, 0x0f, 0xf8, 0x79, 0x6d, 0xb6, 0x78, 0x53, 0xd0, 0x07, 0x40, 0x04, 0x49, 0xfc,
+    0xb2, 0x63, 0x57, 0x9f, 0x46, 0x01, 0xf2, 0x88, 0x6d, 0xc8, 0xf7, 0xe9, 0xb8, 0xac,
+    0x6f, 0x9a, 0x07, 0xb6,
 ];
 
 /// The model's constants, as the kernels read them.

@@ -5,13 +5,9 @@ use ::exported::rt as rt;
 
 const _: () = rt::abi_1::MATCH;
 
-/// Bytes of workspace that a call needs.
+/// Bytes of workspace that a call needs, outputs included.
 #[allow(dead_code)]
 pub const WORKSPACE_BYTES: usize = 96;
-
-/// Bytes of the model's constants.
-#[allow(dead_code)]
-pub const WEIGHT_BYTES: usize = 0;
 
 /// Bytes that the model remembers between calls.
 #[allow(dead_code)]
@@ -20,6 +16,26 @@ pub const STATE_BYTES: usize = 0;
 /// Bytes that [`Model::save`] writes.
 #[allow(dead_code)]
 pub const SAVED_BYTES: usize = 32;
+
+/// Bytes of the model's constants, padding between them included.
+#[allow(dead_code)]
+pub const WEIGHT_BYTES: usize = 0;
+
+/// Bytes of the stored initial state; 0 if all of it is zero.
+#[allow(dead_code)]
+pub const INITIAL_STATE_BYTES: usize = 0;
+
+/// Bytes of the largest inputs that stand with the caller, not in the workspace.
+#[allow(dead_code)]
+pub const INPUT_BYTES: usize = 60;
+
+/// Bytes of the largest outputs, part of the workspace.
+#[allow(dead_code)]
+pub const OUTPUT_BYTES: usize = 72;
+
+/// Multiply-accumulates of the largest call; loops of the program count once.
+#[allow(dead_code)]
+pub const MACS: u64 = 0;
 
 /// Names of the layers, in the order in which [`Run::step`] runs them.
 #[allow(dead_code)]
@@ -501,7 +517,7 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0x60, 0x35, 0x6f, 0x00, 0xff, 0xbb, 0xec, 0x65, 0xb9, 0x1d, 0x4b, 0xbf, 0x72, 0xd1,
-    0xab, 0xd5, 0x45, 0x8e, 0xe2, 0x61, 0x86, 0x7e, 0x11, 0xd9, 0xba, 0x49, 0x2f, 0x3e,
-    0x03, 0xb2, 0xd7, 0x78,
+    0xae, 0x7c, 0x25, 0xd4, 0x69, 0x57, 0x44, 0xa4, 0x4f, 0x77, 0x18, 0x62, 0x09, 0xb1,
+    0xfc, 0x38, 0x9e, 0x34, 0x9f, 0x25, 0xa9, 0x8c, 0x37, 0x93, 0x0b, 0x12, 0xfc, 0xd6,
+    0x10, 0x0f, 0xbb, 0x79,
 ];

@@ -5,13 +5,9 @@ use ::exported::rt as rt;
 
 const _: () = rt::abi_1::MATCH;
 
-/// Bytes of workspace that a call needs.
+/// Bytes of workspace that a call needs, outputs included.
 #[allow(dead_code)]
 pub const WORKSPACE_BYTES: usize = 48;
-
-/// Bytes of the model's constants.
-#[allow(dead_code)]
-pub const WEIGHT_BYTES: usize = 0;
 
 /// Bytes that the model remembers between calls.
 #[allow(dead_code)]
@@ -20,6 +16,26 @@ pub const STATE_BYTES: usize = 0;
 /// Bytes that [`Model::save`] writes.
 #[allow(dead_code)]
 pub const SAVED_BYTES: usize = 32;
+
+/// Bytes of the model's constants, padding between them included.
+#[allow(dead_code)]
+pub const WEIGHT_BYTES: usize = 0;
+
+/// Bytes of the stored initial state; 0 if all of it is zero.
+#[allow(dead_code)]
+pub const INITIAL_STATE_BYTES: usize = 0;
+
+/// Bytes of the largest inputs that stand with the caller, not in the workspace.
+#[allow(dead_code)]
+pub const INPUT_BYTES: usize = 28;
+
+/// Bytes of the largest outputs, part of the workspace.
+#[allow(dead_code)]
+pub const OUTPUT_BYTES: usize = 36;
+
+/// Multiply-accumulates of the largest call; loops of the program count once.
+#[allow(dead_code)]
+pub const MACS: u64 = 0;
 
 /// Names of the layers, in the order in which [`Run::step`] runs them.
 #[allow(dead_code)]
@@ -549,7 +565,7 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0x53, 0xb5, 0x6a, 0x24, 0x73, 0x4c, 0x47, 0xeb, 0x0e, 0x1b, 0xf8, 0xf2, 0xbc, 0x09,
-    0xef, 0xaa, 0xbc, 0x31, 0x62, 0xda, 0x02, 0xc2, 0xd2, 0xae, 0x47, 0x0a, 0x11, 0xac,
-    0x93, 0xa1, 0x06, 0x94,
+    0x33, 0xcd, 0xd7, 0xd1, 0x20, 0xa4, 0x9c, 0xb3, 0x2a, 0xe1, 0xae, 0x58, 0x8c, 0x1a,
+    0xa6, 0xd2, 0x99, 0x97, 0x4b, 0x71, 0x06, 0xab, 0x21, 0x94, 0x71, 0x70, 0x90, 0x6f,
+    0xa9, 0x9f, 0x3f, 0xe2,
 ];

@@ -1,7 +1,7 @@
 //! What is refused, and in which words: operators, modes and options that a call's results alone do not show.
 
 use exported_codegen::options::{Options, Target};
-use exported_codegen::{Errors, Output, compile};
+use exported_codegen::{Builder, Errors, Output, compile};
 use std::path::Path;
 
 fn compiled(name: &str, change: impl FnOnce(&mut Options)) -> Result<Output, Errors> {
@@ -43,4 +43,20 @@ fn custom_operators_are_known_by_name() {
         &text,
         &["the model calls no custom operator `fixtures::next`", "it calls `fixtures::blend`, `fixtures::select`"],
     );
+}
+
+#[test]
+fn a_build_script_fails_above_its_budgets() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/networks/residual.pt2");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("budgets");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let builder = || Builder::new(&model).target(Target::new("thumbv7em-none-eabihf")).out_dir(&folder);
+    let errors = builder().ram(1 << 10).flash(2 << 10).try_compile().expect_err("too small").to_string();
+    for words in
+        ["bytes of RAM (workspace ", "exceed the budget of 1024", "bytes of flash (weights ", "of layer `", ".py:"]
+    {
+        assert!(errors.contains(words), "no `{words}` in {errors}");
+    }
+    assert!(!folder.join("residual.rs").exists());
+    builder().ram(1 << 20).flash(1 << 20).try_compile().expect("large enough");
 }

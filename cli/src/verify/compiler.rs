@@ -3,8 +3,8 @@
 use super::caps::caps;
 use super::{Compile, Generated, Source};
 use crate::golden::Golden;
-use crate::report::Report;
 use exported_codegen::diag::Errors;
+use exported_codegen::footprint::macs;
 use exported_codegen::options::{Optimize, Options, Quantization, Target, WeightsForm, Winograd};
 use exported_codegen::{analyze, archive, emit, import, schema};
 use std::collections::BTreeMap;
@@ -44,11 +44,11 @@ impl Compile for Compiler {
         });
         let notes = notes.collect();
         let model = analyze(source.bytes, &options)?;
-        let totals = Report::new(&options.name, &model).totals;
+        let macs = macs(&model.steps, &model.graph.ranges);
         let output = emit::emit(&model, &options)?;
         let code = output.file(&WeightsForm::Include(source.weights.into()))?;
         // Whatever a step does to a tensor of the workspace, it does to each of its bytes, about.
-        let work = totals.macs.saturating_add(totals.workspace_bytes);
+        let work = macs.saturating_add(model.plan.bytes as u64);
         let operators = output.operators.clone();
         Ok(Generated { code, weights: output.weights, notes, work, operators })
     }

@@ -3,53 +3,13 @@
 use super::names::Variables;
 use super::{Emitter, literal};
 use crate::diag::Diagnostic;
-use crate::lower::{BufferId, Region, Steps, Storage};
+use crate::lower::{BufferId, Region, Storage};
 use crate::options::Optimize;
 use crate::sym::{Expr, Symbol};
 use exported_runtime::DType;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 use std::collections::BTreeSet;
-
-/// Offsets of the buffers that no plan covers.
-#[derive(Default)]
-pub(super) struct Layout {
-    /// All constants, each aligned, in the order of the buffers.
-    pub(super) weights: Vec<u8>,
-    /// Byte offset per buffer in weights or state.
-    pub(super) offsets: Vec<usize>,
-    /// Bytes of the state.
-    pub(super) state_bytes: usize,
-}
-
-impl Layout {
-    /// Lays out weights and state.
-    pub(super) fn new(steps: &Steps) -> Result<Layout, Diagnostic> {
-        let mut layout = Layout::default();
-        for buffer in &steps.buffers {
-            let bytes = buffer.len.as_int().and_then(|n| usize::try_from(n).ok()).map(|n| n * buffer.dtype.size());
-            let offset = match &buffer.storage {
-                Storage::Weights(data) => {
-                    // Large ones start at a cache line, small ones at a vector.
-                    let align = if data.len() >= 64 { 64 } else { 16 };
-                    layout.weights.resize(layout.weights.len().next_multiple_of(align), 0);
-                    let offset = layout.weights.len();
-                    layout.weights.extend_from_slice(data);
-                    offset
-                }
-                Storage::State(_) => {
-                    let bytes = bytes.ok_or_else(|| Diagnostic::bug(format!("state `{}` has no size", buffer.name)))?;
-                    let offset = layout.state_bytes.next_multiple_of(16);
-                    layout.state_bytes = offset + bytes;
-                    offset
-                }
-                _ => 0,
-            };
-            layout.offsets.push(offset);
-        }
-        Ok(layout)
-    }
-}
 
 /// The element type that holds a dtype in memory.
 pub(super) fn element(dtype: DType) -> TokenStream {

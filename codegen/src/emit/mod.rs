@@ -25,11 +25,11 @@ mod run;
 mod words;
 
 use crate::diag::{Diagnostic, Errors};
+use crate::footprint::Footprint;
 use crate::ir::Scalar;
 use crate::options::{Options, WeightsForm};
 use crate::{Model, lower, plan};
 use interface::Interface;
-use memory::Layout;
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 use sha2::{Digest, Sha256};
@@ -66,7 +66,8 @@ pub fn emit(model: &Model, options: &Options) -> Result<Output, Errors> {
         options,
         interface: Interface::new(&model.graph, options)?,
         operators: custom::Operators::new(&model.steps.steps)?,
-        layout: Layout::new(&model.steps)?,
+        layout: &model.layout,
+        footprint: Footprint::new(model),
         asserts: layers::asserts(&model.steps.steps),
         torch_version: &model.torch_version,
     };
@@ -78,7 +79,7 @@ pub fn emit(model: &Model, options: &Options) -> Result<Output, Errors> {
     };
     let mut items = items.to_string();
     let operators = emitter.operators.names();
-    let weights = emitter.layout.weights;
+    let weights = emitter.layout.weights(&model.steps);
     items += &fingerprint(&items, &weights);
     Ok(Output {
         items,
@@ -147,7 +148,8 @@ struct Emitter<'a> {
     options: &'a Options,
     interface: Interface,
     operators: custom::Operators,
-    layout: Layout,
+    layout: &'a plan::Layout,
+    footprint: Footprint,
     /// Assertions found while running.
     asserts: Vec<(crate::sym::Expr, String)>,
     torch_version: &'a str,

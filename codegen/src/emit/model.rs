@@ -5,8 +5,8 @@ use super::layers::{self, Layer};
 use super::run::run;
 use super::{Emitter, doc, entry, literal, names, program, scalar};
 use crate::diag::{Diagnostic, Errors};
+use crate::footprint::macs;
 use crate::ir::PathPart;
-use crate::lower::Storage;
 use crate::sym::Expr;
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
@@ -55,33 +55,61 @@ pub(super) fn items(emitter: &Emitter<'_>) -> Result<TokenStream, Errors> {
 }
 
 fn uses(emitter: &Emitter<'_>) -> TokenStream {
-    let weights = if emitter.layout.weights.is_empty() { quote!() } else { quote!(, WEIGHTS) };
+    let weights = if emitter.layout.weight_bytes == 0 { quote!() } else { quote!(, WEIGHTS) };
     quote! {
         use ::core::prelude::rust_2024::*;
         use super::{Inputs, rt #weights};
     }
 }
 
+/// Names of the module's other constants and statics.
+const STATICS: [&str; 7] =
+    ["FINGERPRINT", "INITIAL_STATE", "INPUT_PORTS", "OUTPUT_PORTS", "SIGNATURE", "WEIGHTS", "WORDS"];
+
 fn constants(emitter: &Emitter<'_>) -> TokenStream {
     let mut items = TokenStream::new();
+    let mut taken: BTreeSet<String> = STATICS.iter().map(ToString::to_string).collect();
+    // Only names of frozen arguments can be taken.
     let mut push = |name: &str, ty: TokenStream, value: TokenStream, about: &str| {
-        let (name, about) = (names::ident(name), doc(about));
+        let mut name = name.to_string();
+        while !taken.insert(name.clone()) {
+            name.push('_');
+        }
+        let (name, about) = (names::ident(&name), doc(about));
         items.extend(quote!(#about #[allow(dead_code)] pub const #name: #ty = #value;));
     };
     let bytes = |n: usize| {
         let n = literal(n);
         quote!(#n)
     };
-    let workspace = emitter.plan.bytes;
-    push("WORKSPACE_BYTES", quote!(usize), bytes(workspace), "Bytes of workspace that a call needs.");
-    push("WEIGHT_BYTES", quote!(usize), bytes(emitter.layout.weights.len()), "Bytes of the model's constants.");
+    let layout = emitter.layout;
+    let footprint = &emitter.footprint;
+    for (name, value, about) in [
+        ("WORKSPACE_BYTES", emitter.plan.bytes, "Bytes of workspace that a call needs, outputs included."),
+        ("STATE_BYTES", layout.state_bytes, "Bytes that the model remembers between calls."),
+        ("SAVED_BYTES", layout.state_bytes + 32, "Bytes that [`Model::save`] writes."),
+        ("WEIGHT_BYTES", layout.weight_bytes, "Bytes of the model's constants, padding between them included."),
+        (
+            "INITIAL_STATE_BYTES",
+            layout.initial_state.len(),
+            "Bytes of the stored initial state; 0 if all of it is zero.",
+        ),
+        (
+            "INPUT_BYTES",
+            footprint.inputs as usize,
+            "Bytes of the largest inputs that stand with the caller, not in the workspace.",
+        ),
+        ("OUTPUT_BYTES", footprint.outputs as usize, "Bytes of the largest outputs, part of the workspace."),
+    ] {
+        push(name, quote!(usize), bytes(value), about);
+    }
+    let macs = literal(usize::try_from(macs(emitter.steps, &emitter.graph.ranges)).unwrap_or(usize::MAX));
     push(
-        "STATE_BYTES",
-        quote!(usize),
-        bytes(emitter.layout.state_bytes),
-        "Bytes that the model remembers between calls.",
+        "MACS",
+        quote!(u64),
+        quote!(#macs),
+        "Multiply-accumulates of the largest call; loops of the program count once.",
     );
-    push("SAVED_BYTES", quote!(usize), bytes(emitter.layout.state_bytes + 32), "Bytes that [`Model::save`] writes.");
     let steps: Vec<&str> = emitter.steps.steps.iter().map(|s| s.name.as_str()).collect();
     let count = literal(steps.len());
     push(
@@ -519,21 +547,12 @@ struct InitialState {
 }
 
 fn initial_state(emitter: &Emitter<'_>) -> InitialState {
-    let mut bytes = vec![0u8; emitter.layout.state_bytes];
-    for (index, buffer) in emitter.steps.buffers.iter().enumerate() {
-        let Storage::State(i) = buffer.storage else { continue };
-        let Some(state) = emitter.graph.state.get(i) else { continue };
-        let data = &emitter.graph.constants[state.initial.0 as usize].data;
-        let start = emitter.layout.offsets[index];
-        if let Some(place) = bytes.get_mut(start..start + data.len()) {
-            place.copy_from_slice(data);
-        }
-    }
-    let size = literal(bytes.len());
-    if bytes.iter().all(|b| *b == 0) {
+    let bytes = &emitter.layout.initial_state;
+    let size = literal(emitter.layout.state_bytes);
+    if bytes.is_empty() {
         return InitialState { items: quote!(), value: quote!(rt::State::new([0; #size])), is_zero: true };
     }
-    let (bytes, about) = (Literal::byte_string(&bytes), doc("The state the archive holds."));
+    let (bytes, about) = (Literal::byte_string(bytes), doc("The state the archive holds."));
     InitialState {
         items: quote!(#about static INITIAL_STATE: rt::Weights<#size> = rt::Weights::new(*#bytes);),
         value: quote!(rt::State::new(*INITIAL_STATE.bytes())),

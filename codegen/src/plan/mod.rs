@@ -5,6 +5,10 @@
 //! among those alive with it) over several orders, then a bounded, deterministic search perturbs the best order; it ends
 //! at once when the liveness lower bound is reached, which no plan can beat. [`check`] shares no code with the search.
 
+mod layout;
+
+pub use layout::Layout;
+
 use crate::diag::{Diagnostic, Errors};
 use crate::lower::{BufferId, Steps, Storage, Work};
 use crate::sym::Ranges;

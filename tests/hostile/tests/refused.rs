@@ -63,5 +63,9 @@ fn each_fault_of_a_model_is_reported_at_its_path() {
     has(&text, &["two outputs are called `a`"]);
     has(&text, &["`x` cannot stand in the workspace", "tensors of constant sizes"]);
     has(&text, &["the archive has no extra file `labels.txt`; it has none"]);
+    has(
+        &text,
+        &["exceed the budget of 1024; the largest:", "exceed the budget of 2048; the largest:", "of layer `", ".py:"],
+    );
     assert!(!text.contains("panicked"), "{text}");
 }

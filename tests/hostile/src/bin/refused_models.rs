@@ -27,5 +27,9 @@ mod entered {
         inputs = "workspace"
     );
 }
+#[cfg(refused)]
+mod budget {
+    renamed::include_exported!("../../../fixtures/networks/residual.pt2", ram = "1K", flash = "2K");
+}
 
 fn main() {}

@@ -1,0 +1,133 @@
+//! What share of a call's time a layer takes: a guess from counts, for finding where time goes, not for promising any.
+//!
+//! A layer's work is its multiply-accumulates times a rate of its kernel, plus its elements (or, of a generated loop, the
+//! operations on them) times a rate of the machine. Rates are instructions on bare metal and, on hosts, products that the
+//! vector units could have made meanwhile. They were measured on the layers of `docs/performance.md`; caches, flash wait
+//! states and dual issue are not in them.
+
+use exported_codegen::footprint::greatest;
+use exported_codegen::ir::{ExprNode, Formula};
+use exported_codegen::lower::{Kernel, Loop, Region, Step, Storage, Work};
+use exported_codegen::options::Target;
+use exported_codegen::{Model, Options};
+
+/// Rates of one kind of machine.
+struct Machine {
+    rests_on: &'static str,
+    /// A multiply-accumulate of a dense f32 layer.
+    product: f64,
+    /// Of a depthwise one.
+    depthwise: f64,
+    /// Of a dense layer on bytes.
+    bytes: f64,
+    /// An element that a kernel reads or writes.
+    element: f64,
+    /// A weight: kernels of one row do nothing but read them.
+    weight: f64,
+    /// A sum or product in a generated loop.
+    cheap: f64,
+    /// A transcendental function or division by one.
+    expensive: f64,
+}
+
+const HOST: Machine = Machine {
+    rests_on: "estimated from counts, with rates of kernels measured on one x86-64 host with AVX-512",
+    product: 1.1,
+    depthwise: 3.0,
+    bytes: 0.4,
+    element: 2.0,
+    weight: 2.5,
+    cheap: 1.0,
+    expensive: 20.0,
+};
+const CORTEX_M_FPU: Machine = Machine {
+    rests_on: "estimated from counts, with instructions of kernels counted on an emulated Cortex-M4F",
+    product: 1.25,
+    depthwise: 1.5,
+    bytes: 1.0,
+    element: 4.0,
+    weight: 0.0,
+    cheap: 2.0,
+    expensive: 40.0,
+};
+const NO_FPU: Machine = Machine {
+    rests_on: "estimated from counts, with instructions of kernels counted on an emulated Cortex-M3 without an FPU",
+    product: 100.0,
+    depthwise: 100.0,
+    bytes: 6.0,
+    element: 6.0,
+    weight: 0.0,
+    cheap: 50.0,
+    expensive: 1500.0,
+};
+
+fn machine(target: &Target) -> &'static Machine {
+    match () {
+        () if !target.is_bare_metal() => &HOST,
+        () if target.fpu() => &CORTEX_M_FPU,
+        () => &NO_FPU,
+    }
+}
+
+/// What the estimate rests on, in words.
+pub(super) fn rests_on(options: &Options) -> &'static str {
+    machine(&options.target).rests_on
+}
+
+/// The work of a step in the units of its machine.
+pub(super) fn work(step: &Step, model: &Model, options: &Options) -> f64 {
+    let machine = machine(&options.target);
+    let macs = greatest(&step.macs, &model.graph.ranges) as f64;
+    match &step.work {
+        Work::Kernel(kernel) => macs * product(machine, kernel) + elements(machine, kernel, model),
+        Work::Loop(work) => pointwise(machine, work, model),
+        Work::Custom(_) | Work::Check { .. } | Work::Branch { .. } | Work::Jump { .. } => 0.0,
+        Work::Load { .. } | Work::Bind { .. } => 0.0,
+    }
+}
+
+/// The rate of a kernel's multiply-accumulates.
+fn product(machine: &Machine, kernel: &Kernel) -> f64 {
+    let quantized = kernel.generics.first().is_some_and(|arith| arith.contains("Quantized"));
+    let dense = if quantized { machine.bytes } else { machine.product };
+    match kernel.path {
+        "winograd::Winograd" => {
+            // Tiles of n x n outputs take (n + 2)^2 products for what else are 9 n^2, and transforms about as long again.
+            let outputs: f64 = kernel.generics.get(2).and_then(|n| n.parse().ok()).unwrap_or(2.0);
+            1.3 * dense * (outputs + 2.0).powi(2) / (9.0 * outputs.powi(2))
+        }
+        path if path.ends_with("::Depthwise") => machine.depthwise,
+        path if path.starts_with("int8::") || path.starts_with("dot4::") => machine.bytes,
+        _ => dense,
+    }
+}
+
+/// What a kernel's tensors cost.
+fn elements(machine: &Machine, kernel: &Kernel, model: &Model) -> f64 {
+    let of_region = |region: &Region| {
+        let rate = match model.steps.buffers.get(region.buffer.0 as usize).map(|buffer| &buffer.storage) {
+            Some(Storage::Weights(_)) => machine.weight,
+            Some(Storage::Scratch) | None => 0.0,
+            _ => machine.element,
+        };
+        rate * greatest(&region.len, &model.graph.ranges) as f64
+    };
+    kernel.regions().into_iter().map(|(region, _)| of_region(region)).sum()
+}
+
+/// What a generated loop costs: its operations and tensors, for each index.
+fn pointwise(machine: &Machine, work: &Loop, model: &Model) -> f64 {
+    let indices = work.shape.iter().map(|size| greatest(size, &model.graph.ranges) as f64).product::<f64>();
+    let tensors = (work.inputs.len() + work.outputs.len()) as f64;
+    indices * (machine.element * tensors + operations(machine, &work.formula))
+}
+
+fn operations(machine: &Machine, formula: &Formula) -> f64 {
+    let cost = |node: &ExprNode| match node {
+        ExprNode::Param(_) | ExprNode::Const(..) | ExprNode::Coord(_) | ExprNode::Size(_) => 0.0,
+        ExprNode::Unary(op, _) if op.is_expensive() => machine.expensive,
+        ExprNode::Binary(op, ..) if op.is_expensive() => machine.expensive,
+        _ => machine.cheap,
+    };
+    formula.nodes.iter().map(cost).sum()
+}
