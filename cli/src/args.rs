@@ -32,6 +32,7 @@ Options of check, emit and report:
   --cap DIM=N               upper bound of a dim without one: `x.0=8` (argument and dim) or `s77=8` (symbol)
   --layout ARGUMENT=nhwc    the caller passes this input channels-last
   --output-name N=NAME      name of output N
+  --train-mode              batch normalization from the statistics of the batch; the running ones become state
   --pure OPERATOR           of a custom operator (`fixtures::scaled_relu`) only the results matter
   --extra-file NAME         make an extra file of the archive a constant
   --ram SIZE                most workspace and state: `48K`, `1M`, `65536`; fails above it
@@ -94,6 +95,7 @@ pub struct Choices {
     pub multiply_add: Option<MultiplyAdd>,
     pub quantization: Quantization,
     pub winograd: Winograd,
+    pub train_mode: bool,
     pub caps: Vec<(String, i64)>,
     pub layouts: Vec<(String, Layout)>,
     pub output_names: Vec<(usize, String)>,
@@ -136,6 +138,7 @@ impl Choices {
         options.multiply_add = self.multiply_add;
         options.quantization = self.quantization;
         options.winograd = self.winograd;
+        options.train_mode = self.train_mode;
         options.caps = self.caps.iter().cloned().collect();
         options.layouts = self.layouts.iter().cloned().collect();
         options.output_names = self.output_names.iter().cloned().collect();
@@ -225,6 +228,7 @@ fn choice(choices: &mut Choices, name: &str, parser: &mut Parser) -> Result<(), 
         "multiply-add" => choices.multiply_add = Some(multiply_add(&word(parser)?)?),
         "quantization" => choices.quantization = quantization(&word(parser)?)?,
         "winograd" => choices.winograd = winograd(&word(parser)?)?,
+        "train-mode" => choices.train_mode = true,
         "cap" => {
             let (dim, n) = pair(parser, "--cap DIM=N")?;
             choices.caps.push((dim, n.parse().map_err(|_| format!("--cap: `{n}` is no number"))?));

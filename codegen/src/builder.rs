@@ -104,6 +104,14 @@ impl Builder {
         self
     }
 
+    /// Batch normalization in training mode takes the statistics of the batch and updates the running ones, which are
+    /// state, instead of being refused.
+    #[must_use]
+    pub fn train_mode(mut self, on: bool) -> Self {
+        self.options.train_mode = on;
+        self
+    }
+
     /// The caller's memory order of an input.
     #[must_use]
     pub fn layout(mut self, input: impl Into<String>, layout: Layout) -> Self {

@@ -27,6 +27,9 @@ pub struct Options {
     pub bounds: Bounds,
     /// Rounds that a `while_loop` may take; a call that needs more fails with [`rt::Error::Assert`](exported_runtime::Error::Assert).
     pub max_rounds: Option<i64>,
+    /// Batch normalization in training mode is computed as PyTorch does: from the statistics of the batch, with the running
+    /// statistics as state. Otherwise it is refused, for most often somebody forgot `model.eval()`.
+    pub train_mode: bool,
     /// Custom operators of which nothing but the results matters (`fixtures::scaled_relu`): a call whose results nobody
     /// needs is left out.
     pub pure_operators: Vec<String>,
@@ -275,6 +278,7 @@ impl Options {
             caps: BTreeMap::new(),
             bounds: Bounds::Torch,
             max_rounds: None,
+            train_mode: false,
             pure_operators: Vec::new(),
             layouts: BTreeMap::new(),
             output_names: BTreeMap::new(),

@@ -236,6 +236,14 @@ impl Reader {
                 self.equals()?;
                 options.max_rounds = Some(self.integer()?);
             }
+            "train_mode" => {
+                self.equals()?;
+                options.train_mode = match self.next() {
+                    Some(TokenTree::Ident(word)) if word.to_string() == "true" => true,
+                    Some(TokenTree::Ident(word)) if word.to_string() == "false" => false,
+                    _ => return self.fault("expected `true` or `false`"),
+                };
+            }
             "layout" => self.list(|entry| {
                 let input = entry.key("the name of an input")?;
                 let (word, span) = entry.value()?;
@@ -268,7 +276,7 @@ impl Reader {
             })?,
             _ => {
                 return self.fault(format!(
-                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, winograd, cap, bounds, max_rounds, layout, outputs, ram, flash, weights_section, pure, extra"
+                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, winograd, cap, bounds, max_rounds, train_mode, layout, outputs, ram, flash, weights_section, pure, extra"
                 ));
             }
         }

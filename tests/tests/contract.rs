@@ -1,6 +1,6 @@
 //! What is refused, and in which words: operators, modes and options that a call's results alone do not show.
 
-use exported_codegen::options::{Options, Target};
+use exported_codegen::options::{Options, Target, WeightsForm};
 use exported_codegen::{Builder, Errors, Output, compile};
 use std::path::Path;
 
@@ -59,4 +59,19 @@ fn a_build_script_fails_above_its_budgets() {
     }
     assert!(!folder.join("residual.rs").exists());
     builder().ram(1 << 20).flash(1 << 20).try_compile().expect("large enough");
+}
+
+#[test]
+fn training_mode_is_refused_unless_asked_for() {
+    let name = "refused/batch_norm_in_training";
+    has(
+        &fault(name, |_| {}),
+        &["violated constraint: ", "batch normalization", "`model.eval()`", "`train_mode = true`"],
+    );
+    let output = compiled(name, |options| options.train_mode = true).expect("compiles");
+    let code = output.file(&WeightsForm::Literal).expect("prints");
+    // Two statistics of three channels in f32, and the number of batches, each at a multiple of 16.
+    assert!(code.contains("pub const STATE_BYTES: usize = 40;"), "another state");
+    let text = fault("refused/dropout_in_training", |options| options.train_mode = true);
+    has(&text, &["dropout in training mode draws random numbers", "`model.eval()`"]);
 }

@@ -78,9 +78,22 @@ pub fn conformance() -> Result<(), String> {
         run(cargo(&arguments).env("EXPORTED_MODELS", &models))?;
     }
     let mut paths = vec![root().join("tests/fixtures"), root().join("examples")];
-    paths.extend(["tiny", "vision", "seed", "seq"].iter().map(|g| models.join(g)).filter(|p| p.is_dir()));
-    run(cargo(&["run", "--release", "-p", "cargo-exported", "--", "exported", "verify", "--allow-unsupported"])
-        .args(&paths))?;
+    paths.extend(
+        ["tiny", "vision", "seed", "seq", "dyn", "stateful"].iter().map(|g| models.join(g)).filter(|p| p.is_dir()),
+    );
+    run(cargo(&[
+        "run",
+        "--release",
+        "-p",
+        "cargo-exported",
+        "--",
+        "exported",
+        "verify",
+        "--allow-unsupported",
+        "--ops",
+    ])
+    .arg(root().join("tests/fixtures/ops/scaled_relu.rs"))
+    .args(&paths))?;
     let mut networks =
         vec![root().join("examples/digits/digits.pt2"), root().join("examples/build-script/models/gate.pt2")];
     networks.extend(TINY.iter().map(|n| models.join(format!("tiny/{n}.2.15.0.pt2"))).filter(|p| p.is_file()));

@@ -35,6 +35,7 @@ impl Compile for Compiler {
         options.program = true;
         options.runtime_path = "::exported_runtime".into();
         if let Some(golden) = source.golden {
+            options.train_mode = golden.wishes.train_mode;
             options.caps = caps_for(source.bytes, &options, golden);
         }
         let notes = options.caps.iter().map(|(symbol, cap)| {

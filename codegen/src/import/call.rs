@@ -63,6 +63,8 @@ pub struct Call<'a> {
     pub(super) name: &'a str,
     /// Type that the archive recorded for the first result.
     pub(super) recorded: Option<TensorType>,
+    /// Whether statistics of the batch are wanted ([`crate::options::Options::train_mode`]).
+    pub(super) train_mode: bool,
 }
 
 type Result<T> = std::result::Result<T, Diagnostic>;
@@ -76,6 +78,11 @@ impl Call<'_> {
     /// The graph so far.
     pub fn graph(&self) -> &Graph {
         self.graph
+    }
+
+    /// Whether the user asked for batch normalization in training mode.
+    pub fn train_mode(&self) -> bool {
+        self.train_mode
     }
 
     /// Type of a value.

@@ -150,12 +150,11 @@ impl<'a> Importer<'a> {
         }
         let Some(schema) = Schema::find(&origin.target) else { return Err(unsupported_operator(&origin.target)) };
         let written: Vec<&str> = schema.arguments.iter().filter(|a| a.alias == Alias::Write).map(|a| a.name).collect();
-        // An operator that writes to an argument without returning it (statistics of a training step) has no functional form.
-        if !written.is_empty() && schema.returns.first() != Some(&Alias::Write) {
-            return Err(unsupported_operator(&origin.target));
-        }
+        // An operator that writes to an argument without returning it (statistics of a training step) has no functional
+        // form: its row says what is written.
+        let in_place = schema.returns.first() == Some(&Alias::Write);
         let functional = functional_target(&origin.target);
-        let row = ops::find(&origin.target).or_else(|| if written.is_empty() { None } else { ops::find(&functional) });
+        let row = ops::find(&origin.target).or_else(|| if in_place { ops::find(&functional) } else { None });
         let Some(row) = row else {
             return Err(unsupported_operator(&origin.target));
         };
@@ -171,17 +170,24 @@ impl<'a> Importer<'a> {
         let label = node.label();
         let recorded = node.outputs.iter().flat_map(Argument::names).next().and_then(|name| self.recorded(name));
         let before = self.graph.nodes.len();
-        let mut call = Call { graph: &mut self.graph, origin, schema: &row_schema, arguments, name: label, recorded };
-        let outs = (row.rule)(&mut call)?;
+        let train_mode = self.options.train_mode;
+        let mut call =
+            Call { graph: &mut self.graph, origin, schema: &row_schema, arguments, name: label, recorded, train_mode };
+        let mut outs = (row.rule)(&mut call)?;
         for node in &self.graph.nodes[before..] {
             if let Op::Item { symbol } = &node.op {
                 self.unbacked.insert(symbol.clone());
             }
         }
-        if written.is_empty() {
-            return self.bind(node, &schema, outs, origin);
+        for out in outs.extract_if(.., |out| matches!(out, Out::Written(..))) {
+            if let Out::Written(argument, value) = out {
+                self.names.write(&mut self.graph, written_name(node, argument)?, value)?;
+            }
         }
-        self.write_back(node, &schema, written[0], outs)
+        match written.first() {
+            Some(argument) if in_place => self.write_back(node, &schema, argument, outs),
+            _ => self.bind(node, &schema, outs, origin),
+        }
     }
 
     /// `as_strided` counts in its operand's memory, whose order is that of the elements only if it is contiguous.
@@ -204,12 +210,7 @@ impl<'a> Importer<'a> {
 
     /// An in-place operator: its first result becomes the new value of the written argument.
     fn write_back(&mut self, node: &'a schema::Node, schema: &Schema, argument: &str, outs: Vec<Out>) -> Result_<()> {
-        let target = match node.arg(argument).or_else(|| node.inputs.first().map(|i| &i.arg)) {
-            Some(Argument::Tensor(name)) => name.as_str(),
-            _ => {
-                return Err(Diagnostic::damaged(format!("argument `{argument}` of an in-place operator is no tensor")));
-            }
-        };
+        let target = written_name(node, argument)?;
         let Some(Out::Tensor(result)) = outs.first().cloned() else {
             return Err(Diagnostic::bug(format!("the row of `{}` gives no tensor to write", schema.target)));
         };
@@ -231,6 +232,7 @@ impl<'a> Importer<'a> {
                 Out::Tensor(v) => flat.push(Some(v)),
                 Out::Tensors(l) => flat.extend(l.into_iter().map(Some)),
                 Out::None => flat.push(None),
+                Out::Written(..) => {}
             }
         }
         let names: Vec<Option<&'a str>> = node.outputs.iter().flat_map(output_names).collect();
@@ -412,6 +414,14 @@ fn output_names(output: &Argument) -> Vec<Option<&str>> {
         Argument::None | Argument::OptionalTensor(None) => vec![None],
         Argument::OptionalTensors(l) => l.iter().map(Option::as_deref).collect(),
         other => other.names().map(Some).collect(),
+    }
+}
+
+/// The tensor that a node writes to. An in-place form may name it differently from its schema: it comes first then.
+fn written_name<'a>(node: &'a schema::Node, argument: &str) -> Result_<&'a str> {
+    match node.arg(argument).or_else(|| node.inputs.first().map(|i| &i.arg)) {
+        Some(Argument::Tensor(name) | Argument::OptionalTensor(Some(name))) => Ok(name),
+        _ => Err(Diagnostic::damaged(format!("argument `{argument}` of an in-place operator is no tensor"))),
     }
 }
 

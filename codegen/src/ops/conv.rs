@@ -1,8 +1,8 @@
-//! Convolutions and batch normalization with stored statistics.
+//! Convolutions.
 
 mod windows;
 
-use super::{Out, Outs, Row, one, row};
+use super::{Outs, Row, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Conv, Epilogue, Op, ValueId};
@@ -23,11 +23,6 @@ pub const ROWS: &[Row] = &[
     row("aten.conv_transpose2d.input", |c| transposed(c, 2)),
     row("aten.conv_transpose3d.input", |c| transposed(c, 3)),
     row("aten.convolution.default", either),
-    row("aten.batch_norm.default", |c| batch_norm(c).map(|y| vec![Out::Tensor(y)])),
-    row("aten._native_batch_norm_legit_no_training.default", native_batch_norm),
-    row("aten.native_batch_norm.default", native_batch_norm),
-    row("aten._native_batch_norm_legit_functional.default", functional_batch_norm),
-    row("aten._native_batch_norm_legit.no_stats", native_batch_norm),
 ];
 
 fn convolution(call: &mut Call<'_>, spatial: usize) -> Result<Outs> {
@@ -156,55 +151,4 @@ pub(super) fn batched(
     let y = f(call, x)?;
     let shape = call.shape(y);
     call.reshape(y, &shape[1..])
-}
-
-fn batch_norm(call: &mut Call<'_>) -> Result<ValueId> {
-    let x = call.tensor("input")?;
-    if call.shape(x).contains(&Expr::Int(0)) {
-        return Ok(x);
-    }
-    let statistics = (call.optional_tensor("running_mean")?, call.optional_tensor("running_var")?);
-    if statistics == (None, None) {
-        return super::norm::of_batch(call).map(|[y, ..]| y);
-    }
-    let (false, (Some(mean), Some(var))) = (is_training(call)?, statistics) else {
-        return Err(call
-            .violated("batch normalization in training mode computes its statistics from the batch")
-            .help("call `model.eval()` before `torch.export.export`"));
-    };
-    let channels = call.shape(mean)[0].as_int().unwrap_or(0);
-    let dtype = call.dtype_of(mean);
-    let weight = match call.optional_tensor("weight")? {
-        Some(weight) => weight,
-        None => super::norm::filled(call, dtype, channels, 1.0)?,
-    };
-    let bias = match call.optional_tensor("bias")? {
-        Some(bias) => bias,
-        None => super::norm::filled(call, dtype, channels, 0.0)?,
-    };
-    let eps = call.float("eps")?.to_bits();
-    call.push(Op::BatchNorm { eps }, &[x, weight, bias, mean, var])
-}
-
-fn is_training(call: &Call<'_>) -> Result<bool> {
-    Ok(call.arg("training").is_some() && call.bool("training")?)
-}
-
-/// In evaluation the running statistics stay as they are.
-fn functional_batch_norm(call: &mut Call<'_>) -> Result<Outs> {
-    let mut outs = native_batch_norm(call)?;
-    outs.push(Out::Tensor(call.tensor("running_mean")?));
-    outs.push(Out::Tensor(call.tensor("running_var")?));
-    Ok(outs)
-}
-
-/// The saved statistics of an evaluation are empty.
-fn native_batch_norm(call: &mut Call<'_>) -> Result<Outs> {
-    if call.optional_tensor("running_mean")?.is_none() && call.optional_tensor("running_var")?.is_none() {
-        return Ok(super::norm::of_batch(call)?.map(Out::Tensor).to_vec());
-    }
-    let y = batch_norm(call)?;
-    let dtype = call.dtype_of(call.tensor("running_mean")?);
-    let (mean, rstd) = (call.constant(dtype, &[0], vec![])?, call.constant(dtype, &[0], vec![])?);
-    Ok(vec![Out::Tensor(y), Out::Tensor(mean), Out::Tensor(rstd)])
 }

@@ -6,6 +6,7 @@
 //! row and writes the result back.
 
 mod attention;
+mod batch_norm;
 mod calculus;
 mod conv;
 mod grid;
@@ -74,6 +75,8 @@ pub enum Out {
     Tensors(Vec<ValueId>),
     /// Not produced (an undefined tensor).
     None,
+    /// No result: what the operator writes to the argument of this name, although it does not return it.
+    Written(&'static str, ValueId),
 }
 
 /// The results of a rule with a single tensor.
@@ -100,6 +103,7 @@ fn map(
 
 /// All rows, by family.
 pub const TABLES: &[&[Row]] = &[
+    batch_norm::ROWS,
     conv::ROWS,
     attention::ROWS,
     calculus::ROWS,

@@ -46,7 +46,7 @@ fn layer_norm(call: &mut Call<'_>) -> Result<ValueId> {
 }
 
 /// Mean and `1 / sqrt(var + eps)`, which training would need: nothing is left of them where they are not used.
-fn statistics(call: &mut Call<'_>, x: ValueId, dims: Vec<usize>, keepdim: bool) -> Result<[Out; 2]> {
+pub(super) fn statistics(call: &mut Call<'_>, x: ValueId, dims: Vec<usize>, keepdim: bool) -> Result<[ValueId; 2]> {
     let (eps, dtype) = (call.float("eps")?, call.dtype_of(x));
     let mean = reduce(call, x, ReduceKind::Mean, dims.clone(), keepdim)?;
     let var = reduce(call, x, ReduceKind::Var { correction: 0f64.to_bits() }, dims, keepdim)?;
@@ -55,7 +55,7 @@ fn statistics(call: &mut Call<'_>, x: ValueId, dims: Vec<usize>, keepdim: bool) 
         let shifted = f.binary(Binary::Add, p[0], eps);
         f.unary(Unary::Rsqrt, shifted)
     })?;
-    Ok([Out::Tensor(mean), Out::Tensor(rstd)])
+    Ok([mean, rstd])
 }
 
 fn native_layer_norm(call: &mut Call<'_>) -> Result<Outs> {
@@ -63,38 +63,7 @@ fn native_layer_norm(call: &mut Call<'_>) -> Result<Outs> {
     let x = call.tensor("input")?;
     let (rank, dims) = (call.rank(x), normalized_dims(call, x)?);
     let [mean, rstd] = statistics(call, x, (rank - dims..rank).collect(), true)?;
-    Ok(vec![Out::Tensor(y), mean, rstd])
-}
-
-/// Batch normalization without stored statistics, which takes those of the batch: result, mean, `1 / sqrt(var + eps)`.
-pub(super) fn of_batch(call: &mut Call<'_>) -> Result<[ValueId; 3]> {
-    let x = call.tensor("input")?;
-    let (shape, dtype) = (call.shape(x), call.dtype_of(x));
-    if shape.len() < 2 {
-        return Err(call.damaged(format!("batch normalization of {}", call.ty(x))));
-    }
-    let mut column = vec![Expr::Int(1); shape.len()];
-    column[1] = shape[1].clone();
-    let dims: Vec<usize> = (0..shape.len()).filter(|&d| d != 1).collect();
-    let [Out::Tensor(mean), Out::Tensor(rstd)] = statistics(call, x, dims, false)? else {
-        return Err(call.damaged("no statistics"));
-    };
-    let mut inputs = vec![x, call.reshape(mean, &column)?, call.reshape(rstd, &column)?];
-    let (weight, bias) = (call.optional_tensor("weight")?, call.optional_tensor("bias")?);
-    for vector in [weight, bias].into_iter().flatten() {
-        let vector = call.cast(vector, dtype)?;
-        inputs.push(call.reshape(vector, &column)?);
-    }
-    let y = map(call, &inputs, |f, p| {
-        let centered = f.binary(Binary::Sub, p[0], p[1]);
-        let mut y = f.binary(Binary::Mul, centered, p[2]);
-        let mut rest = p[3..].iter();
-        if weight.is_some() {
-            y = rest.next().map_or(y, |&w| f.binary(Binary::Mul, y, w));
-        }
-        rest.next().map_or(y, |&b| f.binary(Binary::Add, y, b))
-    })?;
-    Ok([y, mean, rstd])
+    Ok(vec![Out::Tensor(y), Out::Tensor(mean), Out::Tensor(rstd)])
 }
 
 fn group_norm(call: &mut Call<'_>) -> Result<Outs> {
@@ -118,7 +87,7 @@ fn native_group_norm(call: &mut Call<'_>) -> Result<Outs> {
     let rest = Expr::floordiv(numel(&shape[1..]), groups);
     let x = call.reshape(x, &[shape[0].clone(), Expr::Int(groups), rest])?;
     let [mean, rstd] = statistics(call, x, vec![2], false)?;
-    Ok(vec![Out::Tensor(y), mean, rstd])
+    Ok(vec![Out::Tensor(y), Out::Tensor(mean), Out::Tensor(rstd)])
 }
 
 fn instance_norm(call: &mut Call<'_>) -> Result<Outs> {

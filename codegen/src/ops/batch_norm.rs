@@ -1,0 +1,179 @@
+//! Batch normalization: with stored statistics, or with those of the batch, which may update the stored ones.
+//!
+//! In training mode torch computes the running variance from the unbiased one, the result from the biased one. The operators
+//! that torch's tables call functional return the new running statistics; the others write them to their arguments, declared
+//! or not.
+
+use super::norm::{filled, statistics};
+use super::reduce::reduce;
+use super::view::numel;
+use super::{Out, Outs, Row, map, row};
+use crate::diag::Diagnostic;
+use crate::import::Call;
+use crate::ir::{Binary, ExprNode, Op, ReduceKind, ValueId};
+use crate::sym::Expr;
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+/// The rows.
+pub const ROWS: &[Row] = &[
+    row("aten.batch_norm.default", result_alone),
+    row("aten._native_batch_norm_legit_no_training.default", writing),
+    row("aten.native_batch_norm.default", writing),
+    row("aten._native_batch_norm_legit.default", writing),
+    row("aten._native_batch_norm_legit.no_stats", writing),
+    row("aten._native_batch_norm_legit_functional.default", functional),
+];
+
+/// What an operator of this family computes.
+struct Normalized {
+    y: ValueId,
+    /// Mean and `1 / sqrt(var + eps)` of the batch, unless the stored statistics served.
+    saved: Option<[ValueId; 2]>,
+    /// New running statistics, if the batch changes them.
+    running: Option<[ValueId; 2]>,
+}
+
+/// `aten.batch_norm` returns no statistics.
+fn result_alone(call: &mut Call<'_>) -> Result<Outs> {
+    let Normalized { y, running, .. } = normalized(call)?;
+    let mut outs = vec![Out::Tensor(y)];
+    outs.extend(running.map(written).into_iter().flatten());
+    Ok(outs)
+}
+
+/// Running statistics are written to the arguments that hold them.
+fn writing(call: &mut Call<'_>) -> Result<Outs> {
+    let Normalized { y, saved, running } = normalized(call)?;
+    let mut outs = with_saved(call, y, saved)?;
+    outs.extend(running.map(written).into_iter().flatten());
+    Ok(outs)
+}
+
+/// Running statistics are results.
+fn functional(call: &mut Call<'_>) -> Result<Outs> {
+    let Normalized { y, saved, running } = normalized(call)?;
+    let mut outs = with_saved(call, y, saved)?;
+    let running = match running {
+        Some(running) => running,
+        None => [call.tensor("running_mean")?, call.tensor("running_var")?],
+    };
+    outs.extend(running.map(Out::Tensor));
+    Ok(outs)
+}
+
+fn written([mean, var]: [ValueId; 2]) -> [Out; 2] {
+    [Out::Written("running_mean", mean), Out::Written("running_var", var)]
+}
+
+/// The result, and what training would need: empty tensors where the stored statistics served.
+fn with_saved(call: &mut Call<'_>, y: ValueId, saved: Option<[ValueId; 2]>) -> Result<Outs> {
+    let [mean, rstd] = match saved {
+        Some(saved) => saved,
+        None => {
+            let dtype = call.dtype_of(call.tensor("running_mean")?);
+            [call.constant(dtype, &[0], vec![])?, call.constant(dtype, &[0], vec![])?]
+        }
+    };
+    Ok([y, mean, rstd].map(Out::Tensor).to_vec())
+}
+
+fn normalized(call: &mut Call<'_>) -> Result<Normalized> {
+    let x = call.tensor("input")?;
+    let training = call.arg("training").is_some() && call.bool("training")?;
+    match (call.optional_tensor("running_mean")?, call.optional_tensor("running_var")?) {
+        (Some(mean), Some(var)) if !training => stored(call, x, mean, var),
+        (Some(_), Some(_)) if !call.train_mode() => {
+            Err(call.violated("batch normalization in training mode computes its statistics from the batch").help(
+                "call `model.eval()` before `torch.export.export`; if the statistics shall follow the data on the \
+                     device, too, compile with `train_mode = true`",
+            ))
+        }
+        (None, None) => of_batch(call, x),
+        (Some(mean), Some(var)) => {
+            let mut normalized = of_batch(call, x)?;
+            normalized.running = Some(updated(call, x, [mean, var])?);
+            Ok(normalized)
+        }
+        _ => Err(call.damaged("batch normalization with half of its running statistics")),
+    }
+}
+
+/// With stored statistics: what the batch does to them is nothing.
+fn stored(call: &mut Call<'_>, x: ValueId, mean: ValueId, var: ValueId) -> Result<Normalized> {
+    let dtype = call.dtype_of(mean);
+    if call.shape(x).contains(&Expr::Int(0)) {
+        return Ok(Normalized { y: x, saved: None, running: None });
+    }
+    let channels = call.shape(mean)[0].as_int().unwrap_or(0);
+    let weight = match call.optional_tensor("weight")? {
+        Some(weight) => weight,
+        None => filled(call, dtype, channels, 1.0)?,
+    };
+    let bias = match call.optional_tensor("bias")? {
+        Some(bias) => bias,
+        None => filled(call, dtype, channels, 0.0)?,
+    };
+    let eps = call.float("eps")?.to_bits();
+    let y = call.push(Op::BatchNorm { eps }, &[x, weight, bias, mean, var])?;
+    Ok(Normalized { y, saved: None, running: None })
+}
+
+/// Every dim but that of the channels.
+fn batch_dims(call: &Call<'_>, x: ValueId) -> Result<Vec<usize>> {
+    if call.rank(x) < 2 {
+        return Err(call.damaged(format!("batch normalization of {}", call.ty(x))));
+    }
+    Ok((0..call.rank(x)).filter(|&d| d != 1).collect())
+}
+
+/// With the statistics of the batch.
+fn of_batch(call: &mut Call<'_>, x: ValueId) -> Result<Normalized> {
+    let dims = batch_dims(call, x)?;
+    let (shape, dtype) = (call.shape(x), call.dtype_of(x));
+    let mut column = vec![Expr::Int(1); shape.len()];
+    column[1] = shape[1].clone();
+    let [mean, rstd] = statistics(call, x, dims, false)?;
+    let mut inputs = vec![x, call.reshape(mean, &column)?, call.reshape(rstd, &column)?];
+    let (weight, bias) = (call.optional_tensor("weight")?, call.optional_tensor("bias")?);
+    for vector in [weight, bias].into_iter().flatten() {
+        let vector = call.cast(vector, dtype)?;
+        inputs.push(call.reshape(vector, &column)?);
+    }
+    let y = map(call, &inputs, |f, p| {
+        let centered = f.binary(Binary::Sub, p[0], p[1]);
+        let mut y = f.binary(Binary::Mul, centered, p[2]);
+        let mut rest = p[3..].iter();
+        if weight.is_some() {
+            y = rest.next().map_or(y, |&w| f.binary(Binary::Mul, y, w));
+        }
+        rest.next().map_or(y, |&b| f.binary(Binary::Add, y, b))
+    })?;
+    Ok(Normalized { y, saved: Some([mean, rstd]), running: None })
+}
+
+/// `momentum * of the batch + (1 - momentum) * before`; an empty batch changes nothing.
+fn updated(call: &mut Call<'_>, x: ValueId, running: [ValueId; 2]) -> Result<[ValueId; 2]> {
+    let dims = batch_dims(call, x)?;
+    let momentum = call.float("momentum")?;
+    let unbiased = ReduceKind::Var { correction: 1f64.to_bits() };
+    let elements = numel(&call.shape(x));
+    let update = |call: &mut Call<'_>, before: ValueId, kind: ReduceKind| {
+        let dtype = call.dtype_of(before);
+        let wide = call.cast(x, dtype)?;
+        let now = reduce(call, wide, kind, dims.clone(), false)?;
+        map(call, &[before, now], |f, p| {
+            let (share, rest) = (f.float(dtype, momentum), f.float(dtype, 1.0 - momentum));
+            let (now, kept) = (f.binary(Binary::Mul, p[1], share), f.binary(Binary::Mul, p[0], rest));
+            let new = f.binary(Binary::Add, now, kept);
+            if elements.as_int().is_some_and(|n| n > 0) {
+                return new;
+            }
+            f.sizes.push(elements.clone());
+            let (size, zero) = (f.push(ExprNode::Size(0)), f.int(exported_runtime::DType::I64, 0));
+            let any = f.binary(Binary::Gt, size, zero);
+            f.select(any, new, p[0])
+        })
+    };
+    Ok([update(call, running[0], ReduceKind::Mean)?, update(call, running[1], unbiased)?])
+}
