@@ -284,6 +284,15 @@ pub enum Op {
     Quantize { scale: u64, zero_point: i64, min: i64, max: i64, dtype: DType, axis: Option<usize> },
     /// integer → float: `(q - zero_point) * scale`; with `axis`, q, scales, zero_points.
     Dequantize { scale: u64, zero_point: i64, axis: Option<usize> },
+    /// x of 8 bits, `table[256]` → the entry at each element's bits: any function of one byte.
+    Lookup,
+    /// x of 8 bits, `i32 table[256]` of `exp(-scale * d)` for distances d from the maximum → softmax along dim, 1 standing for
+    /// `factor / 2^shift` above the zero point.
+    QuantizedSoftmax { dim: usize, requantize: Requantize, factor: i32 },
+    /// `a[batch.., m, k]`, `b[batch.., k, n]`, both of 8 bits → `[batch.., m, n]`, rescaled; `weight_zero` stands for 0 in b.
+    QuantizedMatMul { requantize: Requantize, weight_zero: i32, factor: i32 },
+    /// `x[.., k]` f32, `weight[n, k]` i8, scales and zero points `[n, k / group]` f32 (, `bias[n]`) → `y[.., n]`.
+    GroupedLinear { bias: bool },
     /// (bool of one element, unless the condition is `on_size`), operands → results of the first branch if it holds, else of
     /// the second. Both take all operands and give tensors of the same types.
     Cond { on_size: Option<Expr>, branches: Box<[Graph; 2]> },

@@ -1,12 +1,13 @@
 //! Convolutions: channels-last, weights packed; depthwise and 1x1 ones by their own kernels.
 
-use super::layer::{arithmetic, macs, size, sizes};
+use super::layer::{arithmetic, macs, size, sizes, some};
 use super::matmul::Rows;
 use super::winograd;
 use super::{Access, Field, Kernel, Lowering, Place, Region, Work, channels_last};
 use crate::diag::Diagnostic;
 use crate::ir::{Constant, Conv, Epilogue, Node};
 use crate::sym::Expr;
+use exported_runtime::DType;
 use exported_runtime::kernels::conv::{STRIPE, scratch_len};
 use exported_runtime::kernels::depthwise::TAPS;
 
@@ -34,6 +35,12 @@ impl Shape {
         Shape { channels, columns, kernel, taps: kernel.iter().product() }
     }
 
+    /// The number of an element of transposed weights: output channel, input channel of its group, tap.
+    pub fn transposed(&self, o: usize, channel: usize, tap: usize) -> usize {
+        let (group, column) = (o / self.columns, o % self.columns);
+        ((group * self.channels + channel) * self.columns + column) * self.taps + tap
+    }
+
     pub fn inner(&self) -> usize {
         self.channels * self.taps
     }
@@ -58,9 +65,6 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
         return Ok(());
     }
     let (arith, accumulator) = arithmetic(node, cx.dtype(node.inputs[0]), epilogue)?;
-    if conv.transposed && (epilogue.dequantize || epilogue.requantize.is_some()) {
-        return Err(Diagnostic::bug("a transposed convolution with integer weights").at(&node.origin));
-    }
     if let Some(tiled) = winograd::tiled(cx, node, (conv, &shape, weight), epilogue) {
         return winograd::conv(cx, node, (conv, &shape, weight), epilogue, tiled);
     }
@@ -77,8 +81,10 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
     } else {
         let depthwise = is_depthwise(conv, &shape);
         weights = if depthwise { pack_depthwise(cx, weight, conv, &shape) } else { pack(cx, weight, conv, &shape) };
-        if conv.transposed {
-            fields.retain(|(name, _)| *name != "format");
+        if conv.transposed && epilogue.requantize.is_some() {
+            let biases = phase_biases(cx, node, (conv, &shape, weight), epilogue)?;
+            fields.retain(|(name, _)| *name != "bias");
+            fields.push(("bias", some(Field::Read(cx.weights(&weight.name, DType::I32, biases.into())))));
         } else if !epilogue.dequantize && epilogue.requantize.is_none() {
             fields.extend([("scale", Field::Option(None)), ("zero_point", Field::Option(None))]);
         }
@@ -106,6 +112,42 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
     };
     cx.step(node, work, cost);
     Ok(())
+}
+
+/// The bias of each phase of a transposed convolution and output channel: that of the layer makes up for the zero points under
+/// all taps, but only some of them reach an output.
+fn phase_biases(
+    cx: &Lowering<'_>,
+    node: &Node,
+    (conv, shape, weight): (&Conv, &Shape, &Constant),
+    epilogue: &Epilogue,
+) -> Result<Vec<u8>> {
+    let bias = node.inputs.get(3).and_then(|v| cx.constant_of(*v)).filter(|b| b.dtype == DType::I32);
+    let (Some(bias), Some(requantize)) = (bias, epilogue.requantize) else {
+        return Err(Diagnostic::bug("a transposed convolution on integers without constant biases").at(&node.origin));
+    };
+    let [sd, sh, sw] = conv.stride;
+    let [kd, kh, kw] = shape.kernel;
+    let phases = (0..sd).flat_map(|d| (0..sh).flat_map(move |h| (0..sw).map(move |w| [d, h, w])));
+    let mut biases = Vec::new();
+    for phase in phases {
+        let reaches = |tap: [usize; 3]| {
+            (0..3).all(|d| {
+                let from = phase[d] + conv.padding[d].0 + conv.dilation[d] * shape.kernel[d] * conv.stride[d];
+                (from - tap[d] * conv.dilation[d]).is_multiple_of(conv.stride[d])
+            })
+        };
+        let missed: Vec<usize> =
+            (0..shape.taps).filter(|t| !reaches([t / (kh * kw) % kd.max(1), t / kw % kh, t % kw])).collect();
+        for (o, stored) in bias.data.as_chunks().0.iter().enumerate() {
+            let element = |c: usize, t: usize| shape.transposed(o, c, t);
+            let weights = (0..shape.channels).flat_map(|c| missed.iter().map(move |&t| element(c, t)));
+            let sum: i32 = weights.map(|i| weight.data.get(i).map_or(0, |w| i32::from(*w as i8))).sum();
+            let bias = i32::from_le_bytes(*stored).wrapping_add(requantize.input_zero.wrapping_mul(sum));
+            biases.extend_from_slice(&bias.to_le_bytes());
+        }
+    }
+    Ok(biases)
 }
 
 /// What the kernel copies before it multiplies.
@@ -269,7 +311,7 @@ fn pack(cx: &mut Lowering<'_>, weight: &Constant, conv: &Conv, shape: &Shape) ->
     cx.packed(weight, [conv.groups, channels * taps, columns], |group, k, column| {
         let (tap, channel) = (k / channels, k % channels);
         match conv.transposed {
-            true => ((group * channels + channel) * columns + column) * taps + tap,
+            true => shape.transposed(group * columns + column, channel, tap),
             false => ((group * columns + column) * channels + channel) * taps + tap,
         }
     })

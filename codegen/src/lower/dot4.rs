@@ -56,7 +56,8 @@ fn layer(
 ) -> Option<Layer> {
     let requantize = epilogue.requantize?;
     let x = cx.dtype(node.inputs[0]);
-    if cx.options.target.arch() != "x86_64" || inner == 0 {
+    let bytes = [x, requantize.dtype].iter().all(|d| d.size() == 1);
+    if cx.options.target.arch() != "x86_64" || inner == 0 || !bytes {
         return None;
     }
     let constant = |i: usize, dtype: DType| cx.constant_of(*node.inputs.get(i)?).filter(|c| c.dtype == dtype);

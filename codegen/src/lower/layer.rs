@@ -26,6 +26,9 @@ pub(super) fn integers(node: &Node, dtype: DType, requantize: Requantize) -> Res
         (DType::I8, DType::U8) => "rt::kernels::arith::Quantized<i8, u8>",
         (DType::U8, DType::I8) => "rt::kernels::arith::Quantized<u8, i8>",
         (DType::U8, DType::U8) => "rt::kernels::arith::Quantized<u8, u8>",
+        (DType::I16, DType::I16) => "rt::kernels::arith::Quantized<i16, i16>",
+        (DType::I16, DType::I8) => "rt::kernels::arith::Quantized<i16, i8>",
+        (DType::I8, DType::I16) => "rt::kernels::arith::Quantized<i8, i16>",
         _ => return Err(Diagnostic::bug(format!("a quantized layer on {}", dtype.name())).at(&node.origin)),
     })
 }

@@ -166,7 +166,7 @@ fn row_stride(place: &Place) -> Option<Expr> {
 }
 
 /// A place of `v` without negative strides.
-fn forward(cx: &mut Lowering<'_>, v: ValueId) -> Place {
+pub(super) fn forward(cx: &mut Lowering<'_>, v: ValueId) -> Place {
     let place = cx.place(v);
     if place.strides.iter().all(|s| s.as_int().is_none_or(|s| s >= 0)) {
         return place;

@@ -6,6 +6,7 @@
 //! consumer is a concatenation are computed where it wants them (`wishes`), and a pointwise result takes the place of
 //! an operand that nobody reads later.
 
+mod bytes;
 mod control;
 mod conv;
 mod custom;
@@ -147,6 +148,9 @@ impl<'g> Lowering<'g> {
             Op::Pool(p) => pool::pool(self, node, p),
             Op::AdaptivePool { max, spatial, requantize, .. } => {
                 pool::adaptive(self, node, *max, *spatial, *requantize)
+            }
+            Op::Lookup | Op::QuantizedSoftmax { .. } | Op::QuantizedMatMul { .. } | Op::GroupedLinear { .. } => {
+                bytes::lower(self, node)
             }
             Op::Cond { .. } | Op::While { .. } | Op::Scan { .. } => control::control(self),
             Op::Custom(call) => {

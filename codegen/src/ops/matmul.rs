@@ -19,6 +19,7 @@ pub const ROWS: &[Row] = &[
     row("aten.linalg_matmul.default", |c| of_two(c, "self", "other", matmul)),
     row("aten.mm.default", |c| of_two(c, "self", "mat2", matmul)),
     row("aten.bmm.default", |c| of_two(c, "self", "mat2", matmul)),
+    row("aten._int_mm.default", |c| of_two(c, "self", "mat2", in_words)),
     row("aten.mv.default", |c| of_two(c, "self", "vec", matmul)),
     row("aten.dot.default", |c| of_two(c, "self", "tensor", matmul)),
     row("aten.vdot.default", |c| of_two(c, "self", "other", matmul)),
@@ -41,6 +42,12 @@ fn of_two(
 ) -> Result<Outs> {
     let (a, b) = (call.tensor(a)?, call.tensor(b)?);
     one(f(call, a, b)?)
+}
+
+/// A product of bytes, summed in 32 bits.
+fn in_words(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
+    let (a, b) = (call.cast(a, DType::I32)?, call.cast(b, DType::I32)?);
+    matmul(call, a, b)
 }
 
 fn linear(call: &mut Call<'_>) -> Result<Outs> {

@@ -37,8 +37,16 @@ HIDDEN = {
     },
 }
 
+# torchao's, which that registry has only after torchao is imported.
+TORCHAO = """\
+torchao.choose_qparams_affine.default|input:Optional[Tensor];mapping_type:str;block_size:List[int];target_dtype:ScalarType;quant_min:Optional[number]:null;quant_max:Optional[number]:null;eps:Optional[float]:null;scale_dtype:Optional[ScalarType]:null;zero_point_dtype:Optional[ScalarType]:null;keepdim:bool:false|Tensor;Tensor|
+torchao.dequantize_affine.default|input:Tensor;block_size:List[int];scale:Tensor;zero_point:Optional[Tensor];input_dtype:ScalarType;quant_min:Optional[number]:null;quant_max:Optional[number]:null;output_dtype:Optional[ScalarType]:null|Tensor|
+torchao.quantize_affine.default|input:Tensor;block_size:List[int];scale:Tensor;zero_point:Optional[Tensor];output_dtype:ScalarType;quant_min:Optional[number]:null;quant_max:Optional[number]:null|Tensor|
+"""
+
 for target, schema in sorted((json.load(open(sys.argv[1])) | HIDDEN).items()):
     arguments = ";".join(argument(a) for a in schema["args"])
     returns = ";".join(r["type"] + alias(r) for r in schema["returns"])
     tags = ",".join(t for t in schema["tags"] if t in ("core", "inplace", "pointwise", "nondeterministic_seeded", "maybe_aliasing_or_mutating"))
     print("|".join((target, arguments, returns, tags)))
+print(TORCHAO, end="")

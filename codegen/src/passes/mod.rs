@@ -26,6 +26,7 @@ pub type Pass = fn(&mut Graph, &Options) -> Result<bool, Diagnostic>;
 pub const PASSES: &[(&str, Pass)] = &[
     // Constants reach the subgraphs that read them, so that those are optimized as any graph.
     ("capture", capture::run),
+    ("widened", quantized::widened),
     // Scales and biases become numbers; integer weights stay, as dequantization is not folded.
     ("fold", fold::run),
     ("quantize", quantize::run),

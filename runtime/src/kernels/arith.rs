@@ -312,12 +312,16 @@ pub fn rescaled(x: i32, factor: i32, shift: u32) -> i32 {
     ((product + below_half + ((product >> shift) & 1)) >> shift) as i32
 }
 
-/// An integer of 8 bits that activations are stored as.
-pub trait Narrow: Zeroed {
+/// An integer that activations are stored as.
+pub trait Stored: Zeroed {
     /// Exact.
     fn widen(self) -> i32;
     /// The low bits; the number fits.
     fn narrow(x: i32) -> Self;
+}
+
+/// One of 8 bits.
+pub trait Narrow: Stored {
     /// What makes an unsigned byte of it, 128 more than a signed one.
     const TURN: u8;
     /// That byte.
@@ -328,17 +332,24 @@ pub trait Narrow: Zeroed {
 }
 
 macro_rules! narrow {
-    ($($t:ty: $more:literal),*) => {$(
-        impl Narrow for $t {
+    ($($t:ty),*) => {$(
+        impl Stored for $t {
             #[inline(always)]
             fn widen(self) -> i32 { i32::from(self) }
             #[inline(always)]
             fn narrow(x: i32) -> Self { x as $t }
-            const TURN: u8 = $more;
         }
     )*};
 }
-narrow!(i8: 128, u8: 0);
+narrow!(i8, u8, i16);
+
+impl Narrow for i8 {
+    const TURN: u8 = 128;
+}
+
+impl Narrow for u8 {
+    const TURN: u8 = 0;
+}
 
 /// A stretch of one value.
 #[derive(Clone, Copy, Debug)]
@@ -351,12 +362,12 @@ impl<T> AsRef<[T]> for Stretch<T> {
     }
 }
 
-/// Quantized throughout: 8-bit activations with a zero point, i8 weights without, sums in i32. The zero point of the input
+/// Quantized throughout: activations of 8 or 16 bits with a zero point, i8 weights without, sums in i32. The zero point of the input
 /// is part of the bias: what is summed are the stored integers.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantized<X, Y>(PhantomData<(X, Y)>);
 
-impl<X: Narrow, Y: Narrow> Arith for Quantized<X, Y> {
+impl<X: Stored, Y: Stored> Arith for Quantized<X, Y> {
     type X = X;
     type W = i8;
     type A = i32;

@@ -94,6 +94,9 @@ pub const fn scratch_len(width: usize, inner: usize) -> usize {
 
 /// `torch.conv_transpose`: `y[n, o, q] = ... sum over c, k with q = i * stride - padding + k * dilation of x[n, c, i] *
 /// w[c, o, k]`. Fields as [`Conv`]; weights packed as there, from the transposed tensor. `out` includes the output padding.
+///
+/// The biases of requantized sums make up for the zero point of the input, which depends on the taps that reach an output:
+/// there is one per phase (`[stride d][h][w]`) and output channel.
 pub struct ConvTranspose<'a, K: Arith, P: Panel> {
     /// Input; strides in `x_strides`.
     pub x: &'a [K::X],
@@ -101,6 +104,10 @@ pub struct ConvTranspose<'a, K: Arith, P: Panel> {
     pub weights: &'a [K::W],
     /// Per output channel, if there is one.
     pub bias: Option<&'a [K::A]>,
+    /// Scale per output channel, of quantized weights only.
+    pub scale: Option<&'a [K::A]>,
+    /// Zero point per output channel, of quantized weights only.
+    pub zero_point: Option<&'a [K::A]>,
     /// Factor of negative results per output channel, if there is one.
     pub slope: Option<&'a [K::A]>,
     /// Added before the activation; lies as `y` does.
@@ -137,6 +144,8 @@ pub struct ConvTranspose<'a, K: Arith, P: Panel> {
     pub low: K::A,
     /// Greatest result.
     pub high: K::A,
+    /// What the numbers stand for.
+    pub format: K::Format,
     /// Panel width.
     pub panel: P,
 }
@@ -180,7 +189,7 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
     }
 }
 
-impl<K: Arith<Format = ()>, P: Panel> Op for ConvTranspose<'_, K, P> {
+impl<K: Arith, P: Panel> Op for ConvTranspose<'_, K, P> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
@@ -202,11 +211,16 @@ impl<K: Arith<Format = ()>, P: Panel> Op for ConvTranspose<'_, K, P> {
                             )
                         };
                     }
+                    let mut bias = self.bias.unwrap_or(&[]);
+                    if K::REQUANTIZED {
+                        let channels = (self.groups * self.columns).max(1);
+                        bias = bias.chunks(channels).nth((pd * sh + ph) * sw + pw).unwrap_or_default();
+                    }
                     let epilogue = Epilogue {
-                        format: (),
-                        scale: &[],
-                        zero_point: &[],
-                        bias: self.bias.unwrap_or(&[]),
+                        format: self.format,
+                        scale: self.scale.unwrap_or(&[]),
+                        zero_point: self.zero_point.unwrap_or(&[]),
+                        bias,
                         slope: self.slope.unwrap_or(&[]),
                         residual: self.residual.unwrap_or(&[]),
                         in_place: self.in_place,

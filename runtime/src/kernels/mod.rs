@@ -7,10 +7,12 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod arith;
+pub mod bytes;
 pub mod conv;
 pub mod depthwise;
 pub mod dot4;
 pub mod fpu;
+pub mod grouped;
 pub mod index;
 pub mod int8;
 pub mod matmul;

@@ -23,7 +23,7 @@ pub(super) fn matmul(epilogue: &Epilogue, inputs: &[TensorType]) -> Result<Tenso
     let (a, b) = (operand(inputs, 0)?, operand(inputs, 1)?);
     let rank = a.shape.len();
     let wrong = || format!("matrix product of {a} and {b}");
-    if rank < 2 || b.shape.len() != rank || a.dtype != b.dtype {
+    if rank < 2 || b.shape.len() != rank || a.dtype != b.dtype && !epilogue.dequantize {
         return Err(wrong());
     }
     let (batch, n) = (&a.shape[..rank - 2], &b.shape[rank - 1]);

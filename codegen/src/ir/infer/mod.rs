@@ -2,6 +2,7 @@
 //!
 //! `import` compares the two and [`super::verify()`] runs these again after every pass. One function per family.
 
+mod bytes;
 mod control;
 mod conv;
 mod index;
@@ -49,6 +50,9 @@ pub fn infer(op: &Op, inputs: &[TensorType], graph: &Graph) -> Result<Vec<Tensor
         Op::BatchNorm { .. } => Ok(vec![conv::batch_norm(inputs)?]),
         Op::Quantize { dtype, axis, .. } => Ok(vec![conv::quantize(*dtype, *axis, inputs)?]),
         Op::Dequantize { axis, .. } => Ok(vec![conv::quantize(exported_runtime::DType::F32, *axis, inputs)?]),
+        Op::Lookup | Op::QuantizedSoftmax { .. } => Ok(vec![bytes::by_table(op, inputs)?]),
+        Op::QuantizedMatMul { requantize, .. } => Ok(vec![bytes::matmul(requantize.dtype, inputs)?]),
+        Op::GroupedLinear { bias } => Ok(vec![bytes::grouped(*bias, inputs)?]),
         Op::Pool(p) => pool::pool(p, operand(inputs, 0)?),
         Op::AdaptivePool { max, spatial, out, requantize } => {
             let mut types = pool::adaptive(*max, *spatial, out, operand(inputs, 0)?)?;

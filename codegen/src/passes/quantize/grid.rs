@@ -20,7 +20,26 @@ impl Grid {
 
     /// Least and greatest integer stored.
     fn range(&self) -> (i32, i32) {
-        if self.dtype == DType::U8 { (0, 255) } else { (-128, 127) }
+        match self.dtype {
+            DType::U8 => (0, 255),
+            DType::I16 => (i32::from(i16::MIN), i32::from(i16::MAX)),
+            _ => (-128, 127),
+        }
+    }
+
+    /// Most that a stored integer can be, either way; 255 for all bytes, since kernels turn signed ones into unsigned ones.
+    pub fn magnitude(&self) -> i64 {
+        if self.dtype == DType::I16 { 1 << 15 } else { 255 }
+    }
+
+    /// What each byte stands for, by its bits: `(q - zero) * scale`, every step rounded to f32.
+    pub fn numbers(&self) -> Option<Vec<f32>> {
+        let stored = |bits: u8| match self.dtype {
+            DType::I8 => Some(i32::from(bits as i8)),
+            DType::U8 => Some(i32::from(bits)),
+            _ => None,
+        };
+        (0..=255).map(|bits| Some((stored(bits)? - self.zero) as f32 * self.scale as f32)).collect()
     }
 
     /// Greatest distance of a stored integer from the zero point.
@@ -177,7 +196,7 @@ fn linear(f: &Formula, e: ExprId, times: f64, factors: &mut [f64], addend: &mut 
     Some(())
 }
 
-/// `sum of factor * operand + addend`, in i32: factors have as many bits as leave room for the sum. Before rounding a
+/// `sum of factor * operand + addend`, in i32 for bytes: factors have as many bits as leave room for the sum. Before rounding a
 /// result is within `(1 + sum of reaches) / 2^(shift + 1)` of the exact one.
 fn combination(grids: &[Grid], factors: &[f64], addend: f64, target: &Target) -> Option<Formula> {
     let ratios: Vec<f64> = grids.iter().zip(factors).map(|(g, f)| f * g.scale / target.grid.scale).collect();
@@ -189,19 +208,25 @@ fn combination(grids: &[Grid], factors: &[f64], addend: f64, target: &Target) ->
         let all = sum.chain(zero).fold(fixed(addend.abs(), shift), i64::saturating_add);
         all.saturating_add(1 << shift) < i64::from(i32::MAX)
     };
-    let shift = (1..=30u32).rev().find(|&shift| room(shift))?;
+    // Of 16-bit operands the sum is taken in i64, or their factors would have too few bits.
+    let wide = target.grid.dtype == DType::I16 || grids.iter().any(|g| g.dtype == DType::I16);
+    let dtype = if wide { DType::I64 } else { DType::I32 };
+    let shift = match wide {
+        true => shift_for(ratios.iter().fold(addend.abs(), |most, r| most.max(r.abs())), 31)?,
+        false => (1..=30u32).rev().find(|&shift| room(shift))?,
+    };
     let constant =
         grids.iter().zip(&ratios).fold(fixed(addend, shift), |sum, (g, r)| sum - fixed(*r, shift) * i64::from(g.zero));
     let dtypes: Vec<DType> = grids.iter().map(|g| g.dtype).collect();
     let mut f = Formula::new(&dtypes);
-    let mut sum = f.int(DType::I32, constant);
+    let mut sum = f.int(dtype, constant);
     for (i, ratio) in ratios.iter().enumerate() {
-        let (x, factor) = (f.param(i), f.int(DType::I32, fixed(*ratio, shift)));
-        let x = f.cast(DType::I32, x);
+        let (x, factor) = (f.param(i), f.int(dtype, fixed(*ratio, shift)));
+        let x = f.cast(dtype, x);
         let term = f.binary(Binary::Mul, x, factor);
         sum = f.binary(Binary::Add, sum, term);
     }
-    Some(finished(f, sum, shift, DType::I32, target))
+    Some(finished(f, sum, shift, dtype, target))
 }
 
 /// The product of two operands, in i64.

@@ -10,13 +10,17 @@
 //! unit of the sum. So results differ from the reference by one quantum at most, where that was near a tie, and all
 //! targets, with and without an FPU, give the same bits.
 
+mod bytes;
 mod grid;
 mod layer;
 
 use super::edit::{producers, splice, uses};
 use super::epilogue::{Pattern, pattern};
 use crate::diag::{Diagnostic, Origin};
-use crate::ir::{Graph, Node, Op, PadMode, Pool, PoolKind, ReduceKind, TensorType, ValueId, View, infer};
+use crate::ir::{
+    Epilogue, Formula, Graph, Node, Op, PadMode, Pool, PoolKind, ReduceKind, ResampleMode, TensorType, ValueId, View,
+    infer,
+};
 use crate::options::{Options, Quantization};
 use crate::sym::Expr;
 use exported_runtime::DType;
@@ -59,7 +63,20 @@ fn integers(graph: &mut Graph, index: usize) -> Option<Vec<Node>> {
 
 /// Whether kernels take it.
 fn narrow(dtype: DType) -> bool {
-    matches!(dtype, DType::I8 | DType::U8)
+    matches!(dtype, DType::I8 | DType::U8 | DType::I16)
+}
+
+/// Whether it only moves elements of its first operand.
+fn moves(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::View(_)
+            | Op::Resample { mode: ResampleMode::Nearest { .. }, .. }
+            | Op::IndexSelect { .. }
+            | Op::Index { .. }
+            | Op::Gather { .. }
+            | Op::Embedding
+    )
 }
 
 /// Makes the nodes that replace one quantization.
@@ -114,9 +131,9 @@ impl<'g> Maker<'g> {
                 let dtype = self.graph.ty(node.inputs[0]).dtype;
                 narrow(dtype).then(|| (node.inputs[0], Grid::new(scale, zero_point, dtype)))
             }
-            Op::View(_) => {
+            op if moves(op) => {
                 let (x, grid) = self.source(node.inputs[0])?;
-                Some((self.push(node.op.clone(), &[x])?, grid))
+                Some((self.push(node.op.clone(), &[&[x], &node.inputs[1..]].concat())?, grid))
             }
             Op::Pad { pads, mode } => {
                 let (x, grid) = self.source(node.inputs[0])?;
@@ -147,7 +164,11 @@ impl<'g> Maker<'g> {
         let alone = alone && self.uses[v.0 as usize] == 1;
         match &node.op {
             Op::Dequantize { .. } => self.requantized(v, &target),
-            Op::View(_) | Op::Pool(Pool { kind: PoolKind::Max, .. }) | Op::AdaptivePool { max: true, .. } => {
+            op if moves(op) => {
+                let x = self.onto(node.inputs[0], target, alone)?;
+                self.push(node.op.clone(), &[&[x], &node.inputs[1..]].concat())
+            }
+            Op::Pool(Pool { kind: PoolKind::Max, .. }) | Op::AdaptivePool { max: true, .. } => {
                 if node.outputs.get(1).is_some_and(|v| self.uses[v.0 as usize] > 0) {
                     return None;
                 }
@@ -177,8 +198,11 @@ impl<'g> Maker<'g> {
                     target.clamp(low, high);
                     self.onto(node.inputs[0], target, alone)
                 }
-                _ if alone => self.core(&node, &target),
-                _ => None,
+                _ => match bytes::greater(formula) {
+                    Some((op, [i, j])) => self.greater(&node, op, [i, j], target, alone),
+                    None if alone => self.core(&node, &target),
+                    None => None,
+                },
             },
             _ if alone => self.core(&node, &target),
             _ => None,
@@ -189,16 +213,19 @@ impl<'g> Maker<'g> {
     fn core(&mut self, node: &Node, target: &Target) -> Option<ValueId> {
         self.origin = node.origin.clone();
         match &node.op {
-            Op::Conv(c, e) if !c.transposed => self.layer(node, *e, target),
+            Op::Conv(_, e) => self.layer(node, *e, target),
             Op::Linear(e) => self.layer(node, *e, target),
             Op::Pointwise { formula, shape } => {
-                let operands: Option<Vec<_>> = node.inputs.iter().map(|&v| self.source(v)).collect();
-                let operands = operands?;
-                let grids: Vec<Grid> = operands.iter().map(|o| o.1).collect();
-                let formula = grid::pointwise(formula, &grids, target)?;
-                let inputs: Vec<ValueId> = operands.iter().map(|o| o.0).collect();
-                self.push(Op::Pointwise { formula, shape: shape.clone() }, &inputs)
+                let before = self.nodes.len();
+                let sum = self.on_grids(node, formula, shape, target);
+                if sum.is_none() {
+                    self.nodes.truncate(before);
+                    return self.by_table(node, target);
+                }
+                sum
             }
+            Op::Softmax { dim, log: false } => self.softmax(node, *dim, target),
+            Op::MatMul(e) if *e == Epilogue::default() => self.matmul(node, target),
             Op::Pool(p) => {
                 let (x, grid) = self.source(node.inputs[0])?;
                 let requantize = Some(target.mean(&grid)?);
@@ -209,9 +236,21 @@ impl<'g> Maker<'g> {
                 let requantize = Some(target.mean(&grid)?);
                 self.push(Op::AdaptivePool { max: false, spatial, out, requantize }, &[x])
             }
-            Op::Reduce { kind: ReduceKind::Mean, dims, .. } => self.mean(node, dims, target),
+            Op::Reduce { kind: kind @ (ReduceKind::Mean | ReduceKind::Sum), dims, .. } => {
+                self.mean(node, dims, target, *kind == ReduceKind::Sum)
+            }
             _ => None,
         }
+    }
+
+    /// A sum of operands with factors, or a product, on the grids of the operands.
+    fn on_grids(&mut self, node: &Node, formula: &Formula, shape: &[Expr], target: &Target) -> Option<ValueId> {
+        let operands: Option<Vec<_>> = node.inputs.iter().map(|&v| self.source(v)).collect();
+        let operands = operands?;
+        let grids: Vec<Grid> = operands.iter().map(|o| o.1).collect();
+        let formula = grid::pointwise(formula, &grids, target)?;
+        let inputs: Vec<ValueId> = operands.iter().map(|o| o.0).collect();
+        self.push(Op::Pointwise { formula, shape: shape.to_vec() }, &inputs)
     }
 
     /// Integers on the grid of the target.
@@ -223,21 +262,5 @@ impl<'g> Maker<'g> {
         let formula = grid::conversion(&grid, target)?;
         let shape = self.graph.ty(x).shape.clone();
         self.push(Op::Pointwise { formula, shape }, &[x])
-    }
-
-    /// A mean over all spatial dims.
-    fn mean(&mut self, node: &Node, dims: &[usize], target: &Target) -> Option<ValueId> {
-        let rank = self.graph.ty(node.inputs[0]).shape.len();
-        let spatial = rank.checked_sub(2).filter(|s| (1..=3).contains(s))?;
-        let mut sorted = dims.to_vec();
-        sorted.sort_unstable();
-        if sorted != (2..rank).collect::<Vec<usize>>() {
-            return None;
-        }
-        let (x, grid) = self.source(node.inputs[0])?;
-        let requantize = Some(target.mean(&grid)?);
-        let mean = self.push(Op::AdaptivePool { max: false, spatial, out: [1; 3], requantize }, &[x])?;
-        let shape: Vec<Expr> = self.graph.ty(node.outputs[0]).shape.clone();
-        self.push(Op::View(View::Reshape(shape)), &[mean])
     }
 }
