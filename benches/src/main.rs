@@ -1,13 +1,21 @@
 //! Kernel speed per layer shape, against the peak of this machine at the same level: `cargo run --release -p
 //! exported-bench [FILTER [LEVEL]]`. One core, minimum over batches; a shared machine can only make figures worse.
+//!
+//! `cargo run --release -p exported-bench ulp [FILTER [STEP]]` measures the error of the f32 functions instead, over every
+//! STEP-th argument there is (all of them unless told).
 
 mod layers;
 mod time;
+mod ulp;
 
 use exported_runtime::Level;
 
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
+    if filter == "ulp" {
+        let step = std::env::args().nth(3).and_then(|step| step.parse().ok()).unwrap_or(1);
+        return ulp::print(&std::env::args().nth(2).unwrap_or_default(), step);
+    }
     let level = match std::env::args().nth(2).as_deref() {
         Some("portable") => Level::Portable,
         #[cfg(target_arch = "x86_64")]

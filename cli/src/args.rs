@@ -45,8 +45,10 @@ Options of verify:
   --json FILE               also write the report as JSON
   --allow-unsupported       exit with 0 although the compiler refused archives, in words
   --release                 build with cargo's release profile
-  --target BOARD            run in an emulator: m3, m4f, m7, m33, m0, riscv32
+  --target BOARD            run in an emulator, which counts instructions and stack: m3, m4f, m7, m33, m0, riscv32
   --optimize speed|size     what to favour
+  --multiply-add fused|separate
+                            f32 on a Cortex-M with an FPU
   --quantization fused|faithful
                             quantized graphs on integers, or as PyTorch computes them
   --ops FILE                Rust that implements custom operators (`Ops`, with the traits of `super::ops`), for archives
@@ -118,6 +120,7 @@ pub struct Verify {
     pub release: bool,
     pub board: Option<&'static Board>,
     pub optimize: Optimize,
+    pub multiply_add: Option<MultiplyAdd>,
     pub quantization: Quantization,
     pub winograd: Winograd,
     pub layers: bool,
@@ -266,6 +269,7 @@ fn verify(parser: &mut Parser) -> Result<Command, String> {
             Arg::Long("release") => verify.release = true,
             Arg::Long("target") => verify.board = board(&word(parser)?)?,
             Arg::Long("optimize") => verify.optimize = optimize(&word(parser)?)?,
+            Arg::Long("multiply-add") => verify.multiply_add = Some(multiply_add(&word(parser)?)?),
             Arg::Long("quantization") => verify.quantization = quantization(&word(parser)?)?,
             Arg::Long("winograd") => verify.winograd = winograd(&word(parser)?)?,
             Arg::Long("layers") => verify.layers = true,
@@ -405,6 +409,7 @@ mod tests {
             ("verify a --timeout soon", "`soon` is no number"),
             ("check a --winograd f6", "`f6` is none of"),
             ("verify a --level mmx", "`mmx` is none of"),
+            ("verify a --multiply-add both", "`both` is neither `fused` nor `separate`"),
             ("emit a --layout x=chw", "`chw` is neither"),
             ("emit a --json", "--json"),
         ] {

@@ -151,7 +151,8 @@ fn verify(request: &Verify) -> u8 {
     };
     let triple = request.board.map_or(env!("HOST"), |board| board.target);
     let (quantization, winograd, layers) = (request.quantization, request.winograd, request.layers);
-    let compiler = Compiler { target: Target::new(triple), optimize: request.optimize, quantization, winograd, layers };
+    let (optimize, multiply_add) = (request.optimize, request.multiply_add);
+    let compiler = Compiler { target: Target::new(triple), optimize, multiply_add, quantization, winograd, layers };
     let platform = Platform { board: request.board, release: request.release };
     let limit = Duration::from_secs(request.timeout);
     let what =

@@ -113,6 +113,7 @@ fn falsified_golden_files_are_caught() {
     let compiler = Compiler {
         target: Target::new(env!("HOST")),
         optimize: Optimize::Speed,
+        multiply_add: None,
         quantization: Default::default(),
         winograd: Default::default(),
         layers: false,

@@ -5,7 +5,7 @@ use super::{Compile, Generated, Source};
 use crate::golden::Golden;
 use exported_codegen::diag::Errors;
 use exported_codegen::footprint::macs;
-use exported_codegen::options::{Optimize, Options, Quantization, Target, WeightsForm, Winograd};
+use exported_codegen::options::{MultiplyAdd, Optimize, Options, Quantization, Target, WeightsForm, Winograd};
 use exported_codegen::{analyze, archive, emit, import, schema};
 use std::collections::BTreeMap;
 
@@ -16,6 +16,8 @@ pub struct Compiler {
     pub target: Target,
     /// What to favour.
     pub optimize: Optimize,
+    /// How products of f32 are added up on a Cortex-M with an FPU.
+    pub multiply_add: Option<MultiplyAdd>,
     /// How quantized graphs are computed.
     pub quantization: Quantization,
     /// Which convolutions are computed by Winograd's method.
@@ -29,6 +31,7 @@ impl Compile for Compiler {
         let name = source.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let mut options = Options::new(name, self.target.clone());
         options.optimize = self.optimize;
+        options.multiply_add = self.multiply_add;
         options.quantization = self.quantization;
         options.winograd = self.winograd;
         options.layers = self.layers;

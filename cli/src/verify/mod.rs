@@ -197,10 +197,12 @@ impl Subject {
 
     fn judge(&mut self, outcome: &Outcome, platform: Platform) {
         let Some(golden) = &self.golden else { return };
-        let ticks = outcome.answers.ticks.iter().take(golden.cases.len()).max();
-        if let (Some(ticks), Some(board)) = (ticks, platform.board) {
+        let costs = outcome.answers.costs.iter().take(golden.cases.len());
+        let greatest = |of: fn(&wire::Cost) -> u64| costs.clone().map(of).max();
+        if let (Some(ticks), Some(stack), Some(board)) = (greatest(|c| c.ticks), greatest(|c| c.stack), platform.board)
+        {
             let instructions = ticks * board.instructions_per_tick;
-            self.notes.push(format!("at most {instructions} instructions in a call"));
+            self.notes.push(format!("at most {instructions} instructions and {stack} bytes of stack in a call"));
         }
         let mut verdict = verdict::judge(golden, outcome);
         if golden.tolerance.quanta > 0.0 {

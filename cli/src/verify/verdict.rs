@@ -240,7 +240,10 @@ mod tests {
         let outputs = |x: f32| Answer::Outputs(vec![vector(&[x + 1.0, 2.0]), vector(&[x, 7.0])]);
         let no = || Answer::Refused("no".into());
         let calls = vec![outputs(1.0), outputs(4.0), no(), no()];
-        Outcome { answers: Answers { mutates: vec![None, None], calls, ticks: vec![0; 4] }, failure: None }
+        Outcome {
+            answers: Answers { mutates: vec![None, None], calls, costs: vec![Default::default(); 4] },
+            failure: None,
+        }
     }
 
     fn with(change: impl FnOnce(&mut Vec<Answer>)) -> Verdict {

@@ -12,6 +12,15 @@ pub enum Answer {
     Refused(String),
 }
 
+/// What a call cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// In the program's ticks.
+    pub ticks: u64,
+    /// Most bytes of stack, callers not included; 0 where it was not watched.
+    pub stack: u64,
+}
+
 /// All that a verification program wrote.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answers {
@@ -19,8 +28,8 @@ pub struct Answers {
     pub mutates: Vec<Option<usize>>,
     /// The calls that ended, in order; fewer than asked for if the program broke off.
     pub calls: Vec<Answer>,
-    /// What each call cost, in the program's ticks.
-    pub ticks: Vec<u64>,
+    /// What each call cost.
+    pub costs: Vec<Cost>,
 }
 
 /// One call of a job.
@@ -96,9 +105,9 @@ pub fn answers(bytes: &[u8]) -> Answers {
     let mut rest = Reader(bytes);
     let Some(mutates) = rest.mutates() else { return answers };
     answers.mutates = mutates;
-    while let Some((answer, ticks)) = rest.answer(answers.mutates.len()) {
+    while let Some((answer, cost)) = rest.answer(answers.mutates.len()) {
         answers.calls.push(answer);
-        answers.ticks.push(ticks);
+        answers.costs.push(cost);
     }
     answers
 }
@@ -138,12 +147,12 @@ impl<'a> Reader<'a> {
         (0..count).map(|_| self.word().map(|input| input.checked_sub(1))).collect()
     }
 
-    fn answer(&mut self, outputs: usize) -> Option<(Answer, u64)> {
+    fn answer(&mut self, outputs: usize) -> Option<(Answer, Cost)> {
         let answer = match self.word()? {
             0 => Answer::Outputs((0..outputs).map(|_| self.value()).collect::<Option<_>>()?),
             _ => Answer::Refused(self.text()?),
         };
-        Some((answer, self.long()?))
+        Some((answer, Cost { ticks: self.long()?, stack: self.long()? }))
     }
 
     fn value(&mut self) -> Option<Value> {
@@ -179,15 +188,15 @@ mod tests {
             Value::Float(-0.5),
         ];
         values.iter().for_each(|value| put(&mut bytes, value));
-        bytes.extend(7u64.to_le_bytes());
+        bytes.extend([7u64, 70].iter().flat_map(|n| n.to_le_bytes()));
         word(&mut bytes, 1);
         word(&mut bytes, 2);
         bytes.extend(b"no");
-        bytes.extend(9u64.to_le_bytes());
+        bytes.extend([9u64, 0].iter().flat_map(|n| n.to_le_bytes()));
         let whole = answers(&bytes);
         assert_eq!(whole.mutates, [None, Some(1)]);
         assert_eq!(whole.calls, [Answer::Outputs(values.to_vec()), Answer::Refused("no".into())]);
-        assert_eq!(whole.ticks, [7, 9]);
+        assert_eq!(whole.costs, [Cost { ticks: 7, stack: 70 }, Cost { ticks: 9, stack: 0 }]);
         for cut in 12..bytes.len() {
             assert!(answers(&bytes[..cut]).calls.len() < 2);
         }

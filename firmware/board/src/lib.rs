@@ -30,7 +30,7 @@ mod start;
 mod start;
 
 pub use host::{File, Stdout, exit, print};
-pub use measure::{Footprint, footprint, paint_stack, stack_used, start_counting, stop_counting, ticks};
+pub use measure::{Footprint, footprint, paint_stack, stack_depth, stack_used, start_counting, stop_counting, ticks};
 
 /// Names the function (`fn() -> !`) that runs after start-up.
 #[cfg(feature = "rt")]

@@ -62,6 +62,12 @@ pub fn stack_used() -> usize {
     top - word
 }
 
+/// Bytes of stack in use, the caller's included.
+#[inline(never)]
+pub fn stack_depth() -> usize {
+    addr_of!(_stack_start) as usize - stack_pointer()
+}
+
 /// Where the emulator's plugin (`xtask/plugin/count.c`) starts to count: behind the call of this function.
 #[inline(never)]
 #[unsafe(export_name = "exported_board_start")]

@@ -88,20 +88,16 @@ pub fn sigmoid<S: Simd>(s: S, x: f32) -> f32 {
     1.0 / (1.0 + exp(s, -x))
 }
 
-/// A rational function of degree 13/6 on the interval where tanh is not yet 1.
+/// `e / (e + 2)` with `e = e^(2|x|) - 1`: where `e` is large its error hardly matters, where it is small it is accurate.
 #[inline(always)]
 pub fn tanh<S: Simd>(s: S, x: f32) -> f32 {
-    let y = limit(x, -7.905_311, 7.905_311);
-    let z = y * y;
-    let p = s.mul_add(-2.760_768_5e-16, z, 2.000_188e-13);
-    let p = s.mul_add(p, z, -8.604_672e-11);
-    let p = s.mul_add(p, z, 5.122_297e-8);
-    let p = s.mul_add(p, z, 1.485_722_4e-5);
-    let p = s.mul_add(p, z, 6.372_619_3e-4);
-    let p = s.mul_add(p, z, 4.893_524_6e-3) * y;
-    let q = s.mul_add(1.198_258_4e-6, z, 1.185_347_1e-4);
-    let q = s.mul_add(q, z, 2.268_434_6e-3);
-    let q = s.mul_add(q, z, 4.893_525e-3);
-    let t = limit(p / q, -1.0, 1.0);
-    if x.abs() < 4e-4 { x } else { t }
+    // From 9.02 on the result rounds to 1.
+    let magnitude = limit(x.abs(), 0.0, 9.1);
+    let doubled = magnitude + magnitude;
+    let (n, whole) = split(doubled * core::f32::consts::LOG2_E);
+    let r = reduce(s, doubled, whole);
+    let q = s.mul_add(tail(s, r) * r, r, r);
+    let power = power_of_two(n);
+    let e = s.mul_add(q, power, power - 1.0);
+    (e / (e + 2.0)).copysign(x)
 }

@@ -136,8 +136,13 @@ impl Functions for f32 {
         sin => trig::sin (s); cos => trig::cos (s); tan => trig::tan (s);
         asin => trig::asin (s); acos => trig::acos (s); atan => trig::atan (s);
         erf => special::erf (s);
-        sinh => libm::sinhf; cosh => libm::coshf; asinh => libm::asinhf; acosh => libm::acoshf; atanh => libm::atanhf;
+        sinh => libm::sinhf; cosh => libm::coshf; asinh => libm::asinhf; atanh => libm::atanhf;
         erfc => libm::erfcf; lgamma => libm::lgammaf;
+    }
+    /// `libm` gives some negative numbers a result.
+    #[inline(always)]
+    fn acosh(self) -> Self {
+        if self >= 1.0 { libm::acoshf(self) } else { f32::NAN }
     }
     #[inline(always)]
     fn is_inf(self) -> bool {

@@ -94,7 +94,12 @@ impl Functions for f64 {
         exp => exp (s); exp2 => exp2 (s); expm1 => expm1 (s); log => log (s); log2 => log2 (s); log10 => log10 (s);
         log1p => log1p (s); sin => sin (s); cos => cos (s); tan => tan (s); asin => asin (s); acos => acos (s);
         atan => atan (s); tanh => tanh (s); erf => erf (s);
-        sinh => sinh; cosh => cosh; asinh => asinh; acosh => acosh; atanh => atanh; erfc => erfc; lgamma => lgamma;
+        sinh => sinh; cosh => cosh; asinh => asinh; atanh => atanh; erfc => erfc; lgamma => lgamma;
+    }
+    /// `libm` gives some negative numbers a result.
+    #[inline(always)]
+    fn acosh(self) -> Self {
+        if self >= 1.0 { libm::acosh(self) } else { f64::NAN }
     }
     #[inline(always)]
     fn is_inf(self) -> bool {

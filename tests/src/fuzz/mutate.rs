@@ -182,6 +182,10 @@ fn values(text: &[u8]) -> Vec<Range<usize>> {
             }
             b'"' => {
                 let end = end_of_string(text, at);
+                if end == text.len() {
+                    // Nothing closes it.
+                    break;
+                }
                 let is_key = text[end..].iter().find(|c| !c.is_ascii_whitespace()) == Some(&b':');
                 found.extend((!is_key).then_some(at..end));
                 end
@@ -225,5 +229,8 @@ mod tests {
         assert_eq!(without(b"1"), r#"{"a": [ -2.5e3, "x\"y"], "b": {"c": true}, "d": null}"#);
         assert_eq!(without(b"null"), r#"{"a": [1, -2.5e3, "x\"y"], "b": {"c": true}}"#);
         assert_eq!(without(b"true"), r#"{"a": [1, -2.5e3, "x\"y"], "b": {}, "d": null}"#);
+        for broken in [&b"{1, \""[..], b"{\"a", b"[\"\\"] {
+            assert!(values(broken).iter().all(|v| broken[v.start] != b'"'), "a string without an end");
+        }
     }
 }

@@ -10,6 +10,8 @@ use exported_runtime::{StaticWorkspace, Workspace};
 pub struct Files {
     job: File,
     result: File,
+    /// Stack in use where it began to be watched.
+    depth: usize,
 }
 
 impl Io for Files {
@@ -23,6 +25,15 @@ impl Io for Files {
 
     fn ticks(&mut self) -> u64 {
         exported_board::ticks()
+    }
+
+    fn watch_stack(&mut self) {
+        self.depth = exported_board::stack_depth();
+        exported_board::paint_stack();
+    }
+
+    fn stack(&mut self) -> u64 {
+        exported_board::stack_used().saturating_sub(self.depth) as u64
     }
 }
 
@@ -85,7 +96,7 @@ fn serve_files<const WORKSPACE: usize, const POOL: usize>(
 ) -> Result<(), &'static str> {
     let job = File::open("job.in\0").ok_or("job.in cannot be opened")?;
     let result = File::create("job.out\0").ok_or("job.out cannot be created")?;
-    let mut files = Files { job, result };
+    let mut files = Files { job, result, depth: 0 };
     let mut model = [0; 4];
     if !files.read(&mut model) {
         return Err("job.in is empty");

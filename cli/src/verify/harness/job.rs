@@ -3,8 +3,9 @@
 //!
 //! Job: `calls: u32`, `level: u32`, then per call `reset: u32`, `count: u32` and that many values. Result: `count: u32` of
 //! the outputs, per output the input it is the new value of plus one (or 0), then per call `0: u32` and the values of all
-//! outputs, or `1: u32` and a text, both followed by `ticks: u64`. A value is a tag, then a number, a text (`length: u32`,
-//! bytes) or `dtype: u32` (in the order of `DType::ALL`), `rank: u32`, `rank` sizes and the byte count as `u64`, bytes. All numbers are little-endian.
+//! outputs, or `1: u32` and a text, both followed by `ticks: u64` and `stack: u64`. A value is a tag, then a number, a text
+//! (`length: u32`, bytes) or `dtype: u32` (in the order of `DType::ALL`), `rank: u32`, `rank` sizes and the byte count as
+//! `u64`, bytes. All numbers are little-endian.
 
 use core::fmt::Write;
 use exported_runtime::program::{DescribedCall, Port, PortKind, Program, Value, ValueMut};
@@ -18,6 +19,12 @@ pub trait Io {
     fn write(&mut self, bytes: &[u8]) -> bool;
     /// A counter that grows with the work done.
     fn ticks(&mut self) -> u64;
+    /// From here on the stack is watched, if it can be.
+    fn watch_stack(&mut self) {}
+    /// Most bytes of it that were used since, without those of the function that began to watch; 0 if it cannot be watched.
+    fn stack(&mut self) -> u64 {
+        0
+    }
 }
 
 /// Dims that a tensor may have.
@@ -68,9 +75,11 @@ fn call<const PORTS: usize>(
     for ((output, shape), port) in outputs.iter_mut().zip(&mut output_shapes).zip(ports) {
         *output = room_for(port, shape, &mut pool)?;
     }
+    io.watch_stack();
     let start = io.ticks();
     let outcome = program.forward_flat(level, workspace, inputs, outputs);
     let ticks = io.ticks() - start;
+    let stack = io.stack();
     match outcome {
         Ok(()) => {
             put(io, &0u32.to_le_bytes())?;
@@ -81,7 +90,8 @@ fn call<const PORTS: usize>(
             write_error(io, &error.describe(program.words(), inputs))?;
         }
     }
-    put(io, &ticks.to_le_bytes())
+    put(io, &ticks.to_le_bytes())?;
+    put(io, &stack.to_le_bytes())
 }
 
 fn level(code: u32) -> Result<Level, &'static str> {
