@@ -119,6 +119,15 @@ impl Port {
             _ => 0,
         }
     }
+
+    /// The first size above its maximum, as the error of a call.
+    fn beyond(&self, input: usize, shape: &[usize]) -> Option<Error> {
+        let PortKind::Tensor { dims, .. } = self.kind else { return None };
+        let mut sizes = shape.iter().zip(dims).enumerate();
+        let (dim, (&size, range)) = sizes.find(|(_, (size, range))| **size > range.max)?;
+        let (input, dim, bound, found) = (input as u16, dim as u16, range.max as i64, size as i64);
+        Some(Error::Shape { input, dim, demand: Demand::AtMost, bound, found })
+    }
 }
 
 /// An input of a call.
@@ -356,6 +365,29 @@ impl<'a> Value<'a> {
 }
 
 impl ValueMut<'_> {
+    /// A copy of a tensor that the call changes, in the output for its new value. `output` is the index to name in an
+    /// error, `input` the index and port of the argument.
+    ///
+    /// # Errors
+    /// A size beyond the range of the program, for which an output need not have room; else [`CallError::OutputBuffer`]
+    /// when this is no tensor, or is too small.
+    pub fn copy_of(
+        &mut self,
+        output: usize,
+        (input, port): (usize, &Port),
+        shape: &[usize],
+        elements: &[u8],
+    ) -> Result<&mut [u8], CallError> {
+        let ValueMut::Tensor { data, .. } = self else { return Err(CallError::OutputBuffer { output }) };
+        match data.get_mut(..elements.len()) {
+            Some(room) => {
+                crate::copy_into(elements, room).map_err(|_| CallError::OutputBuffer { output })?;
+                Ok(room)
+            }
+            None => Err(port.beyond(input, shape).map_or(CallError::OutputBuffer { output }, CallError::Model)),
+        }
+    }
+
     /// Writes a tensor: sizes and elements. `output` is the index to name in an error.
     ///
     /// # Errors
@@ -393,6 +425,18 @@ mod tests {
         assert_eq!(out.put_tensor(2, &[5], &[7; 5]), Err(CallError::OutputBuffer { output: 2 }));
         assert_eq!((shape, data), ([3], [7, 8, 9, 0]));
         assert_eq!(ValueMut::None.put_tensor(0, &[], &[]), Err(CallError::OutputBuffer { output: 0 }));
+    }
+
+    #[test]
+    fn changed_arguments_are_copied_where_they_fit() {
+        let (mut shape, mut data) = ([0; 2], [0; 12]);
+        let mut out = ValueMut::Tensor { shape: &mut shape, data: &mut data };
+        assert_eq!(out.copy_of(1, (0, &PORT), &[1, 2], &[1, 2, 3, 4]), Ok(&mut [1, 2, 3, 4][..]));
+        let beyond = Error::Shape { input: 0, dim: 0, demand: Demand::AtMost, bound: 3, found: 4 };
+        assert_eq!(out.copy_of(1, (0, &PORT), &[4, 2], &[0; 16]), Err(CallError::Model(beyond)));
+        let mut small = ValueMut::Tensor { shape: &mut [0; 2], data: &mut [0; 4] };
+        assert_eq!(small.copy_of(1, (0, &PORT), &[2, 2], &[0; 8]), Err(CallError::OutputBuffer { output: 1 }));
+        assert_eq!(ValueMut::None.copy_of(1, (0, &PORT), &[], &[]), Err(CallError::OutputBuffer { output: 1 }));
     }
 
     #[test]

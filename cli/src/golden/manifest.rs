@@ -54,6 +54,8 @@ struct RejectEntry {
     why: String,
     #[serde(default = "yes")]
     torch_raises: bool,
+    #[serde(default)]
+    torch_error: Option<String>,
 }
 
 fn yes() -> bool {
@@ -118,7 +120,12 @@ impl CaseEntry {
 
 impl RejectEntry {
     fn resolve(self, container: &Container) -> Result<Reject, String> {
-        Ok(Reject { inputs: values(self.inputs, container)?, why: self.why, torch_raises: self.torch_raises })
+        Ok(Reject {
+            inputs: values(self.inputs, container)?,
+            why: self.why,
+            torch_raises: self.torch_raises,
+            torch_error: self.torch_error,
+        })
     }
 }
 

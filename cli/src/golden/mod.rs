@@ -64,6 +64,8 @@ pub struct Reject {
     /// False where torch lets the call through although the program does not describe it: refusing and accepting are
     /// both right then.
     pub torch_raises: bool,
+    /// What torch says, its type in front: `RuntimeError: Expected input at …`.
+    pub torch_error: Option<String>,
 }
 
 /// How the archive is meant to be compiled.

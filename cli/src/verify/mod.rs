@@ -16,6 +16,7 @@ pub mod report;
 pub mod run;
 pub mod verdict;
 pub mod wire;
+mod words;
 
 pub use find::archives;
 pub use report::{Entry, Report};

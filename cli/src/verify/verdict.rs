@@ -2,6 +2,7 @@
 
 use super::run::Outcome;
 use super::wire::{Answer, Call};
+use super::words;
 use crate::golden::{Case, Comparison, Golden, Value, compare};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -12,7 +13,7 @@ use std::fmt;
 pub enum Status {
     /// Every case gave torch's values, every reject was refused.
     Pass,
-    /// A value is wrong.
+    /// A value is wrong, or what is said of a call that must be refused.
     Mismatch,
     /// The compiler does not support something in it, and says what.
     Unsupported,
@@ -132,7 +133,11 @@ pub fn judge(golden: &Golden, outcome: &Outcome) -> Verdict {
     }
     for (number, reject) in golden.rejects.iter().enumerate() {
         match answers.next() {
-            Some(Answer::Refused(_)) => {}
+            Some(Answer::Refused(ours)) => {
+                if let Some(fault) = reject.torch_error.as_deref().and_then(|torch| words::fault(torch, ours)) {
+                    judge.fault(Status::Mismatch, format!("reject {number} {fault}"));
+                }
+            }
             Some(Answer::Outputs(_)) if !reject.torch_raises => {}
             Some(Answer::Outputs(_)) => {
                 judge.fault(Status::WronglyAccepted, format!("reject {number} was accepted: {}", reject.why));
@@ -217,6 +222,8 @@ mod tests {
         Value::Tensor(Tensor { dtype: DType::F32, shape: vec![values.len()], data })
     }
 
+    const REFUSAL: &str = "Expected input at *args[0].shape[0] to be >= 1, but got 0";
+
     fn golden() -> Golden {
         let case = |x: f32| Case {
             inputs: vec![vector(&[x])],
@@ -225,7 +232,12 @@ mod tests {
             continues: false,
             nodes: BTreeMap::new(),
         };
-        let reject = |torch_raises| Reject { inputs: vec![vector(&[])], why: "x is empty".into(), torch_raises };
+        let reject = |torch_raises: bool| Reject {
+            inputs: vec![vector(&[])],
+            why: "x is empty".into(),
+            torch_raises,
+            torch_error: torch_raises.then(|| format!("RuntimeError: {REFUSAL}")),
+        };
         Golden {
             integer_atol: None,
             torch: String::new(),
@@ -238,7 +250,7 @@ mod tests {
 
     fn right() -> Outcome {
         let outputs = |x: f32| Answer::Outputs(vec![vector(&[x + 1.0, 2.0]), vector(&[x, 7.0])]);
-        let no = || Answer::Refused("no".into());
+        let no = || Answer::Refused(REFUSAL.into());
         let calls = vec![outputs(1.0), outputs(4.0), no(), no()];
         Outcome {
             answers: Answers { mutates: vec![None, None], calls, costs: vec![Default::default(); 4] },
@@ -303,6 +315,9 @@ mod tests {
         let accepted = with(|calls| calls[2] = Answer::Outputs(vec![]));
         assert_eq!(accepted.status, Status::WronglyAccepted);
         assert_eq!(accepted.reasons[0].message, "reject 0 was accepted: x is empty");
+        let otherwise = with(|calls| calls[2] = Answer::Refused("no".into()));
+        assert_eq!(otherwise.status, Status::Mismatch);
+        assert!(otherwise.reasons[0].message.starts_with("reject 0 was refused with `no`, where torch says `Expected"));
     }
 
     #[test]

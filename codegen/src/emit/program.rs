@@ -166,18 +166,11 @@ fn arguments(emitter: &Emitter<'_>) -> TokenStream {
 
 /// Statements that copy every tensor the call changes to where its new value is asked for: that copy is the argument.
 fn rooms(emitter: &Emitter<'_>) -> TokenStream {
-    let (result, call_error) = (quote!(::core::result::Result), quote!(rt::program::CallError));
     let outputs = emitter.graph.outputs.iter().enumerate();
     let room = |(output, input): (usize, usize)| {
-        let (out, data, index) = (format_ident!("out{output}"), format_ident!("data{input}"), literal(output));
-        quote! {
-            let rt::program::ValueMut::Tensor { data: room, .. } = &mut *#out else {
-                return #result::Err(#call_error::OutputBuffer { output: #index });
-            };
-            let room = room.get_mut(..#data.len()).ok_or(#call_error::OutputBuffer { output: #index })?;
-            rt::copy_into(#data, room)?;
-            let #data = room;
-        }
+        let (out, index) = (format_ident!("out{output}"), literal(output));
+        let (shape, data, input) = (format_ident!("shape{input}"), format_ident!("data{input}"), literal(input));
+        quote!(let #data = #out.copy_of(#index, (#input, &INPUT_PORTS[#input]), #shape, #data)?;)
     };
     outputs.filter_map(|(i, o)| Some((i, o.mutates?))).map(room).collect()
 }
