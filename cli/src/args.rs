@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::boards::{BOARDS, Board};
+use crate::boards::Place;
 use exported_codegen::options::{Layout, MultiplyAdd, Optimize, Options, Quantization, Target, Winograd, parse_bytes};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
@@ -45,7 +45,8 @@ Options of verify:
   --json FILE               also write the report as JSON
   --allow-unsupported       exit with 0 although the compiler refused archives, in words
   --release                 build with cargo's release profile
-  --target BOARD            run in an emulator, which counts instructions and stack: m3, m4f, m7, m33, m0, riscv32
+  --target PLACE            run in an emulator: as firmware, which counts instructions and stack (m3, m4f, m7, m33, m0,
+                            riscv32), or as a process (aarch64; the environment variable QEMU_CPU chooses its core)
   --optimize speed|size     what to favour
   --multiply-add fused|separate
                             f32 on a Cortex-M with an FPU
@@ -55,7 +56,7 @@ Options of verify:
                             without a `<name>.ops.rs` beside them
   --winograd auto|off|f2|f4 3x3 convolutions by Winograd's method
   --layers                  check each quantized layer alone, fed with PyTorch's integers
-  --level LEVEL             instruction set: portable, avx2, avx512 (default: the best this machine has)
+  --level LEVEL             instruction set: portable, avx2, avx512, neon (default: the best the machine has)
   --timeout SECONDS         for all calls of one model (default: 120; in an emulator 600)
   --manifest-path FILE      Cargo.toml of the project whose runtime and target folder to use
 
@@ -118,7 +119,7 @@ pub struct Verify {
     pub json: Option<PathBuf>,
     pub allow_unsupported: bool,
     pub release: bool,
-    pub board: Option<&'static Board>,
+    pub place: Place,
     pub optimize: Optimize,
     pub multiply_add: Option<MultiplyAdd>,
     pub quantization: Quantization,
@@ -267,7 +268,7 @@ fn verify(parser: &mut Parser) -> Result<Command, String> {
             Arg::Long("json") => verify.json = Some(path(parser)?),
             Arg::Long("allow-unsupported") => verify.allow_unsupported = true,
             Arg::Long("release") => verify.release = true,
-            Arg::Long("target") => verify.board = board(&word(parser)?)?,
+            Arg::Long("target") => verify.place = place(&word(parser)?)?,
             Arg::Long("optimize") => verify.optimize = optimize(&word(parser)?)?,
             Arg::Long("multiply-add") => verify.multiply_add = Some(multiply_add(&word(parser)?)?),
             Arg::Long("quantization") => verify.quantization = quantization(&word(parser)?)?,
@@ -282,7 +283,7 @@ fn verify(parser: &mut Parser) -> Result<Command, String> {
     }
     if let Some(timeout) = timeout {
         verify.timeout = timeout.parse().map_err(|_| format!("--timeout: `{timeout}` is no number of seconds"))?;
-    } else if verify.board.is_some() {
+    } else if verify.place.target().is_some() {
         verify.timeout = 600;
     }
     if verify.paths.is_empty() {
@@ -291,13 +292,12 @@ fn verify(parser: &mut Parser) -> Result<Command, String> {
     Ok(Command::Verify(verify))
 }
 
-fn board(name: &str) -> Result<Option<&'static Board>, String> {
+fn place(name: &str) -> Result<Place, String> {
     if name == "host" || name == env!("HOST") {
-        return Ok(None);
+        return Ok(Place::Host);
     }
-    let names: Vec<&str> = BOARDS.iter().map(|board| board.name).collect();
-    let found = BOARDS.iter().find(|board| board.name == name);
-    found.map(Some).ok_or_else(|| format!("--target: `{name}` is no emulated board; there are {}", names.join(", ")))
+    let names = || Place::names().join(", ");
+    Place::named(name).ok_or_else(|| format!("--target: `{name}` is not emulated; there are {}", names()))
 }
 
 fn optimize(word: &str) -> Result<Optimize, String> {
@@ -337,7 +337,8 @@ fn level(word: &str) -> Result<u32, String> {
         "portable" => Ok(1),
         "avx2" => Ok(2),
         "avx512" => Ok(3),
-        other => Err(format!("--level: `{other}` is none of `best`, `portable`, `avx2`, `avx512`")),
+        "neon" => Ok(4),
+        other => Err(format!("--level: `{other}` is none of `best`, `portable`, `avx2`, `avx512`, `neon`")),
     }
 }
 
@@ -375,7 +376,7 @@ mod tests {
             panic!("verify")
         };
         assert_eq!(verify.paths, [Path::new("a"), Path::new("b.pt2")]);
-        assert_eq!(verify.board.map(|board| board.name), Some("m4f"));
+        assert_eq!(verify.place.name(), "m4f");
         assert_eq!((verify.level, verify.release, verify.allow_unsupported), (1, true, false));
         assert_eq!(verify.timeout, 600);
         let Ok(Command::Check { files, json: true, choices }) =
@@ -405,7 +406,7 @@ mod tests {
             ("check a --cap x=y", "`y` is no number"),
             ("check a --nonsense", "--nonsense"),
             ("check a --optimize fast", "`fast` is neither"),
-            ("verify a --target m5", "`m5` is no emulated board; there are m3"),
+            ("verify a --target m5", "`m5` is not emulated; there are m3"),
             ("verify a --timeout soon", "`soon` is no number"),
             ("check a --winograd f6", "`f6` is none of"),
             ("verify a --level mmx", "`mmx` is none of"),

@@ -149,11 +149,11 @@ fn verify(request: &Verify) -> u8 {
             return USAGE_FAULT;
         }
     };
-    let triple = request.board.map_or(env!("HOST"), |board| board.target);
+    let triple = request.place.target().unwrap_or(env!("HOST"));
     let (quantization, winograd, layers) = (request.quantization, request.winograd, request.layers);
     let (optimize, multiply_add) = (request.optimize, request.multiply_add);
     let compiler = Compiler { target: Target::new(triple), optimize, multiply_add, quantization, winograd, layers };
-    let platform = Platform { board: request.board, release: request.release };
+    let platform = Platform { place: request.place, release: request.release };
     let limit = Duration::from_secs(request.timeout);
     let what =
         Request { archives, platform, quantization, layers, level: request.level, limit, ops: request.ops.clone() };

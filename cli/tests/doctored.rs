@@ -1,5 +1,6 @@
 //! The whole path, from a real archive to a verdict: a right golden file passes, and no falsified one gets through.
 
+use cargo_exported::boards::Place;
 use cargo_exported::verify::compiler::Compiler;
 use cargo_exported::verify::crates::Platform;
 use cargo_exported::verify::project::Project;
@@ -103,7 +104,7 @@ fn falsified_golden_files_are_caught() {
     let limit = Duration::from_secs(60);
     let request = Request {
         archives,
-        platform: Platform { board: None, release: false },
+        platform: Platform { place: Place::Host, release: false },
         quantization: Default::default(),
         layers: false,
         level: 0,

@@ -1,6 +1,7 @@
 //! `verify --layers` catches what an end-to-end comparison hides: each of three small faults, put into one layer of a
 //! quantized network, and the same network without fault passes.
 
+use cargo_exported::boards::Place;
 use cargo_exported::verify::crates::Platform;
 use cargo_exported::verify::project::Project;
 use cargo_exported::verify::verdict::Status;
@@ -129,7 +130,7 @@ fn small_faults_of_one_layer_are_caught() {
     });
     let request = Request {
         archives: archives.to_vec(),
-        platform: Platform { board: None, release: false },
+        platform: Platform { place: Place::Host, release: false },
         quantization: Quantization::Fused,
         layers: true,
         level: 0,

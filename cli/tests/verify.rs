@@ -1,6 +1,6 @@
 //! The judge, judged: hand-written "generated" code that is right or wrong in a known way, real cargo, real processes.
 
-use cargo_exported::boards::{BOARDS, Board};
+use cargo_exported::boards::Place;
 use cargo_exported::verify::crates::Platform;
 use cargo_exported::verify::project::Project;
 use cargo_exported::verify::verdict::Status;
@@ -179,16 +179,16 @@ fn archives(folder: &Path, words: &[&str]) -> Vec<PathBuf> {
     words.iter().map(write).collect()
 }
 
-fn run(name: &str, words: &[&str], board: Option<&'static Board>) -> Report {
+fn run(name: &str, words: &[&str], place: Place) -> Report {
     let project = Project::find(None).expect("cargo knows this project");
     let scratch = project.folder.join("tests").join(name);
     let archives = archives(&scratch.join("archives"), words);
     let project = Project { folder: scratch, ..project };
     // An emulator takes longer to start than a loop without end needs to be known as one.
-    let limit = Duration::from_secs(if board.is_some() { 60 } else { 10 });
+    let limit = Duration::from_secs(if place.emulator().is_some() { 60 } else { 10 });
     let request = Request {
         archives,
-        platform: Platform { board, release: false },
+        platform: Platform { place, release: false },
         quantization: Default::default(),
         layers: false,
         level: 0,
@@ -221,7 +221,7 @@ fn every_kind_of_fault_is_caught() {
         ("missing case", Status::NoGolden, "tensor `case.1.in.0` belongs to no entry"),
     ];
     let words: Vec<&str> = expected.iter().map(|(word, ..)| *word).collect();
-    let report = run("host", &words, None);
+    let report = run("host", &words, Place::Host);
     for ((word, status, message), entry) in expected.into_iter().zip(&report.archives) {
         assert_eq!(entry.status, status, "{word}: {entry:?}");
         let found = entry.reasons.iter().any(|reason| reason.message.contains(message));
@@ -233,17 +233,17 @@ fn every_kind_of_fault_is_caught() {
     assert!(!report.passed(true));
 }
 
-/// The harness for boards is checked with the emulator when it is installed, as it is in continuous integration.
+/// The harness for other places is checked with the emulator when it is installed, as it is in continuous integration.
 #[test]
-fn boards_give_the_same_verdicts() {
-    for board in ["m4f", "riscv32"].map(|name| BOARDS.iter().find(|board| board.name == name).expect("a board")) {
-        let emulator = board.emulate(Path::new("image"), Path::new("."));
-        if std::process::Command::new(emulator.get_program()).arg("--version").output().is_err() {
-            eprintln!("{} is not installed: not tested", emulator.get_program().display());
+fn other_places_give_the_same_verdicts() {
+    for place in ["m4f", "riscv32", "aarch64"].map(|name| Place::named(name).expect("a place")) {
+        let (emulator, package) = place.emulator().expect("an emulator");
+        if std::process::Command::new(emulator).arg("--version").output().is_err() {
+            eprintln!("{emulator} (package {package}) is not installed: not tested");
             continue;
         }
         let words = ["right", "twice the tolerance", "accepts everything", "panics"];
-        let report = run(board.name, &words, Some(board));
+        let report = run(place.name(), &words, place);
         let found: Vec<Status> = report.archives.iter().map(|entry| entry.status).collect();
         let expected = [Status::Pass, Status::Mismatch, Status::WronglyAccepted, Status::Bug];
         assert_eq!(found, expected, "{report}");

@@ -30,6 +30,9 @@ pub enum Level {
     /// x86-64 with AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// AArch64 with Advanced SIMD.
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    Neon,
 }
 
 /// Runs the body for every `i` below a constant of at most 16, written out: `opt-level = "s"` unrolls no loop, and an array
@@ -461,5 +464,7 @@ pub fn dispatch<O: Op>(level: Level, op: O) -> O::Output {
         Level::Avx2 => crate::arch::x86_64::avx2(op),
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => crate::arch::x86_64::avx512(op),
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        Level::Neon => op.call(crate::arch::aarch64::Neon),
     }
 }

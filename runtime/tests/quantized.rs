@@ -212,8 +212,8 @@ impl Case {
     }
 }
 
-/// Panels of four bytes per lane, and biases for unsigned inputs.
-fn by_fours(w: &[i8], bias: &[i32], groups: usize, inner: usize) -> (Vec<i8>, Vec<i32>) {
+/// Panels of four bytes per lane, and biases for inputs of this kind.
+fn by_fours(w: &[i8], bias: &[i32], groups: usize, inner: usize, signed: bool) -> (Vec<i8>, Vec<i32>) {
     let columns = bias.len() / groups;
     let mut panels = Vec::new();
     for (group, panel) in (0..groups).flat_map(|g| (0..columns.div_ceil(16)).map(move |p| (g, p))) {
@@ -224,7 +224,7 @@ fn by_fours(w: &[i8], bias: &[i32], groups: usize, inner: usize) -> (Vec<i8>, Ve
         }
     }
     let sums = w.chunks(inner).map(|row| row.iter().map(|w| i32::from(*w)).sum::<i32>());
-    (panels, bias.iter().zip(sums).map(|(bias, sum)| bias - 128 * sum).collect())
+    (panels, bias.iter().zip(sums).map(|(bias, sum)| bias - dot4::moved(dot4::SIGNED, signed) * sum).collect())
 }
 
 impl Case {
@@ -241,7 +241,7 @@ impl Case {
         let row = self.kernel[2] * self.channels;
         let wide = weights.chunks(row).flat_map(|r| r.iter().copied().chain([0; 3]).take(row.next_multiple_of(4)));
         let wide: Vec<i8> = wide.collect();
-        let (packed, bias) = by_fours(&wide, &bias, self.groups, wide.len() / outputs);
+        let (packed, bias) = by_fours(&wide, &bias, self.groups, wide.len() / outputs, true);
         let mut scratch = vec![0; dot4::scratch_len(self.channels, self.kernel, self.stride[2])];
         let mut y = vec![0i8; expected.len()];
         let conv = dot4::Conv {
@@ -286,7 +286,7 @@ fn products_of_four_bytes() {
         let w: Vec<i8> = (0..columns * inner).map(|_| v.next() as i8).collect();
         let bias: Vec<i32> = (0..columns).map(|_| v.next() as i32 >> 12).collect();
         let factor: Vec<i32> = (0..columns).map(|_| (v.next() >> 40) as i32 | 1).collect();
-        let (packed, _) = by_fours(&w, &bias, 1, inner);
+        let (packed, moved) = by_fours(&w, &bias, 1, inner, false);
         let sum = |i: usize, j: usize| -> i64 {
             let products = (0..inner).map(|k| i64::from(x[i * inner + k]) * i64::from(w[j * inner + k]));
             products.sum::<i64>() + i64::from(bias[j])
@@ -299,7 +299,7 @@ fn products_of_four_bytes() {
             let linear = dot4::Linear {
                 x: &x,
                 weights: &packed,
-                bias: &bias,
+                bias: &moved,
                 scale: &factor,
                 y: &mut y,
                 rows,

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 #[path = "../../cli/src/boards.rs"]
+#[allow(dead_code, reason = "the command line tool needs more of it")]
 mod boards;
 mod costs;
 mod elf;
@@ -26,6 +27,7 @@ const SECTIONS: &[(&str, &str, Section)] = &[
     ("bare-metal", "the runtime builds for every target", sections::bare_metal),
     ("firmware", "the emulated boards, and the firmware example on one of them", firmware::firmware),
     ("sizes", "no image may be able to panic, no network may cost more than firmware/costs.txt says", firmware::sizes),
+    ("foreign", "the runtime's suites on other processors, emulated: AArch64 with NEON", sections::foreign),
     (
         "conformance",
         "`cargo exported verify` on the models in ../shared, where present, on the host and on the boards",

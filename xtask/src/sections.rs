@@ -1,8 +1,8 @@
 //! The sections that run on the host.
 
-use crate::boards::BOARDS;
+use crate::boards::{BOARDS, FOREIGN, Place};
 use crate::firmware::TINY;
-use crate::tools::{Toolchain, cargo, ensure_qemu, ensure_toolchain, output, root, run};
+use crate::tools::{Toolchain, cargo, ensure_foreign, ensure_qemu, ensure_toolchain, output, root, run};
 use std::process::Command;
 
 /// Folders that are workspaces of their own.
@@ -68,6 +68,23 @@ pub fn bare_metal() -> Result<(), String> {
     Ok(())
 }
 
+/// The runtime's suites on processors that only an emulator has, at all their levels.
+pub fn foreign() -> Result<(), String> {
+    for foreign in FOREIGN {
+        ensure_foreign(foreign)?;
+        let on = |command, more: &[&str]| {
+            let arguments = ["-p", "exported-runtime", "--release", "--features", "std", "--target", foreign.target];
+            let mut command = cargo(&[command]);
+            command.args(arguments).args(more);
+            command
+        };
+        run(&mut on("clippy", &["--all-targets", "--", "-D", "warnings"]))?;
+        run(&mut on("test", &["--lib", "--tests"]))?;
+        run(on("test", &["--test", "quantized"]).env("QEMU_CPU", foreign.plain_core))?;
+    }
+    Ok(())
+}
+
 pub fn conformance() -> Result<(), String> {
     let models = root().join("../shared/models");
     if !models.is_dir() {
@@ -100,8 +117,10 @@ pub fn conformance() -> Result<(), String> {
     ensure_qemu()?;
     for board in BOARDS {
         Toolchain::of(board.target)?;
-        let arguments =
-            ["run", "--release", "-p", "cargo-exported", "--", "exported", "verify", "--target", board.name];
+    }
+    FOREIGN.iter().try_for_each(ensure_foreign)?;
+    for place in Place::names() {
+        let arguments = ["run", "--release", "-p", "cargo-exported", "--", "exported", "verify", "--target", place];
         run(cargo(&arguments).args(&networks))?;
     }
     Ok(())

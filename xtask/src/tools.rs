@@ -1,5 +1,6 @@
 //! Runs commands, and finds or installs what they need. Whatever is installed, and which way, is printed.
 
+use crate::boards::Foreign;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -60,12 +61,7 @@ pub enum Toolchain {
 impl Toolchain {
     /// Finds a toolchain for `target`, rustup's first.
     pub fn of(target: &str) -> Result<Self, String> {
-        let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
-        if installed.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).lines().any(|line| line == target)) {
-            return Ok(Toolchain::Rustup);
-        }
-        if succeeds(Command::new("rustup").args(["target", "add", target])) {
-            println!("target {target}: added by rustup");
+        if rustup_has(target) {
             return Ok(Toolchain::Rustup);
         }
         println!("target {target}: rustup refuses it, trying Debian's compiler with its own core source");
@@ -83,6 +79,34 @@ impl Toolchain {
         }
         command
     }
+}
+
+/// Whether rustup has, or gets, the target.
+fn rustup_has(target: &str) -> bool {
+    let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
+    if installed.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).lines().any(|line| line == target)) {
+        return true;
+    }
+    let added = succeeds(Command::new("rustup").args(["target", "add", target]));
+    if added {
+        println!("target {target}: added by rustup");
+    }
+    added
+}
+
+/// Makes sure that programs for another processor can be built and run.
+pub fn ensure_foreign(foreign: &Foreign) -> Result<(), String> {
+    let Foreign { target, emulator, package, .. } = foreign;
+    if !rustup_has(target) {
+        return Err(format!(
+            "programs for {target} need the standard library that `rustup target add {target}` installs"
+        ));
+    }
+    let found = || Command::new(emulator).arg("--version").output().is_ok();
+    if !found() {
+        apt_install(&[package], None).map_err(|e| format!("{emulator} of the package `{package}` is missing: {e}"))?;
+    }
+    if found() { Ok(()) } else { Err(format!("the package `{package}` has no {emulator}")) }
 }
 
 fn debian(command: &mut Command, target: &str) {

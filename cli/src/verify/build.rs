@@ -5,6 +5,7 @@
 
 use super::crates::{Batch, Platform, Unit};
 use super::project::{Project, cargo};
+use crate::boards::Place;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -136,11 +137,14 @@ fn command(project: &Project, platform: Platform) -> Command {
     if platform.release {
         command.arg("--release");
     }
-    if let Some(board) = platform.board {
-        command.args(["--target", board.target]);
-        let linker = format!("CARGO_TARGET_{}_RUSTFLAGS", board.target.to_uppercase().replace(['-', '.'], "_"));
-        command.env(linker, "-Clink-arg=-Tboard.x");
-        command.env_remove("RUSTFLAGS");
+    if let Some(target) = platform.place.target() {
+        let setting = |name| format!("CARGO_TARGET_{}_{name}", target.to_uppercase().replace(['-', '.'], "_"));
+        command.args(["--target", target]).env_remove("RUSTFLAGS");
+        match platform.place {
+            Place::Board(_) => command.env(setting("RUSTFLAGS"), "-Clink-arg=-Tboard.x"),
+            // The target brings its C library along, so no C toolchain is needed.
+            _ => command.env(setting("LINKER"), "rust-lld"),
+        };
     }
     command.arg("--manifest-path").arg(folder.join("Cargo.toml")).stdin(Stdio::null());
     command

@@ -4,7 +4,7 @@
 //! because cargo builds packages in parallel and a model that does not compile takes its program with it.
 
 use super::project::Project;
-use crate::boards::Board;
+use crate::boards::Place;
 use std::fmt::Write;
 use std::fs;
 use std::io;
@@ -43,8 +43,8 @@ pub struct Batch {
 /// What to build for.
 #[derive(Clone, Copy, Debug)]
 pub struct Platform {
-    /// An emulated board, or this machine.
-    pub board: Option<&'static Board>,
+    /// Where it runs.
+    pub place: Place,
     /// With cargo's release profile.
     pub release: bool,
 }
@@ -105,9 +105,9 @@ fn groups<'u>(units: impl Iterator<Item = (usize, &'u Unit)>, platform: Platform
     let mut bytes = 0;
     for (index, unit) in units {
         let size = unit.weights.len() + BOARD_CODE;
-        let full = groups.last().is_none_or(|group| match platform.board {
-            Some(_) => bytes + size > BOARD_WEIGHTS,
-            None => group.len() == MODELS,
+        let full = groups.last().is_none_or(|group| match platform.place {
+            Place::Board(_) => bytes + size > BOARD_WEIGHTS,
+            Place::Host | Place::Foreign(_) => group.len() == MODELS,
         });
         if full {
             groups.push(Vec::new());
@@ -125,7 +125,7 @@ impl Platform {
     /// Folder of the workspace under the project's.
     pub fn folder(self, project: &Project) -> PathBuf {
         let profile = if self.release { "release" } else { "dev" };
-        project.folder.join(format!("{}-{profile}", self.board.map_or("host", |board| board.name)))
+        project.folder.join(format!("{}-{profile}", self.place.name()))
     }
 
     /// Writes the workspace with these members. Files that did not change keep their time, so that cargo does not
@@ -135,7 +135,7 @@ impl Platform {
         fs::create_dir_all(&folder)?;
         let members: Vec<String> = batches.iter().map(|batch| format!("{:?}", batch.name)).collect();
         let mut manifest = self.root_manifest(&members.join(", "));
-        for batch in batches.iter().filter(|batch| batch.heavy && self.is_host_dev()) {
+        for batch in batches.iter().filter(|batch| batch.heavy && self.is_unoptimized()) {
             let _ = write!(manifest, "\n[profile.dev.package.{}]\nopt-level = 1\n", batch.name);
         }
         update(&folder.join("Cargo.toml"), manifest.as_bytes())?;
@@ -151,7 +151,7 @@ impl Platform {
         update(&folder.join(&batch.name).join("Cargo.toml"), self.manifest(project, &batch.name).as_bytes())?;
         update(&sources.join("job.rs"), include_bytes!("harness/job.rs"))?;
         let members: Vec<&Unit> = batch.units.iter().filter_map(|index| units.get(*index)).collect();
-        let main = if self.board.is_some() {
+        let main = if self.place.board().is_some() {
             update(&sources.join("firmware.rs"), include_bytes!("harness/firmware.rs"))?;
             firmware_main(&members)
         } else {
@@ -168,14 +168,14 @@ impl Platform {
         update(&sources.join("main.rs"), main.as_bytes())
     }
 
-    fn is_host_dev(self) -> bool {
-        self.board.is_none() && !self.release
+    fn is_unoptimized(self) -> bool {
+        self.place.board().is_none() && !self.release
     }
 
     fn root_manifest(self, members: &str) -> String {
         // Verification wants overflow and bounds to be checked and short compile times; with `--release` it wants what the
         // user will ship.
-        let profile = match (self.board, self.release) {
+        let profile = match (self.place.board(), self.release) {
             (None, false) => {
                 "[profile.dev]\ndebug = false\nincremental = false\n\n[profile.dev.package.\"*\"]\nopt-level = 2\n"
             }
@@ -192,7 +192,7 @@ impl Platform {
     }
 
     fn manifest(self, project: &Project, name: &str) -> String {
-        let (features, board) = match self.board {
+        let (features, board) = match self.place.board() {
             Some(_) => ("\"program\"", project.board_dependency()),
             None => ("\"program\", \"std\"", String::new()),
         };

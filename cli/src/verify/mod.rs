@@ -200,8 +200,8 @@ impl Subject {
         let Some(golden) = &self.golden else { return };
         let costs = outcome.answers.costs.iter().take(golden.cases.len());
         let greatest = |of: fn(&wire::Cost) -> u64| costs.clone().map(of).max();
-        if let (Some(ticks), Some(stack), Some(board)) = (greatest(|c| c.ticks), greatest(|c| c.stack), platform.board)
-        {
+        let board = platform.place.board();
+        if let (Some(ticks), Some(stack), Some(board)) = (greatest(|c| c.ticks), greatest(|c| c.stack), board) {
             let instructions = ticks * board.instructions_per_tick;
             self.notes.push(format!("at most {instructions} instructions and {stack} bytes of stack in a call"));
         }

@@ -2,6 +2,7 @@
 
 use super::crates::Platform;
 use super::wire::{self, Answers};
+use crate::boards::Place;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -34,15 +35,15 @@ pub fn run(
     fs::create_dir_all(&folder).map_err(io)?;
     let (job_path, result_path, log_path) = (folder.join("job.in"), folder.join("job.out"), folder.join("log"));
     let _ = fs::remove_file(&result_path);
-    let mut command = match platform.board {
-        Some(board) => {
+    let mut command = match platform.place {
+        Place::Board(board) => {
             let numbered = [&(number as u32).to_le_bytes()[..], job].concat();
             fs::write(&job_path, numbered).map_err(io)?;
             board.emulate(program, &folder)
         }
-        None => {
+        Place::Host | Place::Foreign(_) => {
             fs::write(&job_path, job).map_err(io)?;
-            let mut command = Command::new(program);
+            let mut command = started(platform.place, program);
             command.arg(number.to_string()).arg(&job_path).arg(&result_path);
             command
         }
@@ -51,7 +52,10 @@ pub fn run(
     let also = log.try_clone().map_err(io)?;
     command.env("RUST_BACKTRACE", "0");
     let child = command.stdin(Stdio::null()).stdout(also).stderr(log).spawn();
-    let child = child.map_err(|e| format!("{} cannot be started: {e}", command.get_program().display()))?;
+    let child = child.map_err(|e| {
+        let from = platform.place.emulator().map(|(_, package)| format!(" (Debian has it in the package `{package}`)"));
+        format!("{} cannot be started: {e}{}", command.get_program().display(), from.unwrap_or_default())
+    })?;
     let status = wait(child, limit).map_err(io)?;
     let answers = wire::answers(&fs::read(&result_path).unwrap_or_default());
     let log = fs::read(&log_path).unwrap_or_default();
@@ -62,6 +66,14 @@ pub fn run(
     };
     let _ = fs::remove_dir_all(&folder);
     Ok(Outcome { answers, failure })
+}
+
+/// The program as a process, here or in an emulator.
+fn started(place: Place, program: &Path) -> Command {
+    let Place::Foreign(foreign) = place else { return Command::new(program) };
+    let mut command = Command::new(foreign.emulator);
+    command.arg(program);
+    command
 }
 
 fn wait(mut child: Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {

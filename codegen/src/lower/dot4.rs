@@ -1,5 +1,5 @@
-//! Layers on bytes for x86-64, whose vector units add the products of four neighbouring bytes: the kernels of
-//! `rt::kernels::dot4`. They meet inputs as unsigned bytes; for signed ones `128 * sum of weights` leaves the bias here.
+//! Layers on bytes for x86-64 and AArch64, whose vector units add the products of four neighbouring bytes: the kernels of
+//! `rt::kernels::dot4`. They take inputs as bytes of one kind; what others are moved by leaves the bias here.
 
 use super::conv::{Shape, as_it_stands, geometry, is_pointwise, uniform};
 use super::layer::{bound, format, macs};
@@ -8,7 +8,7 @@ use super::{Access, Field, Kernel, Lowering, Region, Work};
 use crate::ir::{Conv, Epilogue, Node, Requantize};
 use crate::sym::Expr;
 use exported_runtime::DType;
-use exported_runtime::kernels::dot4::{WIDTH, scratch_len};
+use exported_runtime::kernels::dot4::{WIDTH, moved, scratch_len};
 use exported_runtime::kernels::int8::patch_len;
 
 /// Constants of a layer.
@@ -56,8 +56,12 @@ fn layer(
 ) -> Option<Layer> {
     let requantize = epilogue.requantize?;
     let x = cx.dtype(node.inputs[0]);
-    let bytes = [x, requantize.dtype].iter().all(|d| d.size() == 1);
-    if cx.options.target.arch() != "x86_64" || inner == 0 || !bytes {
+    let signed = match cx.options.target.arch() {
+        "x86_64" => false,
+        "aarch64" => true,
+        _ => return None,
+    };
+    if inner == 0 || [x, requantize.dtype].iter().any(|d| d.size() != 1) {
         return None;
     }
     let constant = |i: usize, dtype: DType| cx.constant_of(*node.inputs.get(i)?).filter(|c| c.dtype == dtype);
@@ -72,7 +76,7 @@ fn layer(
             packed.push(if inside { element(group * columns + column, k) as u8 } else { 0 });
         }
     }
-    let more = if x == DType::I8 { 128 } else { 0 };
+    let more = moved(signed, x == DType::I8);
     let biases = (0..groups * columns).map(|o| {
         let sum: i32 = (0..inner).map(|k| i32::from(element(o, k))).sum();
         let stored = bias.and_then(|b| b.data.as_chunks().0.get(o)).map_or(0, |b| i32::from_le_bytes(*b));

@@ -324,10 +324,11 @@ pub trait Stored: Zeroed {
 pub trait Narrow: Stored {
     /// What makes an unsigned byte of it, 128 more than a signed one.
     const TURN: u8;
-    /// That byte.
+    /// That byte, or where `signed` the signed one.
     #[inline(always)]
-    fn turned(self) -> u8 {
-        self.widen() as u8 ^ Self::TURN
+    fn turned(self, signed: bool) -> i32 {
+        let byte = self.widen() as u8 ^ Self::TURN;
+        i32::from(byte) - if signed { 128 } else { 0 }
     }
 }
 

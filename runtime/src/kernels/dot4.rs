@@ -1,9 +1,10 @@
-//! Layers on bytes for vector units that add the products of four neighbouring bytes in one lane (VNNI, or two steps of
-//! AVX2): [`Linear`] and [`Conv`].
+//! Layers on bytes for vector units that add the products of four neighbouring bytes in one lane (VNNI, `sdot`, or two steps
+//! of AVX2 or NEON): [`Linear`] and [`Conv`].
 //!
-//! Weights lie as `[panel of 16][inner / 4][16][4]`, zero-padded. Inputs meet them as unsigned bytes: signed ones with the
-//! upper bit turned, which adds 128, and the bias makes up for it (the compiler takes `128 * sum of weights` from it). Sums
-//! are exact, modulo 2^32; what becomes of them is [`Rescale`].
+//! Weights lie as `[panel of 16][inner / 4][16][4]`, zero-padded. Inputs meet them as bytes of the kind that the vector unit
+//! takes, unsigned on x86-64, signed on AArch64; others with the upper bit turned, and the bias makes up for that (the
+//! compiler takes [`moved`] times the sum of weights from it). Sums are exact, modulo 2^32; what becomes of them is
+//! [`Rescale`].
 //!
 //! A tile is eight rows, equally far apart in memory. A convolution whose pixels are neighbours reads eight outputs of a row
 //! where the input lies; what they see beyond the image, and patches of any other convolution, are copied first.
@@ -23,6 +24,18 @@ const TALL: usize = 2 * MAX_ROWS;
 
 /// Kernel rows at most that are read where they lie.
 const LINES: usize = 8;
+
+/// Whether inputs meet weights as signed bytes.
+pub const SIGNED: bool = cfg!(target_arch = "aarch64");
+
+/// What inputs have become greater by when they meet weights, where they do so as signed bytes or not.
+pub const fn moved(signed: bool, input_is_signed: bool) -> i32 {
+    match (signed, input_is_signed) {
+        (false, true) => 128,
+        (true, false) => -128,
+        _ => 0,
+    }
+}
 
 /// The sums of a tile.
 pub type Sums<const ROWS: usize, const PANELS: usize> = [[[i32; WIDTH]; PANELS]; ROWS];
@@ -94,10 +107,10 @@ pub fn sums<X: Narrow, const ROWS: usize, const PANELS: usize>(part: &Part<'_, X
             let row = from(line.x, i * part.step).as_chunks::<4>().0;
             for (sums, panel) in sums.iter_mut().zip(panels) {
                 for (x, w) in row.iter().zip(panel) {
-                    let x = x.map(X::turned);
+                    let x = x.map(|x| x.turned(SIGNED));
                     for (sum, w) in sums.iter_mut().zip(w.as_chunks::<4>().0) {
                         for j in 0..4 {
-                            *sum = sum.wrapping_add(i32::from(x[j]) * i32::from(w[j]));
+                            *sum = sum.wrapping_add(x[j] * i32::from(w[j]));
                         }
                     }
                 }

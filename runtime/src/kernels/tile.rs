@@ -323,7 +323,7 @@ tiles!(
     Four: 4 x 1, few: 1 x 3, one: 1 2 3 4,
 );
 tiles!(
-    /// Sixteen registers, two per panel.
+    /// Sixteen registers, two per panel; or thirty-two, four per panel.
     Six: 6 x 1, few: 1 x 4 2 x 2 3 x 1, one: 3 4 5 6,
 );
 tiles!(

@@ -7,7 +7,9 @@ use exported_runtime::Level;
 pub fn levels() -> Vec<Level> {
     #[cfg(target_arch = "x86_64")]
     let all = [Level::Portable, Level::Avx2, Level::Avx512];
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    let all = [Level::Portable, Level::Neon];
+    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
     let all = [Level::Portable];
     all.into_iter().filter(|level| *level <= Level::detect()).collect()
 }

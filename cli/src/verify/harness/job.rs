@@ -102,6 +102,8 @@ fn level(code: u32) -> Result<Level, &'static str> {
         2 if Level::detect() >= Level::Avx2 => Ok(Level::Avx2),
         #[cfg(target_arch = "x86_64")]
         3 if Level::detect() >= Level::Avx512 => Ok(Level::Avx512),
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        4 => Ok(Level::Neon),
         _ => Err("this machine does not have the requested level"),
     }
 }
