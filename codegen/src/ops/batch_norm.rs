@@ -12,6 +12,7 @@ use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Binary, ExprNode, Op, ReduceKind, ValueId};
 use crate::sym::Expr;
+use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -149,7 +150,10 @@ fn of_batch(call: &mut Call<'_>, x: ValueId) -> Result<Normalized> {
         }
         rest.next().map_or(y, |&b| f.binary(Binary::Add, y, b))
     })?;
-    Ok(Normalized { y, saved: Some([mean, rstd]), running: None })
+    // Training keeps the statistics of 16-bit floats in f32.
+    let kept = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let saved = [call.cast(mean, kept)?, call.cast(rstd, kept)?];
+    Ok(Normalized { y, saved: Some(saved), running: None })
 }
 
 /// `momentum * of the batch + (1 - momentum) * before`; an empty batch changes nothing.
@@ -170,7 +174,7 @@ fn updated(call: &mut Call<'_>, x: ValueId, running: [ValueId; 2]) -> Result<[Va
                 return new;
             }
             f.sizes.push(elements.clone());
-            let (size, zero) = (f.push(ExprNode::Size(0)), f.int(exported_runtime::DType::I64, 0));
+            let (size, zero) = (f.push(ExprNode::Size(0)), f.int(DType::I64, 0));
             let any = f.binary(Binary::Gt, size, zero);
             f.select(any, new, p[0])
         })

@@ -178,7 +178,7 @@ fn take_along_dim(call: &mut Call<'_>) -> Result<Outs> {
 }
 
 /// Indices of a dim of this size, counted from its start.
-fn from_start(call: &mut Call<'_>, ids: ValueId, size: &Expr) -> Result<ValueId> {
+pub(super) fn from_start(call: &mut Call<'_>, ids: ValueId, size: &Expr) -> Result<ValueId> {
     let dtype = call.dtype_of(ids);
     let mut formula = Formula::new(&[dtype]);
     formula.sizes.push(size.clone());

@@ -16,7 +16,7 @@ type Result<T> = std::result::Result<T, Diagnostic>;
 /// The rows.
 pub const ROWS: &[Row] = &[
     row("aten.mse_loss.default", |call| of_difference(call, |f, _, d| f.unary(Unary::Square, d))),
-    row("aten.l1_loss.default", |call| of_difference(call, |f, _, d| f.unary(Unary::Abs, d))),
+    row("aten.l1_loss.default", l1),
     row("aten.smooth_l1_loss.default", smooth_l1),
     row("aten.huber_loss.default", huber),
     row("aten.binary_cross_entropy.default", binary_cross_entropy),
@@ -47,7 +47,7 @@ fn reduced(call: &mut Call<'_>, x: ValueId) -> Result<Outs> {
     })
 }
 
-/// The named tensors in their common dtype, which must be a float.
+/// The named tensors in their common dtype; integers as f32, which margins and other numbers make of them in PyTorch.
 fn floats<const N: usize>(call: &mut Call<'_>, names: [&str; N]) -> Result<([ValueId; N], DType)> {
     let mut tensors = [ValueId(0); N];
     for (tensor, name) in tensors.iter_mut().zip(names) {
@@ -57,9 +57,7 @@ fn floats<const N: usize>(call: &mut Call<'_>, names: [&str; N]) -> Result<([Val
     for &tensor in &tensors[1..] {
         dtype = super::pointwise::promote::promote(dtype, call.dtype_of(tensor)).map_err(|m| call.unsupported(m))?;
     }
-    if !dtype.is_float() {
-        return Err(call.unsupported("a loss of integers"));
-    }
+    let dtype = super::pointwise::promote::to_float(dtype);
     for tensor in &mut tensors {
         *tensor = call.cast(*tensor, dtype)?;
     }
@@ -72,6 +70,19 @@ fn of_difference(call: &mut Call<'_>, loss: impl FnOnce(&mut Formula, DType, Exp
     let y = map(call, &[x, target], |f, p| {
         let difference = f.binary(Binary::Sub, p[0], p[1]);
         loss(f, dtype, difference)
+    })?;
+    reduced(call, y)
+}
+
+/// Integers stay what they are.
+fn l1(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, target) = (call.tensor("self")?, call.tensor("target")?);
+    if call.dtype_of(x).is_float() || call.dtype_of(x) != call.dtype_of(target) {
+        return of_difference(call, |f, _, d| f.unary(Unary::Abs, d));
+    }
+    let y = map(call, &[x, target], |f, p| {
+        let difference = f.binary(Binary::Sub, p[0], p[1]);
+        f.unary(Unary::Abs, difference)
     })?;
     reduced(call, y)
 }

@@ -21,6 +21,7 @@ pub const ROWS: &[Row] = &[
     row("aten.logcumsumexp.default", |call| cumulative(call, CumKind::LogSumExp)),
     row("aten.cummax.default", |call| extremes(call, CumKind::Max)),
     row("aten.cummin.default", |call| extremes(call, CumKind::Min)),
+    row("aten.linalg_vander.default", vandermonde),
     row("aten.diff.default", diff),
     row("aten.sort.default", sort).noted(TIES),
     row("aten.sort.stable", sort),
@@ -90,11 +91,19 @@ fn extremes(call: &mut Call<'_>, kind: CumKind) -> Result<Outs> {
 fn diff(call: &mut Call<'_>) -> Result<Outs> {
     let x = call.tensor("self")?;
     let dim = call.dim("dim", call.rank(x))?;
+    let times = call.int("n")?;
+    // What comes before and after counts only if there are differences.
+    if times == 0 {
+        return one(x);
+    }
     let parts = [call.optional_tensor("prepend")?, Some(x), call.optional_tensor("append")?];
     let parts: Vec<ValueId> = parts.into_iter().flatten().collect();
     let mut x = if parts.len() > 1 { concat(call, &parts, dim as i64)? } else { x };
-    for _ in 0..call.int("n")? {
+    for _ in 0..times {
         let size = call.shape(x).get(dim).cloned().ok_or_else(|| call.damaged("differences of a 0-d tensor"))?;
+        if size == Expr::Int(0) {
+            break;
+        }
         let len = size - Expr::Int(1);
         let before = call.slice(x, dim, Expr::Int(0), len.clone(), 1)?;
         let after = call.slice(x, dim, Expr::Int(1), len, 1)?;
@@ -102,6 +111,23 @@ fn diff(call: &mut Call<'_>) -> Result<Outs> {
         x = map(call, &[after, before], |f, p| f.binary(op, p[0], p[1]))?;
     }
     one(x)
+}
+
+/// The powers 0 to n - 1 of each entry, in a new last dim.
+fn vandermonde(call: &mut Call<'_>) -> Result<Outs> {
+    let x = call.tensor("x")?;
+    let dtype = if call.dtype_of(x).is_float() { call.dtype_of(x) } else { DType::I64 };
+    let x = call.cast(x, dtype)?;
+    let rank = call.rank(x);
+    let Some(size) = call.shape(x).last().cloned() else { return Err(call.damaged("powers of a 0-d tensor")) };
+    let count = call.optional_sym_int("N")?.unwrap_or(size);
+    let column = unsqueeze(call, x, rank)?;
+    let ones = map(call, &[column], |f, _| if dtype.is_float() { f.float(dtype, 1.0) } else { f.int(dtype, 1) })?;
+    let mut shape = call.shape(column);
+    shape[rank] = count - Expr::Int(1);
+    let factors = call.expand(column, &shape)?;
+    let powers = call.push(Op::Cumulative { kind: CumKind::Prod, dim: rank }, &[factors])?;
+    one(concat(call, &[ones, powers], rank as i64)?)
 }
 
 fn sorted(call: &mut Call<'_>) -> Result<[ValueId; 2]> {

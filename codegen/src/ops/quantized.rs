@@ -420,8 +420,8 @@ fn choose_per_token(call: &mut Call<'_>) -> Result<Outs> {
         let reach = f.binary(Binary::Max, reach, least);
         f.binary(Binary::Div, reach, range)
     })?;
-    let zero_points = map(call, &[scales], |f, _| f.float(DType::F32, 0.0))?;
-    Ok(tensors([scales, zero_points]))
+    let zero_points = map(call, &[scales], |f, _| f.int(DType::I64, 0))?;
+    Ok(tensors([call.cast(scales, DType::F64)?, zero_points]))
 }
 
 /// As XNNPACK chooses them: the zero point has the smaller error of the two that the ends of the range suggest.

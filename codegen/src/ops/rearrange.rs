@@ -1,10 +1,12 @@
 //! Rows that repeat, cut windows and rearrange: views all the same, or a few of them in a row.
 
+use super::index::filled;
+use super::join::concat;
 use super::view::{numel, swapped, unsqueeze, x};
 use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
-use crate::import::Call;
-use crate::ir::{Binary, ExprNode, Op, PadMode, ValueId, View};
+use crate::import::{Call, Number};
+use crate::ir::{Binary, ExprNode, Op, PadMode, ScatterKind, ValueId, View};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -22,6 +24,8 @@ pub const ROWS: &[Row] = &[
     row("aten.unfold.default", unfold),
     row("aten.unfold_copy.default", unfold),
     row("aten.im2col.default", im2col),
+    row("aten.col2im.default", col2im),
+    row("aten._chunk_cat.default", chunk_cat),
     row("aten.diagonal.default", diagonal_row),
     row("aten.linalg_diagonal.default", diagonal_row),
     row("aten.diagonal_copy.default", diagonal_row),
@@ -142,6 +146,81 @@ fn unfold(call: &mut Call<'_>) -> Result<Outs> {
     one(call.push(Op::View(View::Unfold { dim, size, step }), &[x])?)
 }
 
+/// An argument for height and width.
+fn pair(call: &Call<'_>, name: &str) -> Result<[i64; 2]> {
+    let list = call.ints(name)?;
+    <[i64; 2]>::try_from(list).map_err(|_| call.damaged(format!("argument `{name}` needs two entries")))
+}
+
+/// The sums of what columns say about each pixel: scattered into the padded image, whose padding is cut off.
+fn col2im(call: &mut Call<'_>) -> Result<Outs> {
+    let mut x = x(call)?;
+    let batched = call.rank(x) == 3;
+    if !batched {
+        x = unsqueeze(call, x, 0)?;
+    }
+    let (kernel, dilation) = (pair(call, "kernel_size")?, pair(call, "dilation")?);
+    let (padding, stride, size) = (pair(call, "padding")?, pair(call, "stride")?, pair(call, "output_size")?);
+    let padded = [0, 1].map(|i| size[i] + 2 * padding[i]);
+    if kernel.iter().chain(&dilation).chain(&stride).any(|v| *v < 1) || padding.iter().any(|v| *v < 0) {
+        return Err(call.damaged("windows of no size, or no step between them"));
+    }
+    let windows = [0, 1].map(|i| (padded[i] - dilation[i] * (kernel[i] - 1) - 1).div_euclid(stride[i]) + 1);
+    let (taps, count) = (kernel[0] * kernel[1], windows[0] * windows[1]);
+    let shape = call.shape(x);
+    let channels = shape.get(1).and_then(Expr::as_int).filter(|n| n % taps == 0).map(|n| n / taps);
+    let (Some(channels), [_, _, columns]) = (channels, &shape[..]) else {
+        return Err(call.damaged(format!("columns {} of windows {kernel:?}", call.ty(x))));
+    };
+    if *columns != Expr::Int(count) || windows.iter().any(|n| *n < 1) {
+        return Err(call.damaged(format!("{columns} columns where an image {size:?} has {count}")));
+    }
+    let mut places = Vec::new();
+    for i in 0..taps {
+        let (row, column) = (i / kernel[1] * dilation[0], i % kernel[1] * dilation[1]);
+        let at = |n: i64| (row + n / windows[1] * stride[0]) * padded[1] + column + n % windows[1] * stride[1];
+        places.extend((0..count).flat_map(|n| at(n).to_le_bytes()));
+    }
+    let images = shape[0].clone() * Expr::Int(channels);
+    let each = Expr::Int(taps * count);
+    let values = call.reshape(x, &[images.clone(), each.clone()])?;
+    let places = call.constant(DType::I64, &[1, (taps * count) as usize], places)?;
+    let places = call.expand(places, &[images.clone(), each])?;
+    let (dtype, flat) = (call.dtype_of(x), [images, Expr::Int(padded[0] * padded[1])]);
+    let zeros = filled(call, dtype, &flat, &Number::Int(Expr::Int(0)))?;
+    let kind = if dtype == DType::Bool { ScatterKind::Max } else { ScatterKind::Add };
+    let y = call.push(Op::Scatter { dim: 1, kind }, &[zeros, places, values])?;
+    let mut y =
+        call.reshape(y, &[shape[0].clone(), Expr::Int(channels), Expr::Int(padded[0]), Expr::Int(padded[1])])?;
+    for i in 0..2 {
+        y = call.slice(y, 2 + i, Expr::Int(padding[i]), Expr::Int(size[i]), 1)?;
+    }
+    let shape = call.shape(y);
+    one(call.reshape(y, &shape[usize::from(!batched)..])?)
+}
+
+/// Tensors cut into as many chunks (filled up with zeros), chunk by chunk side by side.
+fn chunk_cat(call: &mut Call<'_>) -> Result<Outs> {
+    let (tensors, chunks) = (call.tensors("tensors")?, call.int("num_chunks")?);
+    let rank = tensors.first().map_or(0, |&t| call.rank(t));
+    let dim = call.dim("dim", rank)?;
+    let mut parts = Vec::new();
+    for mut x in tensors {
+        let size = call.shape(x).get(dim).and_then(Expr::as_int).filter(|_| chunks > 0);
+        let size = size.ok_or_else(|| call.unsupported("chunks of a size that depends on the input"))?;
+        let missing = (chunks - size % chunks) % chunks;
+        if missing > 0 {
+            let mut pads = vec![(0, 0); call.rank(x)];
+            pads[dim].1 = missing;
+            x = call.push(Op::Pad { pads, mode: PadMode::Constant(0f64.to_bits()) }, &[x])?;
+        }
+        let shape = call.shape(x);
+        let rest = Expr::floordiv(numel(&shape[dim..]), chunks);
+        parts.push(call.reshape(x, &[&shape[..dim], &[Expr::Int(chunks), rest]].concat())?);
+    }
+    one(concat(call, &parts, dim as i64 + 1)?)
+}
+
 /// Windows of an image as columns: padded, windows along both dims, their dilated entries moved before the positions.
 fn im2col(call: &mut Call<'_>) -> Result<Outs> {
     let mut x = x(call)?;
@@ -152,12 +231,8 @@ fn im2col(call: &mut Call<'_>) -> Result<Outs> {
     if call.rank(x) != 4 {
         return Err(call.damaged("columns of a tensor that is no image"));
     }
-    let pair = |name: &str| -> Result<[i64; 2]> {
-        let list = call.ints(name)?;
-        <[i64; 2]>::try_from(list).map_err(|_| call.damaged(format!("argument `{name}` needs two entries")))
-    };
-    let (kernel, dilation) = (pair("kernel_size")?, pair("dilation")?);
-    let (padding, stride) = (pair("padding")?, pair("stride")?);
+    let (kernel, dilation) = (pair(call, "kernel_size")?, pair(call, "dilation")?);
+    let (padding, stride) = (pair(call, "padding")?, pair(call, "stride")?);
     if padding != [0, 0] {
         let pads = vec![(0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1])];
         x = call.push(Op::Pad { pads, mode: PadMode::Constant(0f64.to_bits()) }, &[x])?;

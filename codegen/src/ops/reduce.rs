@@ -65,6 +65,9 @@ pub const ROWS: &[Row] = &[
     row("aten.logsumexp.default", log_sum_exp),
     row("aten.median.default", median),
     row("aten.median.dim", median_dim),
+    row("aten.special_logsumexp.default", log_sum_exp),
+    row("aten.special_softmax.default", |call| softmax(call, false)),
+    row("aten.special_log_softmax.default", |call| softmax(call, true)),
     row("aten.softmax.int", |call| softmax(call, false)),
     row("aten.log_softmax.int", |call| softmax(call, true)),
     row("aten._softmax.default", |call| softmax(call, false)),
@@ -75,6 +78,7 @@ pub const ROWS: &[Row] = &[
     row("aten.dist.default", dist),
     row("aten.cdist.default", cdist),
     row("aten._cdist_forward.default", cdist),
+    row("aten._euclidean_dist.default", euclidean),
     row("aten.pdist.default", pdist),
     row("aten._pdist_forward.default", pdist),
     row("aten.sum_to_size.default", sum_to_size),
@@ -414,8 +418,10 @@ pub(super) fn pair_distance(
     eps: f64,
     keepdim: bool,
 ) -> Result<ValueId> {
+    let common = super::pointwise::promote::promote(call.dtype_of(a), call.dtype_of(b));
+    let dtype = super::pointwise::promote::to_float(common.map_err(|m| call.unsupported(m))?);
+    let (a, b) = (call.cast(a, dtype)?, call.cast(b, dtype)?);
     let [a, b] = broadcast(call, a, b)?;
-    let dtype = call.dtype_of(a);
     let difference = map(call, &[a, b], |f, p| {
         let (difference, eps) = (f.binary(Binary::Sub, p[0], p[1]), f.float(dtype, eps));
         f.binary(Binary::Add, difference, eps)
@@ -448,6 +454,32 @@ fn cdist(call: &mut Call<'_>) -> Result<Outs> {
     let difference = binary(call, Binary::Sub, a, b)?;
     let last = call.rank(difference) - 1;
     one(vector_norm(call, difference, p, vec![last], false)?)
+}
+
+/// `sqrt(|a|^2 + |b|^2 - 2 a b)`, as torch computes distances of many rows.
+fn euclidean(call: &mut Call<'_>) -> Result<Outs> {
+    let (a, b) = (call.tensor("x1")?, call.tensor("x2")?);
+    let mut lengths = [a, b];
+    for x in &mut lengths {
+        let square = map(call, &[*x], |f, p| f.unary(Unary::Square, p[0]))?;
+        let last = call.rank(square).saturating_sub(1);
+        *x = sum(call, square, vec![last], true)?;
+    }
+    let (rank, dtype) = (call.rank(b), call.dtype_of(a));
+    if rank < 2 {
+        return Err(call.damaged("distances need matrices"));
+    }
+    let columns = super::view::swapped(call, b, rank - 1, rank - 2)?;
+    let across = super::view::swapped(call, lengths[1], rank - 1, rank - 2)?;
+    let product = super::matmul::matmul(call, a, columns)?;
+    one(map(call, &[product, lengths[0], across], |f, p| {
+        let (two, zero) = (f.float(dtype, 2.0), f.float(dtype, 0.0));
+        let product = f.binary(Binary::Mul, p[0], two);
+        let both = f.binary(Binary::Add, p[1], p[2]);
+        let square = f.binary(Binary::Sub, both, product);
+        let square = f.binary(Binary::Max, square, zero);
+        f.unary(Unary::Sqrt, square)
+    })?)
 }
 
 /// The distances of each row to those after it.

@@ -1,10 +1,13 @@
 //! Interpolation to other spatial sizes.
 
+use super::matmul::matmul;
+use super::view::swapped;
 use super::{Outs, Row, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Op, ResampleMode};
 use crate::sym::Expr;
+use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -30,7 +33,13 @@ pub const ROWS: &[Row] = &[
     row("aten.upsample_trilinear3d.vec", |call| linear(call, 3)),
     row("aten.upsample_bicubic2d.default", cubic),
     row("aten.upsample_bicubic2d.vec", cubic),
+    row("aten._upsample_bilinear2d_aa.default", |call| antialiased(call, triangle, 1.0)).noted(MATRICES),
+    row("aten._upsample_bilinear2d_aa.vec", |call| antialiased(call, triangle, 1.0)).noted(MATRICES),
+    row("aten._upsample_bicubic2d_aa.default", |call| antialiased(call, cubic_kernel, 2.0)).noted(MATRICES),
+    row("aten._upsample_bicubic2d_aa.vec", |call| antialiased(call, cubic_kernel, 2.0)).noted(MATRICES),
 ];
+
+const MATRICES: &str = "sizes must be fixed; one product with a constant matrix per dim";
 
 fn nearest(call: &mut Call<'_>, spatial: usize) -> Result<Outs> {
     let exact = call.target().contains("exact");
@@ -60,6 +69,77 @@ fn resample(call: &mut Call<'_>, mode: ResampleMode, spatial: usize) -> Result<O
     };
     let scales = scales.into_iter().map(|s| s.filter(|s| *s > 0.0).map(f64::to_bits)).collect();
     one(call.push(Op::Resample { mode, spatial, out, scales }, &[x])?)
+}
+
+/// Interpolation by a kernel that is as wide as the pixels of the smaller image: a matrix from columns to columns, then one from
+/// rows to rows.
+fn antialiased(call: &mut Call<'_>, kernel: fn(f64) -> f64, radius: f64) -> Result<Outs> {
+    let x = call.tensor(if call.target().ends_with(".vec") { "input" } else { "self" })?;
+    let (shape, dtype, align_corners) = (call.shape(x), call.dtype_of(x), call.bool("align_corners")?);
+    if shape.len() != 4 || !dtype.is_float() {
+        return Err(call.unsupported(format!("antialiased interpolation of {}", call.ty(x))));
+    }
+    let scales = scales(call, 2)?;
+    let out = match call.optional_sym_ints("output_size")? {
+        Some(out) => out,
+        None => scaled(call, &shape[2..], &scales)?,
+    };
+    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let mut y = call.cast(x, wide)?;
+    for d in [1, 0] {
+        let sizes = (shape[2 + d].as_int(), out.get(d).and_then(Expr::as_int));
+        let (Some(size), Some(out)) = sizes else {
+            return Err(call.unsupported("antialiased interpolation between sizes that depend on the input"));
+        };
+        let given = scales[d].filter(|s| *s > 0.0).map(|s| 1.0 / s);
+        let scale = match given {
+            _ if align_corners && out > 1 => (size - 1) as f64 / (out - 1) as f64,
+            _ if align_corners => 0.0,
+            given => given.unwrap_or(size as f64 / out as f64),
+        };
+        let weights: Vec<f64> = (0..out).flat_map(|i| mixture(i, size, scale, kernel, radius)).collect();
+        let bytes = match wide {
+            DType::F64 => weights.iter().flat_map(|w| w.to_le_bytes()).collect(),
+            _ => weights.iter().flat_map(|w| (*w as f32).to_le_bytes()).collect(),
+        };
+        let matrix = call.constant(wide, &[out as usize, size as usize], bytes)?;
+        y = if d == 0 {
+            matmul(call, matrix, y)?
+        } else {
+            let matrix = swapped(call, matrix, 0, 1)?;
+            matmul(call, y, matrix)?
+        };
+    }
+    one(call.cast(y, dtype)?)
+}
+
+/// What each of `size` pixels gives to pixel `i` of the result.
+fn mixture(i: i64, size: i64, scale: f64, kernel: fn(f64) -> f64, radius: f64) -> Vec<f64> {
+    let stretch = scale.max(1.0);
+    let (center, support) = (scale * (i as f64 + 0.5), radius * stretch);
+    let first = ((center - support + 0.5) as i64).max(0);
+    let last = ((center + support + 0.5) as i64).min(size);
+    let weight = |j: i64| {
+        let inside = (first..last).contains(&j);
+        if inside { kernel((j as f64 - center + 0.5) / stretch) } else { 0.0 }
+    };
+    let weights: Vec<f64> = (0..size).map(weight).collect();
+    let total: f64 = weights.iter().sum();
+    if total == 0.0 { weights } else { weights.into_iter().map(|w| w / total).collect() }
+}
+
+fn triangle(x: f64) -> f64 {
+    (1.0 - x.abs()).max(0.0)
+}
+
+/// Cubic convolution with a = -0.5.
+fn cubic_kernel(x: f64) -> f64 {
+    let x = x.abs();
+    match x {
+        _ if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
+        _ if x < 2.0 => ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0,
+        _ => 0.0,
+    }
 }
 
 /// Scale factors given, one per spatial dim.

@@ -1,6 +1,6 @@
 //! Scattering with all its reductions, and what is written back where a maximum came from.
 
-use super::index::{filled, indices, line, source};
+use super::index::{filled, from_start, indices, line, source};
 use super::view::numel;
 use super::{Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
@@ -19,6 +19,7 @@ pub const ROWS: &[Row] = &[
     row("aten.scatter.value_reduce", |call| named(call, "value")),
     row("aten.scatter_add.default", |call| plain(call, "src", ScatterKind::Add)),
     row("aten.scatter_reduce.two", scatter_reduce),
+    row("aten.put.default", put),
     row("aten.index_reduce.default", index_reduce),
     row("aten.max_unpool2d.default", |call| unpool(call, 2)),
     row("aten.max_unpool3d.default", |call| unpool(call, 3)),
@@ -91,6 +92,18 @@ fn named(call: &mut Call<'_>, name: &str) -> Result<Outs> {
 fn scatter_reduce(call: &mut Call<'_>) -> Result<Outs> {
     let writes = writes(call, "src")?;
     let y = reduced(call, &writes)?;
+    finished(call, y)
+}
+
+/// Into the tensor as one row; negative indices count from its end.
+fn put(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, ids, values) = (call.tensor("self")?, call.tensor("index")?, call.tensor("source")?);
+    let (size, count) = (numel(&call.shape(x)), numel(&call.shape(ids)));
+    let ids = indices(call, ids)?;
+    let ids = from_start(call, ids, &size)?;
+    let [x, ids, values] = [(x, size), (ids, count.clone()), (values, count)].map(|(v, n)| call.reshape(v, &[n]));
+    let writes = Writes { x: x?, dim: 0, ids: ids?, values: values? };
+    let y = writes.apply(call, if call.bool("accumulate")? { ScatterKind::Add } else { ScatterKind::Set })?;
     finished(call, y)
 }
 

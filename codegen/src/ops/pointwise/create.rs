@@ -1,7 +1,7 @@
 //! Tensors that are formulas of their coordinates: fills, ranges, triangles.
 
 use super::{Build, Result, literal, promote, row};
-use crate::import::{Call, Number, Operand};
+use crate::import::{Arg, Call, Number, Operand};
 use crate::ir::{Binary, ExprId, ExprNode, Literal, Unary};
 use crate::ops::{Outs, Row, one};
 use crate::sym::Expr;
@@ -53,6 +53,8 @@ pub const ROWS: &[Row] = &[
     row("aten.eye.m", |c| eye(c, "m")),
     row("aten.tril.default", |c| triangle(c, Binary::Le)),
     row("aten.triu.default", |c| triangle(c, Binary::Ge)),
+    row("aten.tril_indices.default", |c| triangle_indices(c, |row, column, offset| column <= row + offset)),
+    row("aten.triu_indices.default", |c| triangle_indices(c, |row, column, offset| column >= row + offset)),
     row("aten.one_hot.default", one_hot)
         .noted("`num_classes` must be given; a class outside of it gives a row of zeros"),
 ];
@@ -92,6 +94,19 @@ fn copy(call: &mut Call<'_>, from: &str) -> Result<Outs> {
     let (dtype, shape) = (call.dtype_of(x), call.shape(x));
     let from = call.cast(from, dtype)?;
     one(call.expand(from, &shape)?)
+}
+
+/// Rows and columns of the entries of a triangle, row by row.
+fn triangle_indices(call: &mut Call<'_>, inside: fn(i64, i64, i64) -> bool) -> Result<Outs> {
+    let (rows, columns, offset) = (call.int("row")?, call.int("col")?, call.int("offset")?);
+    let all = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+    let (rows, columns): (Vec<i64>, Vec<i64>) = all.filter(|(row, column)| inside(*row, *column, offset)).unzip();
+    let bytes = rows.iter().chain(&columns).flat_map(|v| v.to_le_bytes()).collect();
+    let indices = call.constant(DType::I64, &[2, rows.len()], bytes)?;
+    // The schema's default is a number of torch's own list of dtypes.
+    let given = matches!(call.arg("dtype"), Some(Arg::Dtype(_)));
+    let dtype = if given { call.dtype("dtype")?.unwrap_or(DType::I64) } else { DType::I64 };
+    one(call.cast(indices, dtype)?)
 }
 
 /// The coordinate along `axis`.

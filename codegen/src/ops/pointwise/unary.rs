@@ -84,7 +84,6 @@ pub const MORE_FUNCTIONS: &[Row] = &[
     row("aten.angle.default", |c| float_body(c, "self", angle)),
     row("aten.conj_physical.default", identity),
     row("aten._conj_physical.default", identity),
-    row("aten._conj.default", identity),
     row("aten.conj.default", identity),
     row("aten.real.default", identity),
     row("aten.to.dtype", convert),
