@@ -45,7 +45,7 @@ Options of verify:
   --json FILE               also write the report as JSON
   --allow-unsupported       exit with 0 although the compiler refused archives, in words
   --release                 build with cargo's release profile
-  --target PLACE            run in an emulator: as firmware, which counts instructions and stack (m3, m4f, m7, m33, m0,
+  --target PLACE            run in an emulator: as firmware, which counts instructions and stack (m3, m4f, m7, m33, m55, m0,
                             riscv32), or as a process (aarch64; the environment variable QEMU_CPU chooses its core)
   --optimize speed|size     what to favour
   --multiply-add fused|separate

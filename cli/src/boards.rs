@@ -19,8 +19,12 @@ pub struct Board {
     /// The package of Debian that has the emulator.
     package: &'static str,
     machine: &'static [&'static str],
-    /// Instructions per tick of `exported_board::ticks` under `-icount shift=0`, where an instruction takes 1 ns.
-    pub instructions_per_tick: u64,
+    /// Its memory map in `exported-board`, for the environment variable `EXPORTED_BOARD`; the triple alone does not tell.
+    pub memory: &'static str,
+    /// Bytes of flash.
+    pub flash: usize,
+    /// Ticks per second of `exported_board::ticks`; under `-icount shift=0` an instruction takes 1 ns.
+    ticks_per_second: u64,
 }
 
 /// All boards that we verify on.
@@ -32,7 +36,9 @@ pub const BOARDS: &[Board] = &[
         emulator: "qemu-system-arm",
         package: "qemu-system-arm",
         machine: &["-M", "mps2-an385"],
-        instructions_per_tick: 40,
+        memory: "mps2",
+        flash: 4 << 20,
+        ticks_per_second: 25_000_000,
     },
     Board {
         name: "m4f",
@@ -41,7 +47,9 @@ pub const BOARDS: &[Board] = &[
         emulator: "qemu-system-arm",
         package: "qemu-system-arm",
         machine: &["-M", "mps2-an386"],
-        instructions_per_tick: 40,
+        memory: "mps2",
+        flash: 4 << 20,
+        ticks_per_second: 25_000_000,
     },
     Board {
         name: "m7",
@@ -50,7 +58,9 @@ pub const BOARDS: &[Board] = &[
         emulator: "qemu-system-arm",
         package: "qemu-system-arm",
         machine: &["-M", "mps2-an500"],
-        instructions_per_tick: 40,
+        memory: "mps2",
+        flash: 4 << 20,
+        ticks_per_second: 25_000_000,
     },
     Board {
         name: "m33",
@@ -59,7 +69,20 @@ pub const BOARDS: &[Board] = &[
         emulator: "qemu-system-arm",
         package: "qemu-system-arm",
         machine: &["-M", "mps2-an505"],
-        instructions_per_tick: 50,
+        memory: "mps2-an505",
+        flash: 4 << 20,
+        ticks_per_second: 20_000_000,
+    },
+    Board {
+        name: "m55",
+        core: "Cortex-M55",
+        target: "thumbv8m.main-none-eabihf",
+        emulator: "qemu-system-arm",
+        package: "qemu-system-arm",
+        machine: &["-M", "mps3-an547"],
+        memory: "mps3-an547",
+        flash: 512 << 10,
+        ticks_per_second: 32_000_000,
     },
     Board {
         name: "m0",
@@ -68,7 +91,9 @@ pub const BOARDS: &[Board] = &[
         emulator: "qemu-system-arm",
         package: "qemu-system-arm",
         machine: &["-M", "mps2-an385"],
-        instructions_per_tick: 40,
+        memory: "mps2",
+        flash: 4 << 20,
+        ticks_per_second: 25_000_000,
     },
     Board {
         name: "riscv32",
@@ -77,7 +102,9 @@ pub const BOARDS: &[Board] = &[
         emulator: "qemu-system-riscv32",
         package: "qemu-system-misc",
         machine: &["-M", "virt", "-bios", "none"],
-        instructions_per_tick: 1,
+        memory: "virt",
+        flash: 16 << 20,
+        ticks_per_second: 1_000_000_000,
     },
 ];
 
@@ -166,6 +193,11 @@ impl Place {
 }
 
 impl Board {
+    /// Instructions in so many ticks.
+    pub fn instructions(&self, ticks: u64) -> u64 {
+        (u128::from(ticks) * 1_000_000_000 / u128::from(self.ticks_per_second)) as u64
+    }
+
     /// The emulator, ready to run `image` in `folder`: files that the firmware opens are relative to it, its output and
     /// exit status become the emulator's.
     pub fn emulate(&self, image: &Path, folder: &Path) -> Command {

@@ -101,8 +101,8 @@ fn measure(mut faults: Option<&mut Vec<String>>) -> Result<Table, String> {
 fn runs(model: &Path) -> Vec<(&'static Board, &'static Mode)> {
     let own = OWN.iter().any(|own| root().join(own) == model);
     let mut runs = Vec::new();
-    // The Cortex-M7 board runs the same image as the M4F.
-    for board in BOARDS.iter().filter(|board| board.name != "m7") {
+    // The Cortex-M7 runs the same image as the M4F, and the M55, on f32, as the M33.
+    for board in BOARDS.iter().filter(|board| !["m7", "m55"].contains(&board.name)) {
         let fpu = board.target.ends_with("eabihf");
         if own || board.name == "m4f" {
             runs.extend([(board, &SPEED), (board, &SIZE)]);

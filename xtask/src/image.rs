@@ -57,7 +57,7 @@ impl Image {
         let models = std::env::join_paths(models).map_err(|e| e.to_string())?;
         let toolchain = Toolchain::of(board.target)?;
         let mut build = toolchain.cargo(board.target, &["build", "--release", "--quiet", "--bin", program]);
-        build.args(features).args(mode.features).current_dir(&project);
+        build.args(features).args(mode.features).current_dir(&project).env("EXPORTED_BOARD", board.memory);
         build.env("EXPORTED_MODEL", models).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", mode.level);
         output(build.env("EXPORTED_OPTIMIZE", mode.optimize).env("EXPORTED_MULTIPLY_ADD", mode.multiply_add))?;
         let path = target_folder(&project, &toolchain).join(board.target).join("release").join(program);
@@ -108,7 +108,7 @@ impl Image {
             return Err("the plugin did not report".to_owned());
         };
         // The firmware's own counter goes by ticks, and sees itself.
-        if instructions.abs_diff(ticks * board.instructions_per_tick) > 100 + 2 * board.instructions_per_tick {
+        if instructions.abs_diff(board.instructions(ticks)) > 100 + board.instructions(2) {
             return Err(format!("the plugin counted {instructions} instructions, the firmware {ticks} ticks"));
         }
         Ok(Counts { instructions, touched, stack, weights })

@@ -141,7 +141,9 @@ fn command(project: &Project, platform: Platform) -> Command {
         let setting = |name| format!("CARGO_TARGET_{}_{name}", target.to_uppercase().replace(['-', '.'], "_"));
         command.args(["--target", target]).env_remove("RUSTFLAGS");
         match platform.place {
-            Place::Board(_) => command.env(setting("RUSTFLAGS"), "-Clink-arg=-Tboard.x"),
+            Place::Board(board) => {
+                command.env(setting("RUSTFLAGS"), "-Clink-arg=-Tboard.x").env("EXPORTED_BOARD", board.memory)
+            }
             // The target brings its C library along, so no C toolchain is needed.
             _ => command.env(setting("LINKER"), "rust-lld"),
         };

@@ -69,8 +69,8 @@ impl Unit {
 const MODELS: usize = 8;
 /// Work that code without optimization does in about a second: compiling with it takes longer for a small model.
 const HEAVY: u64 = 20_000_000;
-/// Bytes of weights per program on a board, whose flash has 4 MB.
-const BOARD_WEIGHTS: usize = 2_500_000;
+/// Share of a board's flash that the models of a program fill at most, in eighths: their code is only estimated.
+const BOARD_EIGHTHS: usize = 5;
 /// Bytes counted for the code of a model on a board.
 const BOARD_CODE: usize = 60_000;
 
@@ -106,7 +106,7 @@ fn groups<'u>(units: impl Iterator<Item = (usize, &'u Unit)>, platform: Platform
     for (index, unit) in units {
         let size = unit.weights.len() + BOARD_CODE;
         let full = groups.last().is_none_or(|group| match platform.place {
-            Place::Board(_) => bytes + size > BOARD_WEIGHTS,
+            Place::Board(board) => bytes + size > board.flash / 8 * BOARD_EIGHTHS,
             Place::Host | Place::Foreign(_) => group.len() == MODELS,
         });
         if full {

@@ -202,7 +202,7 @@ impl Subject {
         let greatest = |of: fn(&wire::Cost) -> u64| costs.clone().map(of).max();
         let board = platform.place.board();
         if let (Some(ticks), Some(stack), Some(board)) = (greatest(|c| c.ticks), greatest(|c| c.stack), board) {
-            let instructions = ticks * board.instructions_per_tick;
+            let instructions = board.instructions(ticks);
             self.notes.push(format!("at most {instructions} instructions and {stack} bytes of stack in a call"));
         }
         let mut verdict = verdict::judge(golden, outcome);

@@ -1,5 +1,5 @@
 //! Start-up, semihosting and measurement for the boards that QEMU emulates and on which generated code is verified:
-//! `mps2-an385` (Cortex-M3), `mps2-an386` (M4F), `mps2-an500` (M7), `mps2-an505` (M33) and riscv32 `virt`.
+//! `mps2-an385` (Cortex-M3), `mps2-an386` (M4F), `mps2-an500` (M7), `mps2-an505` (M33), `mps3-an547` (M55) and riscv32 `virt`.
 //!
 //! ```ignore
 //! #![no_std]

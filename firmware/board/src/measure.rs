@@ -97,7 +97,8 @@ fn stack_pointer() -> usize {
 }
 
 /// Ticks since the first call, which starts the counter. Under `-icount shift=0` a tick is 40 instructions on the mps2
-/// boards (SysTick at 25 MHz), 50 on `mps2-an505` (20 MHz), and 1 on riscv32 (`minstret`).
+/// boards (SysTick at 25 MHz), 50 on `mps2-an505` (20 MHz), 31.25 on
+/// `mps3-an547` (32 MHz), and 1 on riscv32 (`minstret`).
 #[cfg(target_arch = "riscv32")]
 pub fn ticks() -> u64 {
     loop {
@@ -131,7 +132,8 @@ mod systick {
     static WRAPS: AtomicU32 = AtomicU32::new(0);
 
     /// Ticks since the first call, which starts the counter. Under `-icount shift=0` a tick is 40 instructions on the
-    /// mps2 boards (SysTick at 25 MHz), 50 on `mps2-an505` (20 MHz), and 1 on riscv32 (`minstret`).
+    /// mps2 boards (SysTick at 25 MHz), 50 on `mps2-an505` (20 MHz), 31.25
+    /// on `mps3-an547` (32 MHz), and 1 on riscv32 (`minstret`).
     pub fn ticks() -> u64 {
         // SAFETY: SysTick's registers exist on every core of this crate, and only this module uses them.
         unsafe {
