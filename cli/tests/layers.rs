@@ -13,15 +13,18 @@ use exported_codegen::options::{Options, Quantization, Target, WeightsForm};
 use exported_codegen::sym::Expr;
 use exported_codegen::{Model, archive, check, emit, import, lower, passes, plan, schema};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Compiles with the fault that the name of the archive says.
+const LAYERS: [&str; 5] = ["conv::Conv", "depthwise::Depthwise", "matmul::Linear", "dot4::Conv", "dot4::Linear"];
+
+/// Compiles with the fault that the name of the archive's folder says.
 struct Faulty;
 
 impl Compile for Faulty {
     fn compile(&self, source: Source<'_>) -> Result<Generated, Errors> {
-        let fault = source.path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let folder = source.path.parent().and_then(|folder| folder.file_name());
+        let fault = folder.map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let mut options = Options::new("model", Target::new(env!("HOST")));
         (options.program, options.layers) = (true, true);
         options.runtime_path = "::exported_runtime".into();
@@ -50,10 +53,15 @@ impl Compile for Faulty {
     }
 }
 
-/// The bias of the last convolution becomes 0.
+/// The bias of the last layer becomes 0.
 fn lose_bias(graph: &mut Graph) {
-    let node = graph.nodes.iter().rev().find(|n| matches!(n.op, Op::Conv(_, e) if e.bias)).expect("a convolution");
-    let bias = node.inputs[2];
+    let biased = |op: &Op| matches!(op, Op::Conv(_, e) | Op::Linear(e) if e.bias);
+    let node = graph.nodes.iter().rev().find(|n| biased(&n.op)).expect("a layer");
+    let mut bias = node.inputs[2];
+    // A quantized one stands behind its dequantization.
+    if let Some(n) = graph.nodes.iter().find(|n| n.outputs.contains(&bias) && matches!(n.op, Op::Dequantize { .. })) {
+        bias = n.inputs[0];
+    }
     let constant = graph.nodes.iter().find_map(|n| match n.op {
         Op::Constant(id) if n.outputs.contains(&bias) => Some(id),
         _ => None,
@@ -62,17 +70,17 @@ fn lose_bias(graph: &mut Graph) {
     constant.data = vec![0; constant.data.len()].into();
 }
 
-/// The last convolution.
+/// The last layer whose bias stands by itself.
 fn kernel(steps: &mut lower::Steps) -> Option<&mut Kernel> {
     steps.steps.iter_mut().rev().find_map(|step| match &mut step.work {
-        Work::Kernel(kernel) if matches!(kernel.path, "conv::Conv" | "dot4::Conv") => Some(kernel),
+        Work::Kernel(kernel) => LAYERS.contains(&kernel.path).then_some(kernel),
         _ => None,
     })
 }
 
 /// Every sum loses half a quantum before it is rounded: that is a floor.
 fn floor(steps: &mut lower::Steps) {
-    let kernel = kernel(steps).expect("a convolution");
+    let kernel = kernel(steps).expect("a layer");
     let region = |name: &str| match kernel.fields.iter().find(|f| f.0 == name) {
         Some((_, Field::Read(region))) => region.buffer.0 as usize,
         Some((_, Field::Option(Some(field)))) => match &**field {
@@ -109,36 +117,54 @@ fn raise_zero_point(kernel: &mut Kernel) {
     }
 }
 
-#[test]
-fn small_faults_of_one_layer_are_caught() {
+/// Each network with each fault, by the name of its file.
+fn caught(networks: &[PathBuf], scratch: &str) {
     let expected = [
         ("right", Status::Pass),
         ("floor", Status::Mismatch),
         ("zero_point", Status::Mismatch),
         ("no_bias", Status::Mismatch),
     ];
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/quantized/residual.pt2");
     let project = Project::find(None).expect("cargo knows this project");
-    let scratch = project.folder.join("tests/layers");
-    fs::create_dir_all(&scratch).expect("a folder");
-    let archives = expected.map(|(fault, _)| {
-        let archive = scratch.join(fault).with_extension("pt2");
-        fs::copy(&fixture, &archive).expect("copied");
-        let golden = "golden.safetensors";
-        fs::copy(fixture.with_extension(golden), archive.with_extension(golden)).expect("copied");
-        archive
-    });
+    let scratch = project.folder.join(scratch);
+    let mut archives = Vec::new();
+    for (fault, _) in expected {
+        let folder = scratch.join(fault);
+        fs::create_dir_all(&folder).expect("a folder");
+        for network in networks {
+            let archive = folder.join(network.file_name().expect("a file"));
+            fs::copy(network, &archive).expect("copied");
+            let golden = "golden.safetensors";
+            fs::copy(network.with_extension(golden), archive.with_extension(golden)).expect("copied");
+            archives.push(archive);
+        }
+    }
     let request = Request {
-        archives: archives.to_vec(),
+        archives,
         platform: Platform { place: Place::Host, release: false },
         quantization: Quantization::Fused,
         layers: true,
         level: 0,
-        limit: Duration::from_secs(60),
+        limit: Duration::from_secs(120),
         ops: None,
     };
     let project = Project { folder: scratch, ..project };
     let report = verify(&request, &Faulty, &project, &|_| {}).expect("verification works");
     let found: Vec<Status> = report.archives.iter().map(|entry| entry.status).collect();
-    assert_eq!(found, expected.map(|(_, status)| status), "{report}");
+    let expected: Vec<Status> = expected.iter().flat_map(|(_, status)| vec![*status; networks.len()]).collect();
+    assert_eq!(found, expected, "{report}");
+}
+
+#[test]
+fn small_faults_of_one_layer_are_caught() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/quantized/residual.pt2");
+    caught(&[fixture], "tests/layers");
+}
+
+#[test]
+#[ignore = "needs the MLPerf Tiny networks: EXPORTED_MODELS names the folder above `tiny`"]
+fn small_faults_of_the_benchmarks_are_caught() {
+    let models = std::env::var_os("EXPORTED_MODELS").expect("EXPORTED_MODELS");
+    let network = |name: &str| Path::new(&models).join(format!("tiny/{name}_int8.2.15.0.pt2"));
+    caught(&["dscnn_kws", "resnet8", "mobilenet_vww", "fc_ad"].map(network), "tests/benchmarks");
 }

@@ -7,10 +7,13 @@ use exported_codegen::{Model, analyze};
 use std::path::Path;
 
 fn model(name: &str, quantization: Quantization) -> Model {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/quantized/{name}.pt2"));
-    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    model_at(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/quantized/{name}.pt2")), quantization)
+}
+
+fn model_at(path: &Path, quantization: Quantization) -> Model {
+    let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let options = Options { quantization, ..Options::new("m", Target::new("thumbv7em-none-eabihf")) };
-    analyze(&bytes, &options).unwrap_or_else(|e| panic!("{name}: {e}"))
+    analyze(&bytes, &options).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// Names of the steps that touch floats.
@@ -46,5 +49,57 @@ fn weights_are_stored_once_as_integers() {
         let weights = fused.steps.buffers.iter().filter(|b| matches!(b.storage, Storage::Weights(_)));
         let floats: Vec<&str> = weights.filter(|b| b.dtype.is_float()).map(|b| b.name.as_str()).collect();
         assert!(floats.is_empty(), "{name}: {floats:?}");
+    }
+}
+
+/// Bytes of the weights of each dtype.
+fn weights(model: &Model, float: bool) -> usize {
+    let buffers = model.steps.buffers.iter().filter(|b| b.dtype.is_float() == float);
+    let sizes = buffers.map(|b| if let Storage::Weights(data) = &b.storage { data.len() } else { 0 });
+    sizes.sum()
+}
+
+#[test]
+fn weights_of_few_bits_are_stored_as_such() {
+    // The float parts are scales, zero points and biases.
+    for (name, integers, floats) in [
+        ("weights_8bit", 64 * 32 + 32 * 20, 4 * 4 * (32 + 20)),
+        ("weights_8bit_affine", 64 * 32 + 32 * 20, 4 * 4 * (32 + 20)),
+        ("weights_4bit", 64 * 32 / 2 + 32 * 20, 4 * 5 * 32 + 4 * 3 * 20),
+        ("words_8bit", 11 * 64 + 64 * 12, 4 * 2 * 11 + 4 * 4 * 12),
+        ("words_4bit", (11 * 64 + 64 * 12) / 2, 4 * 2 * 2 * 11 + 4 * 5 * 12),
+    ] {
+        let model = model(name, Quantization::Fused);
+        assert!(weights(&model, false) <= integers, "{name}: {} bytes of integers", weights(&model, false));
+        assert!(weights(&model, true) <= floats, "{name}: {} bytes of floats", weights(&model, true));
+    }
+}
+
+/// What must hold of the int8 networks of MLPerf Tiny: name, steps on floats, least workspace. That of the autoencoder holds its
+/// result in floats.
+const BENCHMARKS: [(&str, &[&str], usize); 4] = [
+    ("dscnn_kws", &["quantize_per_tensor", "dequantize_per_tensor", "softmax"], 16_000),
+    ("resnet8", &["quantize_per_tensor", "dequantize_per_tensor", "softmax"], 49_152),
+    ("mobilenet_vww", &["quantize_per_tensor", "dequantize_per_tensor", "softmax"], 55_296),
+    ("fc_ad", &["quantize_per_tensor", "dequantize_per_tensor"], 640 + 4 * 640),
+];
+
+#[test]
+#[ignore = "needs the MLPerf Tiny networks: EXPORTED_MODELS names the folder above `tiny`"]
+fn benchmarks_are_on_integers_in_little_more_than_the_least_memory() {
+    let models = std::env::var_os("EXPORTED_MODELS").expect("EXPORTED_MODELS");
+    for (name, expected, least) in BENCHMARKS {
+        for torch in ["2.8.0", "2.15.0"] {
+            let path = Path::new(&models).join(format!("tiny/{name}_int8.{torch}.pt2"));
+            let model = model_at(&path, Quantization::Fused);
+            assert_eq!(on_floats(&model.steps), expected, "{name} {torch}");
+            assert_eq!(weights(&model, true), 0, "{name} {torch}");
+            let bytes = model.plan.bytes;
+            println!(
+                "{name} {torch}: {bytes} bytes of workspace, least {least}; {} of weights",
+                weights(&model, false)
+            );
+            assert!(bytes as usize * 100 <= least * 103, "{name} {torch}: {bytes} bytes of workspace, least {least}");
+        }
     }
 }

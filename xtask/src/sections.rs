@@ -91,6 +91,12 @@ pub fn conformance() -> Result<(), String> {
     if !models.is_dir() {
         println!("../shared/models is absent: only the fixtures of this repository are verified");
     }
+    if models.join("tiny").is_dir() {
+        for test in [["-p", "exported-tests", "--test", "quantized"], ["-p", "cargo-exported", "--test", "layers"]] {
+            let command = [&["test"], &test[..], &["--", "--ignored", "--nocapture"]].concat();
+            run(cargo(&command).env("EXPORTED_MODELS", &models))?;
+        }
+    }
     if models.join("print").is_dir() {
         let arguments = ["test", "-p", "exported-tests", "--test", "print", "--", "--ignored", "--nocapture"];
         run(cargo(&arguments).env("EXPORTED_MODELS", &models))?;
@@ -112,8 +118,9 @@ pub fn conformance() -> Result<(), String> {
     ])
     .arg(root().join("tests/fixtures/ops/scaled_relu.rs"))
     .args(&paths))?;
-    let mut networks =
-        vec![root().join("examples/digits/digits.pt2"), root().join("examples/build-script/models/gate.pt2")];
+    let mut networks = ["digits/digits.pt2", "digits/digits_int8.pt2", "build-script/models/gate.pt2"]
+        .map(|n| root().join("examples").join(n))
+        .to_vec();
     let tiny = TINY.iter().flat_map(|name| [(*name).to_owned(), name.replace("_f32", "_int8")]);
     networks.extend(tiny.map(|name| models.join(format!("tiny/{name}.2.15.0.pt2"))).filter(|p| p.is_file()));
     ensure_qemu()?;
@@ -127,6 +134,9 @@ pub fn conformance() -> Result<(), String> {
         let flash = Place::named(place).and_then(Place::board).map_or(u64::MAX, |board| board.flash as u64);
         let fits = |path: &&PathBuf| path.metadata().is_ok_and(|file| file.len() < flash);
         run(cargo(&arguments).args(networks.iter().filter(fits)))?;
+        // Each quantized layer alone, on the reference's integers.
+        let quantized = |path: &&PathBuf| fits(path) && path.to_string_lossy().contains("_int8");
+        run(cargo(&arguments).arg("--layers").args(networks.iter().filter(quantized)))?;
     }
     Ok(())
 }

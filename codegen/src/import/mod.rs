@@ -214,12 +214,26 @@ impl<'a> Importer<'a> {
         let Some(Out::Tensor(result)) = outs.first().cloned() else {
             return Err(Diagnostic::bug(format!("the row of `{}` gives no tensor to write", schema.target)));
         };
+        if changes_shape(schema.target) {
+            return self.reshape_in_place(node, target, result);
+        }
         self.names.write(&mut self.graph, target, result)?;
         for output in &node.outputs {
             for name in output.names() {
                 self.names.alias(name, target)?;
                 self.check_recorded(name)?;
             }
+        }
+        Ok(())
+    }
+
+    /// An operator that writes no element, but gives its argument another shape: from here on a view of what it was.
+    fn reshape_in_place(&mut self, node: &'a schema::Node, target: &'a str, result: ValueId) -> Result_<()> {
+        let Some(source) = self.names.get(target).cloned() else { return Ok(()) };
+        for name in node.outputs.iter().flat_map(|output| output.names()) {
+            self.names.define_view(&self.graph, name, result, &source);
+            self.names.alias(target, name)?;
+            self.check_recorded(name)?;
         }
         Ok(())
     }
@@ -485,4 +499,10 @@ fn unsupported_operator(target: &str) -> Diagnostic {
         }
         false => diagnostic.help(format!("supported forms: {}", near.join(", "))),
     }
+}
+
+/// Whether an in-place operator changes the shape of its argument and no element.
+fn changes_shape(target: &str) -> bool {
+    let name = target.strip_prefix("aten.").and_then(|rest| rest.split('.').next());
+    name.is_some_and(|name| matches!(name, "squeeze_" | "unsqueeze_" | "transpose_" | "swapaxes_" | "swapdims_" | "t_"))
 }

@@ -301,13 +301,23 @@ pub fn widened(graph: &mut Graph, _: &Options) -> Result<bool, Diagnostic> {
         };
         let [from] = node.inputs[..] else { continue };
         let same = graph.ty(from).shape == graph.ty(node.outputs[0]).shape;
-        if cast && same && formula.params == [DType::I8] && is_constant(graph, &made, from) {
+        let weight = is_constant(graph, &made, from) && multiplies(graph, node.outputs[0]);
+        if cast && same && formula.params == [DType::I8] && weight {
             let scale = 1f64.to_bits();
             graph.nodes[index].op = Op::Dequantize { scale, zero_point: 0, axis: None };
             changed = true;
         }
     }
     Ok(changed)
+}
+
+/// Whether it is an operand of a layer, seen in some way.
+fn multiplies(graph: &Graph, v: ValueId) -> bool {
+    graph.nodes.iter().filter(|n| n.inputs.contains(&v)).any(|n| match n.op {
+        Op::Linear(_) | Op::MatMul(_) | Op::Conv(..) | Op::Embedding => true,
+        Op::View(_) => multiplies(graph, n.outputs[0]),
+        _ => false,
+    })
 }
 
 /// Whether it is a constant, seen in some way.

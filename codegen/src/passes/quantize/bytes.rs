@@ -9,6 +9,9 @@ use exported_runtime::DType;
 /// Elements that a mean may have: its factor loses as many bits.
 const MOST: i64 = 1 << 16;
 
+/// Bits behind the point that a sum must have.
+const LEAST_SHIFT: u32 = 12;
+
 /// The two operands whose maximum or minimum a formula is.
 pub(super) fn greater(f: &Formula) -> Option<(Binary, [usize; 2])> {
     let (&[result], &[DType::F32, DType::F32]) = (f.results.as_slice(), f.params.as_slice()) else { return None };
@@ -116,6 +119,43 @@ impl Maker<'_> {
         let result = results.first().filter(|c| c.dtype == DType::F32)?;
         let numbers = result.data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         Some(Tabulated { leaf: leaf?, numbers })
+    }
+
+    /// Batch normalization by itself: a factor and an addend per channel. The sum is taken in i32, so that before rounding a
+    /// result is within `128 / 2^shift` of the exact one.
+    pub(super) fn normalized(&mut self, node: &Node, eps: f64, target: &Target) -> Option<ValueId> {
+        let parts: Option<Vec<Vec<f64>>> = node.inputs[1..].iter().map(|&v| self.numbers(v)).collect();
+        let [weight, bias, mean, var] = <[Vec<f64>; 4]>::try_from(parts?).ok()?;
+        let (x, grid) = self.source(node.inputs[0])?;
+        let channel = |c: usize| {
+            let factor = weight[c] / (var[c] + eps).sqrt();
+            let (factor, addend) = (factor * grid.scale, bias[c] - mean[c] * factor);
+            (factor / target.grid.scale, (addend - factor * f64::from(grid.zero)) / target.grid.scale)
+        };
+        let channels: Vec<(f64, f64)> = (0..weight.len()).map(channel).collect();
+        let greatest =
+            channels.iter().map(|(factor, addend)| factor.abs() * 255.0 + addend.abs() + 1.0).fold(0.0, f64::max);
+        let shift = super::grid::shift_for(greatest, 30).filter(|shift| (LEAST_SHIFT..31).contains(shift))?;
+        let fixed = |x: f64| super::grid::fixed(x, shift) as i32;
+        let factors: Vec<i32> = channels.iter().map(|c| fixed(c.0)).collect();
+        let addends: Vec<i32> = channels.iter().map(|c| fixed(c.1)).collect();
+        let mut shape = vec![Expr::Int(1); self.graph.ty(x).shape.len()];
+        *shape.get_mut(1)? = Expr::from(channels.len());
+        let mut operands = vec![x];
+        for (name, numbers) in [("factor", factors), ("addend", addends)] {
+            let name = format!("{}.{name}", self.name);
+            let vector = self.constant(&name, &numbers)?;
+            operands.push(self.push(Op::View(View::Reshape(shape.clone())), &[vector])?);
+        }
+        let mut f = Formula::new(&[grid.dtype, DType::I32, DType::I32]);
+        let (q, factor, addend) = (f.param(0), f.param(1), f.param(2));
+        let q = f.cast(DType::I32, q);
+        let product = f.binary(Binary::Mul, q, factor);
+        let sum = f.binary(Binary::Add, product, addend);
+        let formula = super::grid::finished(f, sum, shift, DType::I32, target);
+        let shape = self.graph.ty(x).shape.clone();
+        (grid.dtype.size() == 1).then_some(())?;
+        self.push(Op::Pointwise { formula, shape }, &operands)
     }
 
     /// Softmax of bytes: exponentials of all distances from the maximum are a table.

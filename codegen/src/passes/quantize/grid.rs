@@ -249,7 +249,7 @@ fn product(grids: &[Grid], operands: [usize; 2], target: &Target) -> Option<Form
 }
 
 /// `clamp(round_half_even(sum / 2^shift) + zero)` as the target's type.
-fn finished(mut f: Formula, sum: ExprId, shift: u32, dtype: DType, target: &Target) -> Formula {
+pub(super) fn finished(mut f: Formula, sum: ExprId, shift: u32, dtype: DType, target: &Target) -> Formula {
     let count = f.int(dtype, i64::from(shift));
     let floor = f.binary(Binary::Shr, sum, count);
     let one = f.int(dtype, 1);

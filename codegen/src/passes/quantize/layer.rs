@@ -125,12 +125,12 @@ impl Maker<'_> {
         stored.iter().enumerate().map(real).collect()
     }
 
-    fn numbers(&self, v: ValueId) -> Option<Vec<f64>> {
+    pub(super) fn numbers(&self, v: ValueId) -> Option<Vec<f64>> {
         floats(self.graph.constant_of(v)?)
     }
 
     /// A vector of integers.
-    fn constant(&mut self, name: &str, numbers: &[i32]) -> Option<ValueId> {
+    pub(super) fn constant(&mut self, name: &str, numbers: &[i32]) -> Option<ValueId> {
         let data: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
         let shape = vec![numbers.len()];
         let ty = TensorType { dtype: DType::I32, shape: vec![Expr::from(numbers.len())] };

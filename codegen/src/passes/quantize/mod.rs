@@ -224,6 +224,7 @@ impl<'g> Maker<'g> {
                 }
                 sum
             }
+            &Op::BatchNorm { eps } => self.normalized(node, f64::from_bits(eps), target),
             Op::Softmax { dim, log: false } => self.softmax(node, *dim, target),
             Op::MatMul(e) if *e == Epilogue::default() => self.matmul(node, target),
             Op::Pool(p) => {
