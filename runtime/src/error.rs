@@ -75,8 +75,11 @@ pub enum Error {
         /// Its own reason.
         code: u16,
     },
-    /// Saved state of another length, hence of another model.
-    State,
+    /// Saved state that is not the model's; nothing of it was taken over.
+    State {
+        /// What is wrong with it.
+        fault: StateFault,
+    },
     /// Number, dtype or shape of the values given to the flat interface is not that of the model.
     Signature,
     /// Generated code contradicts itself: a fault of `exported`, please report it.
@@ -99,6 +102,18 @@ pub enum Demand {
     Form,
 }
 
+/// Why saved state was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum StateFault {
+    /// It is no saved state, was cut off, or is in the form of another version.
+    Format,
+    /// It belongs to another model, or to this one compiled otherwise.
+    Fingerprint,
+    /// It has not as many bytes as the model's.
+    Length,
+}
+
 impl Error {
     /// The name of the variant, for logs.
     pub const fn name(self) -> &'static str {
@@ -113,7 +128,9 @@ impl Error {
             Error::IndexOutOfRange { .. } => "index out of range",
             Error::Capacity => "data-dependent size too large",
             Error::Operator { .. } => "custom operator failed",
-            Error::State => "state of another model",
+            Error::State { fault: StateFault::Format } => "no saved state",
+            Error::State { fault: StateFault::Fingerprint } => "state of another model",
+            Error::State { fault: StateFault::Length } => "state of another length",
             Error::Signature => "signature mismatch",
             Error::Internal => "internal error",
         }

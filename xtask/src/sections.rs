@@ -64,7 +64,10 @@ pub fn msrv() -> Result<(), String> {
 pub fn bare_metal() -> Result<(), String> {
     for target in BARE_METAL {
         let toolchain = Toolchain::of(target)?;
-        run(&mut toolchain.cargo(target, &["build", "--release", "-p", "exported-runtime", "--no-default-features"]))?;
+        let arguments = ["build", "--release", "-p", "exported-runtime", "--no-default-features"];
+        run(&mut toolchain.cargo(target, &arguments))?;
+        // What needs neither std nor a heap.
+        run(toolchain.cargo(target, &arguments).args(["--features", "defmt,postcard,program,serde"]))?;
     }
     Ok(())
 }

@@ -200,7 +200,7 @@ fn check_constants(emitter: &Emitter<'_>) -> TokenStream {
     }
 }
 
-fn path(path: &[PathPart]) -> String {
+pub(super) fn path(path: &[PathPart]) -> String {
     let parts: Vec<String> = path
         .iter()
         .map(|part| match part {
@@ -282,7 +282,8 @@ fn structs(emitter: &Emitter<'_>) -> TokenStream {
     };
     let (inputs, outputs) = (inputs.print(&interface.input_tree), outputs.print(&interface.output_tree));
     let (buffers, flat) = (buffers.print(&interface.output_tree), flat(emitter));
-    quote!(#inputs #flat #outputs #buffers)
+    let arrays = super::arrays::arrays(emitter);
+    quote!(#inputs #flat #arrays #outputs #buffers)
 }
 
 /// `Inputs::flat`: the same arguments from slices in row-major order.
@@ -411,6 +412,8 @@ fn model(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
         reset: about_reset,
         state: about_state,
         restore,
+        snapshot,
+        resume,
         save,
         load,
     } = &documents;
@@ -477,11 +480,20 @@ fn model(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
             #restore
             pub fn restore(&mut self, state: &[u8]) -> #result<(), rt::Error> { self.state.restore(state) }
 
+            #snapshot
+            #[must_use]
+            pub fn snapshot(&self) -> rt::Snapshot<'_> { self.state.snapshot(&FINGERPRINT) }
+
+            #resume
+            pub fn resume(&mut self, snapshot: &rt::Snapshot<'_>) -> #result<(), rt::Error> {
+                self.state.resume(&FINGERPRINT, snapshot)
+            }
+
             #save
-            pub fn save(&self, to: &mut [u8]) -> #result<(), rt::Error> { self.state.save(&FINGERPRINT, to) }
+            pub fn save(&self, to: &mut [u8]) -> #result<usize, rt::Error> { self.snapshot().write(to) }
 
             #load
-            pub fn load(&mut self, from: &[u8]) -> #result<(), rt::Error> { self.state.load(&FINGERPRINT, from) }
+            pub fn load(&mut self, from: &[u8]) -> #result<(), rt::Error> { self.resume(&rt::Snapshot::read(from)?) }
         }
     })
 }
@@ -495,6 +507,8 @@ struct Documents {
     reset: TokenStream,
     state: TokenStream,
     restore: TokenStream,
+    snapshot: TokenStream,
+    resume: TokenStream,
     save: TokenStream,
     load: TokenStream,
 }
@@ -517,8 +531,12 @@ impl Documents {
             ),
             reset: doc("Back to the state the archive holds."),
             state: doc("What the model remembers, to be saved and restored."),
+            snapshot: doc("What the model remembers, marked with [`FINGERPRINT`]."),
+            resume: doc(
+                "Takes over what [`Model::snapshot`] gave.\n\n# Errors\nA snapshot of another model, or of this one compiled otherwise; nothing is changed then.",
+            ),
             save: doc(
-                "Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`.\n\n# Errors\nA slice that is shorter.",
+                "Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`; gives their number.\n\n# Errors\nA slice that is shorter.",
             ),
             load: doc(
                 "Takes over what [`Model::save`] wrote.\n\n# Errors\nBytes of another model, or of this one compiled otherwise; nothing is changed then.",

@@ -28,7 +28,9 @@ mod weights;
 mod workspace;
 
 pub use arena::Arena;
-pub use nested::{Item, Nested, flat, flat_mut, nested, nested_mut, nested_slice, nested_slice_mut, rows, rows_mut};
+pub use nested::{
+    Item, Nested, flat, flat_mut, items, items_mut, nested, nested_mut, nested_slice, nested_slice_mut, rows, rows_mut,
+};
 pub use state::State;
 pub(crate) use strips::{Columns, Strips};
 pub use tensor::{TensorMut, TensorRef};

@@ -69,16 +69,30 @@ pub fn flat<A: Nested + ?Sized>(array: &A) -> &[<A::Item as Item>::Element] {
     unsafe { core::slice::from_raw_parts(core::ptr::from_ref(array).cast(), count) }
 }
 
+/// The items of a nested array in row-major order, as they are.
+#[inline(always)]
+pub fn items<A: Nested + ?Sized>(array: &A) -> &[A::Item] {
+    let count = size_of_val(array) / size_of::<A::Item>();
+    // SAFETY: `A: Nested`: the value is `count` items in order, without padding; the result covers exactly them and
+    // borrows `array`.
+    unsafe { core::slice::from_raw_parts(core::ptr::from_ref(array).cast(), count) }
+}
+
+/// The mutable form of [`items`].
+#[inline(always)]
+pub fn items_mut<A: Nested + ?Sized>(array: &mut A) -> &mut [A::Item] {
+    let count = size_of_val(array) / size_of::<A::Item>();
+    // SAFETY: as in `items`; the result borrows `array` mutably, and an item written through it is an item.
+    unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(array).cast(), count) }
+}
+
 /// The mutable form of [`flat`], for items that are elements: a `bool` may not be written as a byte.
 #[inline(always)]
 pub fn flat_mut<A: Nested + ?Sized>(array: &mut A) -> &mut [A::Item]
 where
     A::Item: Element,
 {
-    let count = size_of_val(array) / size_of::<A::Item>();
-    // SAFETY: `A: Nested`: the value is `count` items in order, without padding; the result covers exactly them and
-    // borrows `array` mutably.
-    unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(array).cast(), count) }
+    items_mut(array)
 }
 
 /// A slice as a nested array; `None` unless it has exactly its number of items.
@@ -157,6 +171,9 @@ mod tests {
         let mut array = [[1, 2], [3, 4]];
         flat_mut(&mut array)[2] = 9;
         assert_eq!(array, [[1, 2], [9, 4]]);
+        let mut bools = [[true], [false]];
+        items_mut(&mut bools)[1] = true;
+        assert_eq!((items(&bools), items(&[[0u8; 0]; 3])), (&[true, true][..], &[][..]));
     }
 
     #[test]

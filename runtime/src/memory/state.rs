@@ -1,7 +1,7 @@
 //! The mutated buffers of one model instance.
 
 use super::arena::Arena;
-use crate::Error;
+use crate::{Error, Snapshot, StateFault};
 
 /// `N` bytes of state, 16-byte aligned: what a model remembers between calls. Zero-sized for `N = 0`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl<const N: usize> State<N> {
     #[inline]
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if bytes.len() != N {
-            return Err(Error::State);
+            return Err(Error::State { fault: StateFault::Length });
         }
         for (to, from) in self.bytes.iter_mut().zip(bytes) {
             *to = *from;
@@ -49,28 +49,19 @@ impl<const N: usize> State<N> {
         Ok(())
     }
 
-    /// Writes what [`State::load`] reads: the fingerprint of the model, then all bytes.
-    ///
-    /// # Errors
-    /// [`Error::Capacity`] when `to` is shorter than both; nothing is written then.
+    /// The bytes with the fingerprint of their model.
     #[inline]
-    pub fn save(&self, fingerprint: &[u8; 32], to: &mut [u8]) -> Result<(), Error> {
-        let (head, rest) = to.split_first_chunk_mut().ok_or(Error::Capacity)?;
-        crate::copy_into(&self.bytes, rest)?;
-        *head = *fingerprint;
-        Ok(())
+    pub fn snapshot<'a>(&'a self, fingerprint: &'a [u8; 32]) -> Snapshot<'a> {
+        Snapshot { fingerprint, state: &self.bytes }
     }
 
-    /// Takes over what [`State::save`] wrote.
+    /// Takes over what [`State::snapshot`] gave.
     ///
     /// # Errors
-    /// [`Error::State`] when the length or the fingerprint is another; nothing is changed then.
+    /// [`Error::State`] when the fingerprint or the length is another; nothing is changed then.
     #[inline]
-    pub fn load(&mut self, fingerprint: &[u8; 32], from: &[u8]) -> Result<(), Error> {
-        match from.split_first_chunk() {
-            Some((head, rest)) if head == fingerprint => self.restore(rest),
-            _ => Err(Error::State),
-        }
+    pub fn resume(&mut self, fingerprint: &[u8; 32], snapshot: &Snapshot<'_>) -> Result<(), Error> {
+        self.restore(snapshot.of(fingerprint)?)
     }
 
     /// Sets everything to zero.
@@ -82,9 +73,7 @@ impl<const N: usize> State<N> {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use super::*;
-    use std::vec;
 
     #[test]
     fn state_is_aligned_saved_and_restored() {
@@ -94,18 +83,16 @@ mod tests {
         let ([], [all]) = state.arena().into_regions([], [(0, 5)]);
         all.fill(9);
         assert_eq!(state.bytes(), &[9; 5]);
-        assert_eq!(state.restore(&[0; 4]), Err(Error::State));
+        let length = Error::State { fault: StateFault::Length };
+        assert_eq!(state.restore(&[0; 4]), Err(length));
         assert_eq!(state.restore(saved.bytes()), Ok(()));
         assert_eq!(state, saved);
-        let mut bytes = [0; 37];
-        assert_eq!(state.save(&[7; 32], &mut bytes[1..]), Err(Error::Capacity));
-        assert_eq!((state.save(&[7; 32], &mut bytes), bytes[31..34].to_vec()), (Ok(()), vec![7, 1, 2]));
         state.clear();
-        for (fingerprint, from) in [([8; 32], &bytes[..]), ([7; 32], &bytes[..36]), ([7; 32], &bytes[..9])] {
-            assert_eq!(state.load(&fingerprint, from), Err(Error::State));
-            assert_eq!(state.bytes(), &[0; 5]);
-        }
-        assert_eq!(state.load(&[7; 32], &bytes), Ok(()));
+        let of_another = Error::State { fault: StateFault::Fingerprint };
+        assert_eq!(state.resume(&[8; 32], &saved.snapshot(&[7; 32])), Err(of_another));
+        assert_eq!(state.resume(&[7; 32], &State::new([1; 4]).snapshot(&[7; 32])), Err(length));
+        assert_eq!(state.bytes(), &[0; 5]);
+        assert_eq!(state.resume(&[7; 32], &saved.snapshot(&[7; 32])), Ok(()));
         assert_eq!(state, saved);
         state.clear();
         assert_eq!(state.bytes(), &[0; 5]);

@@ -29,6 +29,12 @@ impl<'a, T, const RANK: usize> TensorRef<'a, T, RANK> {
         (count(shape) == Some(data.len())).then_some(TensorRef { data, shape })
     }
 
+    /// `data` in row-major order; empty, all sizes 0, unless its length is the product of `shape`.
+    #[inline]
+    pub fn of(data: &'a [T], shape: [usize; RANK]) -> Self {
+        Self::new(data, shape).unwrap_or(TensorRef { data: &[], shape: [0; RANK] })
+    }
+
     /// The elements in row-major order.
     #[inline]
     pub fn data(&self) -> &'a [T] {
@@ -54,6 +60,13 @@ impl<'a, T, const RANK: usize> TensorMut<'a, T, RANK> {
     #[inline]
     pub fn new(data: &'a mut [T], shape: [usize; RANK]) -> Option<Self> {
         (count(shape) == Some(data.len())).then_some(TensorMut { data, shape })
+    }
+
+    /// `data` in row-major order; empty, all sizes 0, unless its length is the product of `shape`.
+    #[inline]
+    pub fn of(data: &'a mut [T], shape: [usize; RANK]) -> Self {
+        let fits = count(shape) == Some(data.len());
+        if fits { TensorMut { data, shape } } else { TensorMut { data: &mut [], shape: [0; RANK] } }
     }
 
     /// The elements in row-major order.
@@ -94,6 +107,9 @@ mod tests {
         assert_eq!(TensorRef::new(&[1.5f32], []).map(|t| t.data()[0]), Some(1.5));
         assert!(TensorRef::new(&[0u8; 4], [usize::MAX, 2]).is_none());
         assert!(TensorRef::<u8, 3>::new(&[], [3, 0, 2]).is_some());
+        assert_eq!(TensorRef::of(&[1, 2], [2, 1]).shape(), [2, 1]);
+        assert_eq!(TensorRef::of(&[1, 2], [2, 2]), TensorRef::of(&[], [0, 0]));
+        assert_eq!(TensorMut::of(&mut [1, 2], [3]).shape(), [0]);
         let mut data = [1, 2, 3, 4];
         assert!(TensorMut::new(&mut data, [2, 3]).is_none());
         let tensor = TensorMut::new(&mut data, [2, 2]);
