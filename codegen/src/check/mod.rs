@@ -49,6 +49,14 @@ pub enum EntryStep {
     },
 }
 
+impl EntryStep {
+    /// The number it is about.
+    pub fn source(&self) -> Source {
+        let (EntryStep::Bind { source, .. } | EntryStep::Equal { source, .. } | EntryStep::Range { source, .. }) = self;
+        *source
+    }
+}
+
 /// A number the caller determines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {

@@ -18,12 +18,12 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
     let mut symbols: Vec<Symbol> = Vec::new();
     let mut uses_inputs = false;
     for step in &emitter.entry.steps {
-        let Some(statement) = statement(emitter, step)? else { continue };
+        let Some(number) = number(emitter, step.source())? else { continue };
         if let EntryStep::Bind { symbol, .. } = step {
             symbols.push(symbol.clone());
         }
         uses_inputs = true;
-        statements.push(statement);
+        statements.push(statement(step, &number));
     }
     for (index, guard) in emitter.entry.guards.iter().enumerate() {
         let (condition, index) = (guard.condition.rust(), literal(index));
@@ -59,71 +59,61 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
     })
 }
 
-/// One step of the protocol; `None` where the type of the argument guarantees it.
-fn statement(emitter: &Emitter<'_>, step: &EntryStep) -> Result<Option<TokenStream>, Diagnostic> {
-    let source = match step {
-        EntryStep::Bind { source, .. } | EntryStep::Equal { source, .. } | EntryStep::Range { source, .. } => *source,
-    };
-    let Some(value) = number(emitter, source)? else {
-        return match step {
-            EntryStep::Bind { symbol, .. } => Err(Diagnostic::bug(format!("`{symbol}` is bound to a static size"))),
-            _ => Ok(None),
-        };
-    };
-    let number = &value.number;
-    Ok(Some(match step {
+/// A number the caller determines, and what to do when it does not fit.
+pub(super) struct Number {
+    /// It, as `i64`.
+    pub(super) number: TokenStream,
+    /// The statement that refuses it.
+    pub(super) refuse: Box<dyn Fn(Demand<'_>) -> TokenStream>,
+}
+
+/// What a number must be.
+pub(super) enum Demand<'a> {
+    /// `coefficient * symbol + offset` for a positive integer `symbol`.
+    Form {
+        symbol: &'a Symbol,
+        coefficient: i64,
+        offset: &'a Expr,
+    },
+    Equal(&'a Expr),
+    AtLeast(i64),
+    AtMost(i64),
+}
+
+/// One step of the protocol, applied to its number.
+pub(super) fn statement(step: &EntryStep, value: &Number) -> TokenStream {
+    let Number { number, refuse } = value;
+    match step {
         EntryStep::Bind { symbol, coefficient: 1, offset: Expr::Int(0), .. } => {
             let symbol = names::field(symbol);
             quote!(let #symbol = #number;)
         }
         EntryStep::Bind { symbol, coefficient, offset, .. } => {
+            let refused = refuse(Demand::Form { symbol, coefficient: *coefficient, offset });
             let (symbol, coefficient) = (names::field(symbol), super::kernel::integer(*coefficient));
             let rest = Expr::neg(offset.clone()).rust();
             let difference = if *offset == Expr::Int(0) { number.clone() } else { quote!(#number + (#rest)) };
-            let error = value.fault(quote!(Form), coefficient.clone());
             // PyTorch knows symbols to be positive, so that a solution below 1 is none.
             quote! {
                 let #symbol = rt::sym::floor_div(#difference, #coefficient);
-                if #symbol * #coefficient != #difference || #symbol < 1 { return Err(#error); }
+                if #symbol * #coefficient != #difference || #symbol < 1 { #refused }
             }
         }
         EntryStep::Equal { expected, .. } => {
-            let demand = if expected.as_int().is_some() { quote!(Static) } else { quote!(Equal) };
-            let expected = expected.rust();
-            let error = value.fault(demand, expected.clone());
-            quote!(if #number != #expected { return Err(#error); })
+            let (bound, refused) = (expected.rust(), refuse(Demand::Equal(expected)));
+            quote!(if #number != #bound { #refused })
         }
         EntryStep::Range { bounds, .. } => {
             let low = bounds.min.map(|min| {
-                let min = super::kernel::integer(min);
-                let error = value.fault(quote!(AtLeast), min.clone());
-                quote!(if #number < #min { return Err(#error); })
+                let (bound, refused) = (super::kernel::integer(min), refuse(Demand::AtLeast(min)));
+                quote!(if #number < #bound { #refused })
             });
             let high = bounds.max.map(|max| {
-                let max = super::kernel::integer(max);
-                let error = value.fault(quote!(AtMost), max.clone());
-                quote!(if #number > #max { return Err(#error); })
+                let (bound, refused) = (super::kernel::integer(max), refuse(Demand::AtMost(max)));
+                quote!(if #number > #bound { #refused })
             });
             quote!(#low #high)
         }
-    }))
-}
-
-/// A number the caller determines, and the error that blames it.
-struct Number {
-    /// It, as `i64`.
-    number: TokenStream,
-    /// The variant of the error.
-    variant: TokenStream,
-    /// Its fields that say which number.
-    place: TokenStream,
-}
-
-impl Number {
-    /// The error that it does not meet a demand.
-    fn fault(&self, demand: TokenStream, bound: TokenStream) -> TokenStream {
-        let Number { number, variant, place } = self;
-        quote!(rt::Error::#variant { #place, demand: rt::Demand::#demand, bound: #bound, found: #number })
     }
 }
 
@@ -152,5 +142,15 @@ fn number(emitter: &Emitter<'_>, source: Source) -> Result<Option<Number>, Diagn
         (Leaf::Int(_), Source::Value { .. }) => (quote!(inputs #field), quote!(Argument), quote!(input: #position)),
         _ => return Err(Diagnostic::bug(format!("input {input} is of another kind than the entry protocol says"))),
     };
-    Ok(Some(Number { number, variant, place }))
+    let found = number.clone();
+    let refuse = move |demand: Demand<'_>| {
+        let (demand, bound) = match demand {
+            Demand::Form { coefficient, .. } => (quote!(Form), super::kernel::integer(coefficient)),
+            Demand::Equal(e) => (if e.as_int().is_some() { quote!(Static) } else { quote!(Equal) }, e.rust()),
+            Demand::AtLeast(bound) => (quote!(AtLeast), super::kernel::integer(bound)),
+            Demand::AtMost(bound) => (quote!(AtMost), super::kernel::integer(bound)),
+        };
+        quote!(return Err(rt::Error::#variant { #place, demand: rt::Demand::#demand, bound: #bound, found: #found });)
+    };
+    Ok(Some(Number { number, refuse: Box::new(refuse) }))
 }

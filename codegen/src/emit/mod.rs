@@ -8,6 +8,7 @@
 //! The decision a reader would question: items are text, not tokens. The compiler of models must run on a thread with a
 //! large stack, which a proc macro's tokens cannot leave.
 
+mod arrays;
 mod custom;
 mod entered;
 mod entry;

@@ -55,17 +55,20 @@ fn argument(emitter: &Emitter<'_>, index: usize) -> TokenStream {
             Source::Value { input } if input == index => 0,
             _ => return None,
         };
-        (!trivial).then(|| form(dim, symbol, *coefficient, offset))
+        (!trivial).then(|| {
+            let (dim, text) = (literal(dim), form(symbol, *coefficient, offset));
+            quote!((#dim, #text))
+        })
     });
     quote! {
         rt::words::Argument { python: #python, name: #name, kind: #kind, frozen: #frozen, forms: &[#(#forms),*] }
     }
 }
 
-fn form(dim: usize, symbol: &Symbol, coefficient: i64, offset: &Expr) -> TokenStream {
+/// `3*s0 + 4, where s0 is an integer`
+pub(super) fn form(symbol: &Symbol, coefficient: i64, offset: &Expr) -> String {
     let product = Expr::mul(Expr::Int(coefficient), Expr::Symbol(symbol.clone()));
-    let (dim, text) = (literal(dim), format!("{}, where {symbol} is an integer", Expr::add(product, offset.clone())));
-    quote!((#dim, #text))
+    format!("{}, where {symbol} is an integer", Expr::add(product, offset.clone()))
 }
 
 fn python_type(value: &Scalar) -> &'static str {
