@@ -33,6 +33,7 @@ Options of check, emit and report:
   --layout ARGUMENT=nhwc    the caller passes this input channels-last
   --output-name N=NAME      name of output N
   --train-mode              batch normalization from the statistics of the batch; the running ones become state
+  --module PATH             only this module of the program (`preserve_module_call_signature`)
   --pure OPERATOR           of a custom operator (`fixtures::scaled_relu`) only the results matter
   --extra-file NAME         make an extra file of the archive a constant
   --ram SIZE                most workspace and state: `48K`, `1M`, `65536`; fails above it
@@ -104,6 +105,7 @@ pub struct Choices {
     pub output_names: Vec<(usize, String)>,
     pub extra_files: Vec<String>,
     pub pure_operators: Vec<String>,
+    pub module: Option<String>,
     pub ram: Option<u64>,
     pub flash: Option<u64>,
     pub weights_section: Option<String>,
@@ -148,6 +150,7 @@ impl Choices {
         options.output_names = self.output_names.iter().cloned().collect();
         options.extra_files = self.extra_files.clone();
         options.pure_operators = self.pure_operators.clone();
+        options.module = self.module.clone();
         options.ram = self.ram;
         options.flash = self.flash;
         options.weights_section = self.weights_section.clone();
@@ -247,6 +250,7 @@ fn choice(choices: &mut Choices, name: &str, parser: &mut Parser) -> Result<(), 
             choices.output_names.push((n.parse().map_err(|_| format!("--output-name: `{n}` is no number"))?, name));
         }
         "pure" => choices.pure_operators.push(word(parser)?),
+        "module" => choices.module = Some(word(parser)?),
         "extra-file" => choices.extra_files.push(word(parser)?),
         "ram" => choices.ram = Some(parse_bytes(&word(parser)?).map_err(|e| format!("--ram: {e}"))?),
         "flash" => choices.flash = Some(parse_bytes(&word(parser)?).map_err(|e| format!("--flash: {e}"))?),

@@ -147,6 +147,14 @@ impl Builder {
         self
     }
 
+    /// Not the program but one module of it, by its path (`encoder`): the archive must have been exported with
+    /// `preserve_module_call_signature=("encoder",)`.
+    #[must_use]
+    pub fn module(mut self, path: impl Into<String>) -> Self {
+        self.options.module = Some(path.into());
+        self
+    }
+
     /// Of this custom operator (`fixtures::scaled_relu`) only the results matter: calls whose results nobody needs are left
     /// out.
     #[must_use]

@@ -52,7 +52,10 @@ pub struct Model {
 /// All faults of the first stage that has any.
 pub fn analyze(bytes: &[u8], options: &Options) -> Result<Model, Errors> {
     let archive = archive::read(bytes, &archive::Limits::default())?;
-    let program = schema::parse(&archive.program)?;
+    let mut program = schema::parse(&archive.program)?;
+    if let Some(module) = &options.module {
+        program = schema::submodule(&program, module)?;
+    }
     let mut graph = import::import(&program, &archive, options)?;
     if options.layers {
         passes::cut::run(&mut graph);

@@ -33,6 +33,8 @@ pub struct Options {
     /// Custom operators of which nothing but the results matters (`fixtures::scaled_relu`): a call whose results nobody
     /// needs is left out.
     pub pure_operators: Vec<String>,
+    /// Not the program but one module of it, whose call the archive describes (`preserve_module_call_signature`).
+    pub module: Option<String>,
     /// Memory order of user-visible inputs, by argument name.
     pub layouts: BTreeMap<String, Layout>,
     /// New names of outputs, by position.
@@ -280,6 +282,7 @@ impl Options {
             max_rounds: None,
             train_mode: false,
             pure_operators: Vec::new(),
+            module: None,
             layouts: BTreeMap::new(),
             output_names: BTreeMap::new(),
             ram: None,

@@ -266,6 +266,7 @@ impl Reader {
             "ram" => options.ram = Some(self.bytes()?),
             "flash" => options.flash = Some(self.bytes()?),
             "weights_section" => options.weights_section = Some(self.value()?.0),
+            "module" => options.module = Some(self.value()?.0),
             "pure" => self.list(|entry| {
                 options.pure_operators.push(entry.text("the name of a custom operator in quotes")?.0);
                 Ok(())
@@ -276,7 +277,7 @@ impl Reader {
             })?,
             _ => {
                 return self.fault(format!(
-                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, winograd, cap, bounds, max_rounds, train_mode, layout, outputs, ram, flash, weights_section, pure, extra"
+                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, winograd, cap, bounds, max_rounds, train_mode, layout, outputs, ram, flash, weights_section, module, pure, extra"
                 ));
             }
         }

@@ -8,6 +8,7 @@ mod enums;
 mod json;
 mod parse;
 mod program;
+mod submodule;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -17,4 +18,5 @@ pub use enums::{Device, Layout, MemoryFormat, ScalarType};
 pub use parse::parse;
 pub(crate) use parse::{MAX_RANK, Payload, parse_payloads};
 pub use program::*;
+pub use submodule::submodule;
 pub use tree::{Key, TreeSpec};
