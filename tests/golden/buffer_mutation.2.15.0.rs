@@ -258,12 +258,29 @@ impl Model {
         self.state.restore(state)
     }
 
-    /// Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`.
+    /// What the model remembers, marked with [`FINGERPRINT`].
+    #[must_use]
+    pub fn snapshot(&self) -> rt::Snapshot<'_> {
+        self.state.snapshot(&FINGERPRINT)
+    }
+
+    /// Takes over what [`Model::snapshot`] gave.
+    ///
+    /// # Errors
+    /// A snapshot of another model, or of this one compiled otherwise; nothing is changed then.
+    pub fn resume(
+        &mut self,
+        snapshot: &rt::Snapshot<'_>,
+    ) -> ::core::result::Result<(), rt::Error> {
+        self.state.resume(&FINGERPRINT, snapshot)
+    }
+
+    /// Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`; gives their number.
     ///
     /// # Errors
     /// A slice that is shorter.
-    pub fn save(&self, to: &mut [u8]) -> ::core::result::Result<(), rt::Error> {
-        self.state.save(&FINGERPRINT, to)
+    pub fn save(&self, to: &mut [u8]) -> ::core::result::Result<usize, rt::Error> {
+        self.snapshot().write(to)
     }
 
     /// Takes over what [`Model::save`] wrote.
@@ -271,7 +288,7 @@ impl Model {
     /// # Errors
     /// Bytes of another model, or of this one compiled otherwise; nothing is changed then.
     pub fn load(&mut self, from: &[u8]) -> ::core::result::Result<(), rt::Error> {
-        self.state.load(&FINGERPRINT, from)
+        self.resume(&rt::Snapshot::read(from)?)
     }
 }
 
@@ -498,7 +515,7 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0x2e, 0x16, 0x1a, 0x90, 0xbf, 0xd7, 0xff, 0x42, 0x4b, 0x9a, 0x99, 0x50, 0xb5, 0xdd,
-    0x06, 0xc6, 0xad, 0xec, 0x55, 0x39, 0xc6, 0x5a, 0xfe, 0x81, 0x86, 0xae, 0xfe, 0xa3,
-    0xe3, 0x7d, 0xe2, 0x1d,
+    0xc3, 0x5e, 0x40, 0xbd, 0xe4, 0x97, 0x77, 0x45, 0x72, 0x25, 0x7f, 0x3d, 0xac, 0x2a,
+    0x85, 0xc2, 0x09, 0x78, 0x8c, 0xcb, 0x11, 0x90, 0x0e, 0xf3, 0xc4, 0xc3, 0x5f, 0x07,
+    0xc0, 0x6f, 0x29, 0x8e,
 ];

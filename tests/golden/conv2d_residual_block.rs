@@ -237,12 +237,29 @@ impl Model {
         self.state.restore(state)
     }
 
-    /// Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`.
+    /// What the model remembers, marked with [`FINGERPRINT`].
+    #[must_use]
+    pub fn snapshot(&self) -> rt::Snapshot<'_> {
+        self.state.snapshot(&FINGERPRINT)
+    }
+
+    /// Takes over what [`Model::snapshot`] gave.
+    ///
+    /// # Errors
+    /// A snapshot of another model, or of this one compiled otherwise; nothing is changed then.
+    pub fn resume(
+        &mut self,
+        snapshot: &rt::Snapshot<'_>,
+    ) -> ::core::result::Result<(), rt::Error> {
+        self.state.resume(&FINGERPRINT, snapshot)
+    }
+
+    /// Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`; gives their number.
     ///
     /// # Errors
     /// A slice that is shorter.
-    pub fn save(&self, to: &mut [u8]) -> ::core::result::Result<(), rt::Error> {
-        self.state.save(&FINGERPRINT, to)
+    pub fn save(&self, to: &mut [u8]) -> ::core::result::Result<usize, rt::Error> {
+        self.snapshot().write(to)
     }
 
     /// Takes over what [`Model::save`] wrote.
@@ -250,7 +267,7 @@ impl Model {
     /// # Errors
     /// Bytes of another model, or of this one compiled otherwise; nothing is changed then.
     pub fn load(&mut self, from: &[u8]) -> ::core::result::Result<(), rt::Error> {
-        self.state.load(&FINGERPRINT, from)
+        self.resume(&rt::Snapshot::read(from)?)
     }
 }
 
@@ -506,9 +523,9 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0xaa, 0x3f, 0xc8, 0x4f, 0x0e, 0x6e, 0xad, 0x9e, 0x45, 0xfe, 0x1d, 0xd0, 0xa6, 0x55,
-    0x28, 0x08, 0x04, 0xb2, 0x00, 0x70, 0x75, 0xa5, 0xe5, 0x16, 0xd8, 0x47, 0x68, 0xf3,
-    0xa0, 0x33, 0x4c, 0x8e,
+    0x0a, 0x74, 0xef, 0x21, 0xd3, 0xac, 0xf4, 0x22, 0xa3, 0xfc, 0xee, 0x44, 0xf1, 0x27,
+    0x74, 0x31, 0x1e, 0x6d, 0x3e, 0xe6, 0x12, 0x6d, 0x22, 0x7b, 0x6a, 0x8c, 0x8e, 0x83,
+    0x09, 0xcc, 0xdd, 0x37,
 ];
 
 /// The model's constants, as the kernels read them.

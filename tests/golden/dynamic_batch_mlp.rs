@@ -109,6 +109,31 @@ impl<'a> Inputs<'a> {
     }
 }
 
+#[allow(
+    dead_code,
+    non_snake_case,
+    unused_variables,
+    unused_parens,
+    clippy::all,
+    clippy::pedantic
+)]
+impl<'a> Inputs<'a> {
+    /// The same from arrays. Sizes that the model does not accept are errors of the compiler, found when the call is built (`cargo check` does not look).
+    #[inline]
+    #[must_use]
+    pub fn arrays<const N0: usize>(x: &'a [[f32; 6]; N0]) -> Self {
+        const {
+            let s77 = rt::sym::from_size(N0);
+            if rt::sym::from_size(N0) > 8 {
+                ::core::panic!(
+                    "{}", "Expected input at *args[0].shape[0] to be <= 8 (dim 0 of `x`)"
+                );
+            }
+        }
+        Inputs { x: x }
+    }
+}
+
 /// Results of a call, borrowed from the workspace.
 #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
 #[allow(dead_code, non_snake_case, clippy::pedantic)]
@@ -232,12 +257,29 @@ impl Model {
         self.state.restore(state)
     }
 
-    /// Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`.
+    /// What the model remembers, marked with [`FINGERPRINT`].
+    #[must_use]
+    pub fn snapshot(&self) -> rt::Snapshot<'_> {
+        self.state.snapshot(&FINGERPRINT)
+    }
+
+    /// Takes over what [`Model::snapshot`] gave.
+    ///
+    /// # Errors
+    /// A snapshot of another model, or of this one compiled otherwise; nothing is changed then.
+    pub fn resume(
+        &mut self,
+        snapshot: &rt::Snapshot<'_>,
+    ) -> ::core::result::Result<(), rt::Error> {
+        self.state.resume(&FINGERPRINT, snapshot)
+    }
+
+    /// Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`; gives their number.
     ///
     /// # Errors
     /// A slice that is shorter.
-    pub fn save(&self, to: &mut [u8]) -> ::core::result::Result<(), rt::Error> {
-        self.state.save(&FINGERPRINT, to)
+    pub fn save(&self, to: &mut [u8]) -> ::core::result::Result<usize, rt::Error> {
+        self.snapshot().write(to)
     }
 
     /// Takes over what [`Model::save`] wrote.
@@ -245,7 +287,7 @@ impl Model {
     /// # Errors
     /// Bytes of another model, or of this one compiled otherwise; nothing is changed then.
     pub fn load(&mut self, from: &[u8]) -> ::core::result::Result<(), rt::Error> {
-        self.state.load(&FINGERPRINT, from)
+        self.resume(&rt::Snapshot::read(from)?)
     }
 }
 
@@ -438,9 +480,9 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0xa5, 0x0f, 0xf8, 0x79, 0x6d, 0xb6, 0x78, 0x53, 0xd0, 0x07, 0x40, 0x04, 0x49, 0xfc,
-    0xb2, 0x63, 0x57, 0x9f, 0x46, 0x01, 0xf2, 0x88, 0x6d, 0xc8, 0xf7, 0xe9, 0xb8, 0xac,
-    0x6f, 0x9a, 0x07, 0xb6,
+    0xfd, 0x89, 0x1e, 0x51, 0xba, 0x63, 0x8b, 0xb4, 0x06, 0x2a, 0x06, 0xcf, 0xae, 0xea,
+    0xcb, 0x66, 0x4d, 0xb1, 0xb6, 0xfa, 0xbb, 0xe2, 0x62, 0xd4, 0x7e, 0x95, 0x7b, 0x47,
+    0x2c, 0x1d, 0x5f, 0x02,
 ];
 
 /// The model's constants, as the kernels read them.

@@ -280,12 +280,29 @@ impl Model {
         self.state.restore(state)
     }
 
-    /// Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`.
+    /// What the model remembers, marked with [`FINGERPRINT`].
+    #[must_use]
+    pub fn snapshot(&self) -> rt::Snapshot<'_> {
+        self.state.snapshot(&FINGERPRINT)
+    }
+
+    /// Takes over what [`Model::snapshot`] gave.
+    ///
+    /// # Errors
+    /// A snapshot of another model, or of this one compiled otherwise; nothing is changed then.
+    pub fn resume(
+        &mut self,
+        snapshot: &rt::Snapshot<'_>,
+    ) -> ::core::result::Result<(), rt::Error> {
+        self.state.resume(&FINGERPRINT, snapshot)
+    }
+
+    /// Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`; gives their number.
     ///
     /// # Errors
     /// A slice that is shorter.
-    pub fn save(&self, to: &mut [u8]) -> ::core::result::Result<(), rt::Error> {
-        self.state.save(&FINGERPRINT, to)
+    pub fn save(&self, to: &mut [u8]) -> ::core::result::Result<usize, rt::Error> {
+        self.snapshot().write(to)
     }
 
     /// Takes over what [`Model::save`] wrote.
@@ -293,7 +310,7 @@ impl Model {
     /// # Errors
     /// Bytes of another model, or of this one compiled otherwise; nothing is changed then.
     pub fn load(&mut self, from: &[u8]) -> ::core::result::Result<(), rt::Error> {
-        self.state.load(&FINGERPRINT, from)
+        self.resume(&rt::Snapshot::read(from)?)
     }
 }
 
@@ -517,7 +534,7 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0xae, 0x7c, 0x25, 0xd4, 0x69, 0x57, 0x44, 0xa4, 0x4f, 0x77, 0x18, 0x62, 0x09, 0xb1,
-    0xfc, 0x38, 0x9e, 0x34, 0x9f, 0x25, 0xa9, 0x8c, 0x37, 0x93, 0x0b, 0x12, 0xfc, 0xd6,
-    0x10, 0x0f, 0xbb, 0x79,
+    0x3d, 0x16, 0x34, 0xf4, 0x72, 0x84, 0xcc, 0xe4, 0x6c, 0xf4, 0x9a, 0x56, 0x1a, 0xb1,
+    0xca, 0xdc, 0x97, 0xc9, 0x32, 0x91, 0xd7, 0xb3, 0x7c, 0x78, 0xe8, 0xc1, 0x21, 0x01,
+    0xaf, 0x45, 0xdb, 0x11,
 ];

@@ -336,12 +336,29 @@ impl Model {
         self.state.restore(state)
     }
 
-    /// Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`.
+    /// What the model remembers, marked with [`FINGERPRINT`].
+    #[must_use]
+    pub fn snapshot(&self) -> rt::Snapshot<'_> {
+        self.state.snapshot(&FINGERPRINT)
+    }
+
+    /// Takes over what [`Model::snapshot`] gave.
+    ///
+    /// # Errors
+    /// A snapshot of another model, or of this one compiled otherwise; nothing is changed then.
+    pub fn resume(
+        &mut self,
+        snapshot: &rt::Snapshot<'_>,
+    ) -> ::core::result::Result<(), rt::Error> {
+        self.state.resume(&FINGERPRINT, snapshot)
+    }
+
+    /// Writes what the model remembers, marked with [`FINGERPRINT`], to the first [`SAVED_BYTES`] of `to`; gives their number.
     ///
     /// # Errors
     /// A slice that is shorter.
-    pub fn save(&self, to: &mut [u8]) -> ::core::result::Result<(), rt::Error> {
-        self.state.save(&FINGERPRINT, to)
+    pub fn save(&self, to: &mut [u8]) -> ::core::result::Result<usize, rt::Error> {
+        self.snapshot().write(to)
     }
 
     /// Takes over what [`Model::save`] wrote.
@@ -349,7 +366,7 @@ impl Model {
     /// # Errors
     /// Bytes of another model, or of this one compiled otherwise; nothing is changed then.
     pub fn load(&mut self, from: &[u8]) -> ::core::result::Result<(), rt::Error> {
-        self.state.load(&FINGERPRINT, from)
+        self.resume(&rt::Snapshot::read(from)?)
     }
 }
 
@@ -565,7 +582,7 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0x33, 0xcd, 0xd7, 0xd1, 0x20, 0xa4, 0x9c, 0xb3, 0x2a, 0xe1, 0xae, 0x58, 0x8c, 0x1a,
-    0xa6, 0xd2, 0x99, 0x97, 0x4b, 0x71, 0x06, 0xab, 0x21, 0x94, 0x71, 0x70, 0x90, 0x6f,
-    0xa9, 0x9f, 0x3f, 0xe2,
+    0x2e, 0x98, 0x5c, 0x83, 0x3a, 0x79, 0xf2, 0x4d, 0x9e, 0x20, 0x77, 0x71, 0x35, 0xb2,
+    0xb0, 0x55, 0xe4, 0x65, 0xba, 0xf2, 0x91, 0x0e, 0x8a, 0xdc, 0x43, 0xb2, 0xc7, 0xdd,
+    0x82, 0x9b, 0xdb, 0xf4,
 ];

@@ -99,18 +99,31 @@ fn state_is_kept_saved_restored_and_reset() {
     assert_eq!((call(&mut it, 4.0, 0.5), call(&mut other, 4.0, 0.5)), (21.5, 21.5));
     it.restore(&saved).expect("same length");
     assert_eq!(call(&mut it, 3.0, 1.0), 21.0);
-    assert_eq!(it.restore(&saved[1..]), Err(rt::Error::State));
+    let refused = |fault| Err(rt::Error::State { fault });
+    assert_eq!(it.restore(&saved[1..]), refused(rt::StateFault::Length));
     it.reset();
     assert_eq!(call(&mut it, 1.0, 2.0), 17.0);
 
     let mut bytes = [0; model::SAVED_BYTES];
     assert_eq!(it.save(&mut bytes[1..]), Err(rt::Error::Capacity));
-    it.save(&mut bytes).expect("large enough");
+    assert_eq!(it.save(&mut bytes), Ok(model::SAVED_BYTES));
     let mut other = model::Model::new();
     other.load(&bytes).expect("of this model");
     assert_eq!(other.state(), it.state());
+    assert_eq!(other.load(&bytes[..model::SAVED_BYTES - 1]), refused(rt::StateFault::Length));
+    assert_eq!(other.load(&bytes[..9]), refused(rt::StateFault::Format));
     bytes[0] ^= 1;
-    assert_eq!(other.load(&bytes), Err(rt::Error::State));
+    assert_eq!(other.load(&bytes), refused(rt::StateFault::Fingerprint));
+
+    let mut memory = [0; rt::Snapshot::postcard_bytes(model::STATE_BYTES)];
+    let message = it.snapshot().to_postcard(&mut memory).expect("large enough");
+    other.reset();
+    other.resume(&rt::Snapshot::from_postcard(message).expect("whole")).expect("of this model");
+    assert_eq!(other.state(), it.state());
+    assert_eq!(rt::Snapshot::from_postcard(&message[..20]), Err(rt::Error::State { fault: rt::StateFault::Format }));
+    // The same program, compiled otherwise: its buffers may lie elsewhere.
+    let of_another = by_build::stateful::Model::new();
+    assert_eq!(other.resume(&of_another.snapshot()), refused(rt::StateFault::Fingerprint));
 }
 
 #[test]

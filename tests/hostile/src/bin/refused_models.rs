@@ -31,5 +31,9 @@ mod entered {
 mod budget {
     renamed::include_exported!("../../../fixtures/networks/residual.pt2", ram = "1K", flash = "2K");
 }
+#[cfg(refused)]
+mod unbounded {
+    renamed::include_exported!("../../../fixtures/refused/unbounded_dim.pt2");
+}
 
 fn main() {}
