@@ -150,8 +150,8 @@ fn of_batch(call: &mut Call<'_>, x: ValueId) -> Result<Normalized> {
         }
         rest.next().map_or(y, |&b| f.binary(Binary::Add, y, b))
     })?;
-    // Training keeps the statistics of 16-bit floats in f32.
-    let kept = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    // With parameters, training keeps the statistics of 16-bit floats in f32.
+    let kept = if weight.is_some() && dtype != DType::F64 { DType::F32 } else { dtype };
     let saved = [call.cast(mean, kept)?, call.cast(rstd, kept)?];
     Ok(Normalized { y, saved: Some(saved), running: None })
 }

@@ -6,6 +6,7 @@
 //! row and writes the result back.
 
 mod attention;
+mod backward;
 mod batch_norm;
 mod calculus;
 mod conv;
@@ -106,6 +107,7 @@ pub const TABLES: &[&[Row]] = &[
     batch_norm::ROWS,
     conv::ROWS,
     attention::ROWS,
+    backward::ROWS,
     calculus::ROWS,
     grid::ROWS,
     index::ROWS,

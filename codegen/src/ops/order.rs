@@ -118,9 +118,9 @@ fn vandermonde(call: &mut Call<'_>) -> Result<Outs> {
     let x = call.tensor("x")?;
     let dtype = if call.dtype_of(x).is_float() { call.dtype_of(x) } else { DType::I64 };
     let x = call.cast(x, dtype)?;
+    let x = super::index::line(call, x)?;
     let rank = call.rank(x);
-    let Some(size) = call.shape(x).last().cloned() else { return Err(call.damaged("powers of a 0-d tensor")) };
-    let count = call.optional_sym_int("N")?.unwrap_or(size);
+    let count = call.optional_sym_int("N")?.unwrap_or_else(|| call.shape(x)[rank - 1].clone());
     let column = unsqueeze(call, x, rank)?;
     let ones = map(call, &[column], |f, _| if dtype.is_float() { f.float(dtype, 1.0) } else { f.int(dtype, 1) })?;
     let mut shape = call.shape(column);

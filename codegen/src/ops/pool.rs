@@ -144,6 +144,8 @@ fn fractional(call: &mut Call<'_>, spatial: usize) -> Result<Outs> {
     }
     let (kernel, out) = (positive_list(call, "kernel_size", spatial)?, positive_list(call, "output_size", spatial)?);
     let shape = call.shape(x);
+    // More numbers than images are left over.
+    let samples = call.slice(samples, 0, Expr::Int(0), shape[0].clone(), 1)?;
     let mut places = Vec::new();
     for i in 0..spatial {
         let (kernel, out) = (kernel[3 - spatial + i], out[3 - spatial + i]);

@@ -37,6 +37,24 @@ HIDDEN = {
     },
 }
 
+# Of the backward pass, which the registry leaves out.
+for name, arguments, tags in [
+    ("_softmax_backward_data", "grad_output:Tensor output:Tensor dim:int input_dtype:ScalarType", []),
+    ("_log_softmax_backward_data", "grad_output:Tensor output:Tensor dim:int input_dtype:ScalarType", []),
+    ("native_dropout_backward", "grad_output:Tensor mask:Tensor scale:float", ["pointwise"]),
+    (
+        "max_pool2d_with_indices_backward",
+        "grad_output:Tensor self:Tensor kernel_size:List[int] stride:List[int] padding:List[int] dilation:List[int] "
+        "ceil_mode:bool indices:Tensor",
+        ["core"],
+    ),
+]:
+    HIDDEN[f"aten.{name}.default"] = {
+        "args": [dict(zip(("name", "type"), entry.split(":"))) for entry in arguments.split()],
+        "returns": [{"type": "Tensor"}],
+        "tags": tags,
+    }
+
 # torchao's, which that registry has only after torchao is imported.
 TORCHAO = """\
 torchao.choose_qparams_affine.default|input:Optional[Tensor];mapping_type:str;block_size:List[int];target_dtype:ScalarType;quant_min:Optional[number]:null;quant_max:Optional[number]:null;eps:Optional[float]:null;scale_dtype:Optional[ScalarType]:null;zero_point_dtype:Optional[ScalarType]:null;keepdim:bool:false|Tensor;Tensor|
