@@ -1,5 +1,6 @@
 //! Replays `fuzz/corpus` on the fuzz targets, whose files are what once was a finding or leads deep into the compiler.
 
+use exported_tests::fuzz::differential::differential;
 use exported_tests::fuzz::{TARGETS, mutate};
 use std::fs;
 use std::panic::catch_unwind;
@@ -48,6 +49,20 @@ fn the_corpus_has_no_finding() {
     }
     assert!(wrong.is_empty(), "panicked:\n{}", wrong.join("\n"));
     assert!(bytes < MAX_BYTES, "the corpus has {bytes} bytes");
+}
+
+/// Bytes of a random length from a seed.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut random = mutate::Random(seed);
+    (0..8 + random.below(120)).map(|_| random.below(256) as u8).collect()
+}
+
+/// `EXPORTED_CASES` says how many.
+#[test]
+fn random_graphs_compute_what_they_say() {
+    let count = std::env::var("EXPORTED_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
+    let wrong: Vec<u64> = (0..count).filter(|seed| catch_unwind(|| differential(&noise(*seed))).is_err()).collect();
+    assert!(wrong.is_empty(), "wrong: {wrong:?}");
 }
 
 /// A mutator whose archives fail at their checksums would make the fuzzer blind.

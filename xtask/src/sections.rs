@@ -13,6 +13,9 @@ pub const OUTSIDE: &[(&str, &str)] = &[
     ("examples/digits-firmware", "thumbv7em-none-eabihf"),
 ];
 
+/// A workspace of its own for the host: it takes a nightly compiler to run, none to be checked.
+const FUZZ: &str = "fuzz";
+
 /// What the runtime must build for; the emulated ones are among them.
 const BARE_METAL: &[&str] = &[
     "thumbv6m-none-eabi",
@@ -29,11 +32,13 @@ const BARE_METAL: &[&str] = &[
 
 pub fn fmt() -> Result<(), String> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    run(cargo(&["fmt", "--check"]).current_dir(root().join(FUZZ)))?;
     each_outside(|folder, _| run(cargo(&["fmt", "--check"]).current_dir(root().join(folder))))
 }
 
 pub fn clippy() -> Result<(), String> {
     run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))?;
+    run(cargo(&["clippy", "--", "-D", "warnings"]).current_dir(root().join(FUZZ)))?;
     each_outside(|folder, target| {
         let toolchain = Toolchain::of(target)?;
         let mut command = toolchain.cargo(target, &["clippy", "--release"]);

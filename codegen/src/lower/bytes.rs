@@ -5,7 +5,7 @@ use super::matmul::{Rows, forward};
 use super::reduce::{read, write};
 use super::{Access, Field, Kernel, Lowering, Place, Work, around_dim, numel};
 use crate::diag::Diagnostic;
-use crate::ir::{Constant, Node, Op, Requantize};
+use crate::ir::{Constant, Node, Op, Requantize, ValueId};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -57,8 +57,20 @@ fn softmax(cx: &mut Lowering<'_>, node: &Node, dim: usize, requantize: Requantiz
     step(cx, node, "bytes::Softmax", fields);
 }
 
+/// A place of `v` whose matrices run forward and repeat no element: the kernel walks over them.
+fn distinct(cx: &mut Lowering<'_>, v: ValueId) -> Place {
+    let place = forward(cx, v);
+    let matrix = place.shape.len().saturating_sub(2)..;
+    let mut dims = place.shape[matrix.clone()].iter().zip(&place.strides[matrix]);
+    if !dims.any(|(size, stride)| *size != Expr::Int(1) && *stride == Expr::Int(0)) {
+        return place;
+    }
+    let order: Vec<usize> = (0..place.shape.len()).collect();
+    cx.copy_dense(v, &place, &order)
+}
+
 fn matmul(cx: &mut Lowering<'_>, node: &Node, requantize: Requantize, [zero, factor]: [i32; 2]) -> Result<()> {
-    let [a, b] = [node.inputs[0], node.inputs[1]].map(|v| forward(cx, v));
+    let [a, b] = [node.inputs[0], node.inputs[1]].map(|v| distinct(cx, v));
     let rank = a.shape.len();
     if rank > 4 {
         return Err(Diagnostic::bug("a matrix product with more than two batch dims").at(&node.origin));

@@ -272,7 +272,11 @@ struct Indexed {
     ids: Vec<ValueId>,
 }
 
-fn indexed(call: &mut Call<'_>, given: Vec<Option<ValueId>>) -> Result<Indexed> {
+fn indexed(call: &mut Call<'_>, x: ValueId, given: Vec<Option<ValueId>>) -> Result<Indexed> {
+    let rank = call.shape(x).len();
+    if given.len() > rank {
+        return Err(call.damaged(format!("indices for {} dims of a tensor of {rank}", given.len())));
+    }
     let mut found = Indexed { dims: Vec::new(), ids: Vec::new() };
     for (dim, id) in given.into_iter().enumerate() {
         let Some(id) = id else { continue };
@@ -301,7 +305,7 @@ fn index(call: &mut Call<'_>) -> Result<Outs> {
     let given = call.optional_tensors("indices")?;
     let Indexed { dims, ids } = match masked(call, &given)? {
         Some(masked) => masked,
-        None => indexed(call, given)?,
+        None => indexed(call, x, given)?,
     };
     if dims.is_empty() {
         return one(x);
@@ -339,7 +343,7 @@ fn index_put(call: &mut Call<'_>) -> Result<Outs> {
     {
         return one(masked_put(call, x, mask, values, accumulate)?);
     }
-    let at = indexed(call, given)?;
+    let at = indexed(call, x, given)?;
     if at.dims.is_empty() {
         let shape = call.shape(x);
         let values = call.cast(values, call.dtype_of(x))?;

@@ -255,7 +255,7 @@ impl<K: Arith<W = <K as Arith>::X, Format = ()>, P: Panel> MatMul<'_, K, P> {
                     let column = to.iter_mut().skip(lane).step_by(P::WIDTH);
                     if lane < width {
                         let from = super::tile::from(self.b, start + (first + lane) * bn);
-                        column.zip(from.iter().step_by(bk.max(1))).for_each(|(t, f)| *t = *f);
+                        super::tile::spread(column, from, bk);
                     } else {
                         column.for_each(|t| *t = K::X::default());
                     }

@@ -6,7 +6,7 @@
 //! pass over the input, small beside the products of a kernel of more than one tap.
 
 use super::arith::Arith;
-use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, cover, from, zeros};
+use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, cover, from, spread, zeros};
 use super::window::{Axis, MAX_ROWS};
 use crate::memory::Strips;
 use crate::simd::{Op, Panel, Simd};
@@ -316,8 +316,9 @@ fn pixels<T: Copy>(x: &[T], pixel: usize, channel: usize, channels: usize, to: &
     if channel == 1 && pixel == channels {
         to.iter_mut().zip(x).for_each(|(t, x)| *t = *x);
     } else if channel == 1 {
-        for (to, x) in to.chunks_exact_mut(channels.max(1)).zip(x.chunks(pixel.max(1))) {
-            to.iter_mut().zip(x).for_each(|(t, x)| *t = *x);
+        // Pixels may overlap, or all be one.
+        for (number, to) in to.chunks_exact_mut(channels.max(1)).enumerate() {
+            to.iter_mut().zip(from(x, number * pixel)).for_each(|(t, x)| *t = *x);
         }
     } else if let (3, 1, Some((to, _))) = (channels, pixel, Some(to.as_chunks_mut::<3>())) {
         // Planes of a picture.
@@ -327,8 +328,7 @@ fn pixels<T: Copy>(x: &[T], pixel: usize, channel: usize, channels: usize, to: &
         }
     } else {
         for c in 0..channels {
-            let x = from(x, c * channel).iter().step_by(pixel.max(1));
-            to.iter_mut().skip(c).step_by(channels).zip(x).for_each(|(t, x)| *t = *x);
+            spread(to.iter_mut().skip(c).step_by(channels), from(x, c * channel), pixel);
         }
     }
 }

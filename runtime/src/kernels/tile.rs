@@ -389,6 +389,16 @@ fn column<S: Simd, P: Panel, B: Body<S>>(s: S, start: usize, end: usize, first: 
     }
 }
 
+/// Copies every `step`-th element of `from`, or the first one again and again if the step is 0: the tensor is repeated along
+/// that dim.
+#[inline(always)]
+pub fn spread<'a, T: Copy + 'a>(to: impl Iterator<Item = &'a mut T>, from: &[T], step: usize) {
+    match (step, from) {
+        (0, [first, ..]) => to.for_each(|t| *t = *first),
+        _ => to.zip(from.iter().step_by(step.max(1))).for_each(|(t, f)| *t = *f),
+    }
+}
+
 /// Tail of a slice; empty beyond its end.
 #[inline(always)]
 pub fn from<T>(slice: &[T], start: usize) -> &[T] {

@@ -407,10 +407,7 @@ impl Plan {
             let (stretch, next) = core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
             match from.map(|at| super::tile::from(x, at)) {
                 Some(from) if self.x_strides[4] == 1 => stretch.iter_mut().zip(from).for_each(|(t, f)| *t = *f),
-                Some(from) => {
-                    let from = from.iter().step_by(self.x_strides[4].max(1));
-                    stretch.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
-                }
+                Some(from) => super::tile::spread(stretch.iter_mut(), from, self.x_strides[4]),
                 None => stretch.fill(outside),
             }
             rest = next;

@@ -10,7 +10,10 @@ fn within(arguments: impl Iterator<Item = f32> + Clone) {
     for function in FUNCTIONS {
         for (level, worst) in levels.iter().zip(function.worst(&levels, arguments.clone())) {
             if worst.ulp > function.bound {
-                faults.push(format!("{} {level:?}: {worst:?}, the bound is {}", function.name, function.bound));
+                let (name, bound) = (function.name, function.bound);
+                let table::Worst { ulp, at, got } = worst;
+                faults
+                    .push(format!("{name} {level:?}: {ulp} ULP at {at:e}, which gives {got:e}; the bound is {bound}"));
             }
         }
     }

@@ -94,6 +94,8 @@ pub fn levels() -> Vec<Level> {
         Level::Avx2,
         #[cfg(target_arch = "x86_64")]
         Level::Avx512,
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        Level::Neon,
     ];
     all.into_iter().filter(|level| *level <= Level::detect()).collect()
 }

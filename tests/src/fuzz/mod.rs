@@ -4,6 +4,7 @@
 //! memory or time without measure (libFuzzer's limits), and a diagnostic that blames the compiler itself: whatever stands
 //! in an archive, the fault is the archive's.
 
+pub mod differential;
 pub mod mutate;
 
 use crate::zip::Zip;
@@ -17,8 +18,13 @@ use std::collections::BTreeMap;
 pub type Body = (&'static str, fn(&[u8]));
 
 /// All targets. `fuzz/fuzz_targets` has one file for each.
-pub const TARGETS: &[Body] =
-    &[("reader", reader), ("pickle", pickle), ("expression", expression), ("compile", compile)];
+pub const TARGETS: &[Body] = &[
+    ("reader", reader),
+    ("pickle", pickle),
+    ("expression", expression),
+    ("compile", compile),
+    ("differential", differential::differential),
+];
 
 /// The archive reader on any file.
 pub fn reader(data: &[u8]) {
