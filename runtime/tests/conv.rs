@@ -174,6 +174,8 @@ fn check<P: Panel>(case: &Case, transposed: bool, level: Level, panel: P) {
             x: &x,
             weights: &weights,
             bias: Some(&bias),
+            scale: None,
+            zero_point: None,
             slope: None,
             residual: None,
             in_place: true,
@@ -192,6 +194,7 @@ fn check<P: Panel>(case: &Case, transposed: bool, level: Level, panel: P) {
             y_strides,
             low: -0.5,
             high: INF,
+            format: (),
             panel,
         };
         dispatch(level, op);
