@@ -25,6 +25,8 @@ from safetensors.torch import save_file
 from torch.export._tree_utils import reorder_kwargs
 from torch.utils import _pytree as pytree
 
+# With scale and zero point as numbers: with those chosen at run time there are no integers of their own to compare.
+_QUANTIZES = "quantized_decomposed.quantize_per_tensor.default"
 _POSITIONS = ("stack_trace", "nn_module_stack", "custom", "torch_fn")
 
 
@@ -115,13 +117,13 @@ class _Recorder(torch.fx.Interpreter):
 
     def run_node(self, node):
         value = super().run_node(node)
-        if "quantized_decomposed.quantize_per_tensor" in str(node.target):
+        if str(node.target) == _QUANTIZES:
             self.integers = getattr(self, "integers", {}) | {node.name: value}
         return value
 
 
 def _run_nodes(instance, number, args, kwargs, tensors):
-    if not any("quantized_decomposed.quantize_per_tensor" in str(node.target) for node in instance.graph.nodes):
+    if not any(str(node.target) == _QUANTIZES for node in instance.graph.nodes):
         return {}
     recorder = _Recorder(instance)
     with torch.no_grad():

@@ -49,7 +49,7 @@ impl Compile for Faulty {
         let model = Model { torch_version, graph, entry, steps, plan, layout, extra_files: vec![] };
         let output = emit::emit(&model, &options)?;
         let code = output.file(&WeightsForm::Include(source.weights.into()))?;
-        Ok(Generated { code, weights: output.weights, notes: vec![], work: 0, operators: vec![] })
+        Ok(Generated { code, weights: output.weights, ..Generated::default() })
     }
 }
 

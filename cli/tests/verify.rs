@@ -117,7 +117,7 @@ impl Compile for Fake {
             weights: 1f32.to_le_bytes().to_vec(),
             notes: vec![format!("made for {wish}")],
             work,
-            operators: vec![],
+            ..Generated::default()
         })
     }
 }

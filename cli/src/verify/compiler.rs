@@ -6,6 +6,7 @@ use crate::golden::Golden;
 use exported_codegen::diag::Errors;
 use exported_codegen::footprint::macs;
 use exported_codegen::options::{MultiplyAdd, Optimize, Options, Quantization, Target, WeightsForm, Winograd};
+use exported_codegen::passes::cut;
 use exported_codegen::{analyze, archive, emit, import, schema};
 use std::collections::BTreeMap;
 
@@ -54,7 +55,8 @@ impl Compile for Compiler {
         // Whatever a step does to a tensor of the workspace, it does to each of its bytes, about.
         let work = macs.saturating_add(model.plan.bytes as u64);
         let operators = output.operators.clone();
-        Ok(Generated { code, weights: output.weights, notes, work, operators })
+        let means = if self.layers { cut::means(&model.graph) } else { Default::default() };
+        Ok(Generated { code, weights: output.weights, notes, work, operators, means })
     }
 }
 

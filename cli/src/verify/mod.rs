@@ -28,6 +28,7 @@ use exported_codegen::options::Quantization;
 use project::Project;
 use run::Outcome;
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -83,6 +84,8 @@ pub struct Generated {
     pub work: u64,
     /// Names of the custom operators that the code calls.
     pub operators: Vec<String>,
+    /// Of a program cut into layers, the numbers of those that are means.
+    pub means: BTreeSet<usize>,
 }
 
 /// A compiler.
@@ -154,6 +157,7 @@ struct Subject {
     golden: Option<Golden>,
     unit: Option<Unit>,
     notes: Vec<String>,
+    means: BTreeSet<usize>,
     verdict: Option<Verdict>,
 }
 
@@ -165,6 +169,7 @@ impl Subject {
             golden: None,
             unit: None,
             notes: vec![],
+            means: BTreeSet::new(),
             verdict: None,
         };
         let golden = read_golden(path).map(|golden| match (request.layers, request.quantization) {
@@ -182,6 +187,7 @@ impl Subject {
                     Err(verdict) => subject.settle(verdict),
                     Ok(ops) => {
                         subject.notes = generated.notes.clone();
+                        subject.means = generated.means.clone();
                         subject.unit = Some(unit(number, generated, ops, &golden));
                     }
                 },
@@ -207,7 +213,7 @@ impl Subject {
         }
         let mut verdict = verdict::judge(golden, outcome);
         if golden.tolerance.quanta > 0.0 {
-            let layers = layers::deviations(golden, outcome);
+            let layers = layers::deviations(golden, outcome, &self.means);
             self.notes.push(layers::note(&layers));
             layers::judge(&layers, &mut verdict);
         }

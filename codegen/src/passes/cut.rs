@@ -2,16 +2,17 @@
 //! output, and whoever reads it reads a new input instead. Fed with the reference's integers, every layer must give the
 //! reference's integers, whatever the layers before it did.
 
-use crate::ir::{Graph, Input, InputKind, Op, Output, OutputKind, PathPart, ValueId};
-use std::collections::BTreeMap;
+use super::edit::producers;
+use crate::ir::{Graph, Input, InputKind, Op, Output, OutputKind, PathPart, Pool, ValueId};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Cuts at every per-tensor quantization. New inputs and outputs follow the old ones, ordered by the names of the nodes
+/// Cuts at every per-tensor quantization whose parameters the program states as numbers. New inputs and outputs follow the old ones, ordered by the names of the nodes
 /// that quantize.
 pub fn run(graph: &mut Graph) {
     let quantized: BTreeMap<String, ValueId> = graph
         .nodes
         .iter()
-        .filter(|n| matches!(n.op, Op::Quantize { axis: None, .. }))
+        .filter(|n| matches!(n.op, Op::Quantize { axis: None, .. }) && n.origin.target.ends_with(".default"))
         .map(|n| (n.origin.node.clone(), n.outputs[0]))
         .collect();
     let mut read = BTreeMap::new();
@@ -30,4 +31,26 @@ pub fn run(graph: &mut Graph) {
     for v in graph.nodes.iter_mut().flat_map(|n| &mut n.inputs) {
         *v = read.get(v).copied().unwrap_or(*v);
     }
+}
+
+/// The numbers of the layers of a cut program that are means: after all passes.
+pub fn means(graph: &Graph) -> BTreeSet<usize> {
+    let made = producers(graph);
+    let is_mean = |mut v: ValueId| {
+        while let Some(node) = made[v.0 as usize].map(|i| &graph.nodes[i]) {
+            match node.op {
+                Op::View(_) => v = node.inputs[0],
+                Op::Pool(Pool { requantize: Some(_), .. }) | Op::AdaptivePool { requantize: Some(_), .. } => {
+                    return true;
+                }
+                _ => return false,
+            }
+        }
+        false
+    };
+    let layer = |output: &Output| match (output.path.as_slice(), &output.kind) {
+        (&[PathPart::Index(1), PathPart::Index(i)], &OutputKind::Tensor(v)) => is_mean(v).then_some(i),
+        _ => None,
+    };
+    graph.outputs.iter().filter_map(layer).collect()
 }
