@@ -7,9 +7,9 @@
 
 use super::arith::Arith;
 use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, cover, from, spread, zeros};
-use super::window::{Axis, MAX_ROWS};
+use super::window::Axis;
 use crate::memory::Strips;
-use crate::simd::{Op, Panel, Simd};
+use crate::simd::{Op, Panel, Simd, unrolled};
 
 /// Elements of a stripe, where one output row does not need more.
 pub const STRIPE: usize = BLOCK;
@@ -122,27 +122,42 @@ impl Pixels {
         self.counts.iter().product()
     }
 
-    /// Lowest elements of the windows of `rows` pixels from `pixel` on, and places in the output.
-    #[inline]
-    fn places(&mut self, pixel: usize, rows: usize) -> [[usize; MAX_ROWS]; 2] {
-        if self.number != pixel {
+    /// Goes to a pixel.
+    #[inline(always)]
+    fn enter(&mut self, pixel: usize) {
+        let column = self.at[3].wrapping_add(pixel.wrapping_sub(self.number));
+        self.number = pixel;
+        if column < self.counts[3] {
+            self.at[3] = column;
+        } else {
             self.seek(pixel);
         }
-        self.number = pixel + rows;
-        let mut places = [[0; MAX_ROWS]; 2];
+    }
+
+    /// Lowest elements of the windows of the pixels from here on, and places in the output.
+    #[inline(always)]
+    fn places<const ROWS: usize>(mut self) -> [[usize; ROWS]; 2] {
         let mut here = self.here();
-        for i in 0..rows.min(MAX_ROWS) {
-            (places[0][i], places[1][i]) = (here[0], here[1]);
-            self.at[3] += 1;
-            here = [here[0] + self.steps[0][3], here[1] + self.steps[1][3]];
-            if self.at[3] == self.counts[3] {
-                self.next_row();
-                here = self.here();
-            }
+        if self.counts[3] - self.at[3] >= ROWS {
+            // Computed in registers: what was just stored one by one is slow to load together.
+            return [0, 1].map(|i| core::array::from_fn(|row| here[i] + row * self.steps[i][3]));
         }
+        let mut places = [[0; ROWS]; 2];
+        unrolled!(ROWS, i, {
+            if i > 0 {
+                self.at[3] += 1;
+                here = [here[0] + self.steps[0][3], here[1] + self.steps[1][3]];
+                if self.at[3] == self.counts[3] {
+                    self.next_row();
+                    here = self.here();
+                }
+            }
+            (places[0][i], places[1][i]) = (here[0], here[1]);
+        });
         places
     }
 
+    #[inline(always)]
     fn here(&self) -> [usize; 2] {
         let place = |i: usize| (0..4).fold(self.first[i], |sum, d| sum + self.at[d] * self.steps[i][d]);
         [place(0), place(1)]
@@ -267,8 +282,6 @@ impl<K: Arith, P: Panel> Layer<'_, K, P> {
                 y,
                 taps,
                 pixels,
-                places: [[0; MAX_ROWS]; 2],
-                known: usize::MAX,
                 inner,
                 first: group * self.columns,
                 end: (group + 1) * self.columns,
@@ -341,9 +354,6 @@ struct Tiles<'a, K: Arith, P: Panel> {
     y: &'a mut [K::Y],
     taps: Taps,
     pixels: Pixels,
-    /// Of the tile at pixel `known`.
-    places: [[usize; MAX_ROWS]; 2],
-    known: usize,
     inner: usize,
     /// Channels of the group.
     first: usize,
@@ -353,10 +363,7 @@ struct Tiles<'a, K: Arith, P: Panel> {
 impl<K: Arith, P: Panel, S: Simd> Body<S> for Tiles<'_, K, P> {
     #[inline(always)]
     fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
-        if self.known != row {
-            self.places = self.pixels.places(row, ROWS);
-            self.known = row;
-        }
+        self.pixels.enter(row);
         s.outline(Tile::<K, P, ROWS, PANELS> { tiles: self, panel });
     }
 }
@@ -371,9 +378,8 @@ impl<K: Arith, P: Panel, const ROWS: usize, const PANELS: usize> Op for Tile<'_,
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
-        let Tiles { x, weights, epilogue, y, taps, places, inner, first, end, .. } = self.tiles;
-        const { assert!(ROWS <= MAX_ROWS) };
-        let [starts, offsets] = places.map(|places| core::array::from_fn(|i| places[i]));
+        let Tiles { x, weights, epilogue, y, taps, pixels, inner, first, end } = self.tiles;
+        let [starts, offsets] = pixels.places::<ROWS>();
         let first = *first + self.panel * P::WIDTH;
         let zero_point = epilogue.zero_points::<S, P, PANELS>(s, first);
         let mut sums = zeros::<K, S, P, ROWS, PANELS>(s);

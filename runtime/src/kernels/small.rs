@@ -1,14 +1,15 @@
 //! Depthwise convolutions of the usual kernels, 3x3 and 5x5 of step 1 or 2, where code is not counted.
 //!
-//! The weights of a vector of channels stay in registers while some rows of the image pass, a few outputs of a row at a
-//! time: so each input is loaded once per kernel row and tile, and each line of memory belongs to one pass. Rows outside the
-//! image are left out, and so are columns, by a copy of the code for tiles at the border.
+//! Of a narrow image a *tile* of outputs, some rows of a few neighbours, has all its sums in registers: each input is loaded
+//! once for all of them, one vector of channels after the other. Of a wide one the weights of a vector of channels stay in
+//! registers while a *band* of rows passes, a few outputs of a row at a time. Rows and columns outside the image are left out,
+//! by a copy of the code for tiles at the border.
 //!
 //! Sums run over kernel rows and columns in order, as in [`super::depthwise`].
 
 use super::arith::Arith;
 use super::depthwise::{Depthwise, taps_inside};
-use super::tile::{BLOCK, Epilogue};
+use super::tile::{BLOCK, Epilogue, Tiles};
 use crate::memory::Columns;
 use crate::simd::{Num, Op, Panel, Simd, Vector, unrolled};
 
@@ -16,21 +17,245 @@ use crate::simd::{Num, Op, Panel, Simd, Vector, unrolled};
 #[inline(always)]
 pub(crate) fn depthwise<S: Simd, K: Arith, P: Panel>(s: S, layer: &mut Depthwise<'_, K, P>) -> bool {
     let flat = layer.kernel[0] == 1 && layer.padding[0] == 0 && layer.dilation[1..] == [1, 1];
-    if K::REQUANTIZED || !flat {
+    if K::REQUANTIZED || !flat || layer.stride[1] != layer.stride[2] {
         return false;
     }
     match (layer.kernel[1], layer.kernel[2], layer.stride[2]) {
-        (3, 3, 1) => planes::<S, K, P, 3, 1>(s, layer),
-        (3, 3, 2) => planes::<S, K, P, 3, 2>(s, layer),
-        (5, 5, 1) => planes::<S, K, P, 5, 1>(s, layer),
-        (5, 5, 2) => planes::<S, K, P, 5, 2>(s, layer),
+        (3, 3, 1) => either::<S, K, P, 3, 1>(s, layer),
+        (3, 3, 2) => either::<S, K, P, 3, 2>(s, layer),
+        (5, 5, 1) => bands::<S, K, P, 5, 1>(s, layer),
+        (5, 5, 2) => bands::<S, K, P, 5, 2>(s, layer),
         _ => return false,
     }
     true
 }
 
+/// Images of at least so many columns of outputs are computed in bands, which was faster there; so it was with kernels of 5x5.
+const WIDE: usize = 20;
+
 #[inline(always)]
-fn planes<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s: S, l: &mut Depthwise<'_, K, P>) {
+fn either<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s: S, l: &mut Depthwise<'_, K, P>) {
+    if l.out[2] >= WIDE || P::Tiles::<S>::SUMS < HIGHEST * WIDEST {
+        bands::<S, K, P, KERNEL, STEP>(s, l);
+    } else {
+        tiles::<S, K, P, KERNEL, STEP>(s, l);
+    }
+}
+
+/// Rows of a tile, at most, and the range of its columns.
+const HIGHEST: usize = 3;
+const NARROWEST: usize = 3;
+const WIDEST: usize = 5;
+
+/// The next part of `rest`, divided evenly.
+#[inline]
+fn part(rest: usize, most: usize) -> usize {
+    rest.div_ceil(rest.div_ceil(most))
+}
+
+#[inline(always)]
+fn tiles<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s: S, l: &mut Depthwise<'_, K, P>) {
+    let epilogue = l.epilogue();
+    for plane in 0..l.batch * l.out[0] {
+        let (image, d) = (plane / l.out[0].max(1), plane % l.out[0].max(1));
+        let mut plane = Plane::<K, P, KERNEL, STEP> {
+            x: l.x,
+            weights: P::rows(l.weights),
+            epilogue: &epilogue,
+            y: &mut *l.y,
+            channels: l.channels,
+            size: [l.size[1], l.size[2]],
+            out: [l.out[1], l.out[2]],
+            padding: [l.padding[1], l.padding[2]],
+            x_first: image * l.x_strides[0] + d * l.stride[0] * l.x_strides[1],
+            x_steps: [l.x_strides[2], l.x_strides[3]],
+            y_first: image * l.y_strides[0] + d * l.y_strides[1],
+            y_steps: [l.y_strides[2], l.y_strides[3]],
+            at: [0; 2],
+        };
+        while plane.at[0] < l.out[1] {
+            let rows = part(l.out[1] - plane.at[0], HIGHEST);
+            plane.at[1] = 0;
+            while plane.at[1] < l.out[2] {
+                let columns = part(l.out[2] - plane.at[1], WIDEST);
+                match columns {
+                    5 => plane.tiles::<S, 5>(s, rows),
+                    4 => plane.tiles::<S, 4>(s, rows),
+                    _ => plane.tiles::<S, NARROWEST>(s, rows),
+                }
+                plane.at[1] += columns;
+            }
+            plane.at[0] += rows;
+        }
+    }
+}
+
+/// A plane of the image and of the outputs, and the tile in it that comes next.
+struct Plane<'a, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize> {
+    x: &'a [K::X],
+    weights: &'a [P::Row<K::W>],
+    epilogue: &'a Epilogue<'a, K>,
+    y: &'a mut [K::Y],
+    channels: usize,
+    size: [usize; 2],
+    out: [usize; 2],
+    padding: [usize; 2],
+    x_first: usize,
+    x_steps: [usize; 2],
+    y_first: usize,
+    y_steps: [usize; 2],
+    at: [usize; 2],
+}
+
+impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize> Plane<'_, K, P, KERNEL, STEP> {
+    /// The tile of `rows` times `COLUMNS` outputs; of a higher one, what lies beyond the image is not written.
+    #[inline(always)]
+    fn tiles<S: Simd, const COLUMNS: usize>(&mut self, s: S, rows: usize) {
+        if rows < HIGHEST {
+            s.outline(Tile::<K, P, KERNEL, STEP, 2, COLUMNS>(self));
+        } else {
+            s.outline(Tile::<K, P, KERNEL, STEP, HIGHEST, COLUMNS>(self));
+        }
+    }
+}
+
+struct Tile<'a, 'b, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize, const ROWS: usize, const COLUMNS: usize>(
+    &'a mut Plane<'b, K, P, KERNEL, STEP>,
+);
+
+impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize, const ROWS: usize, const COLUMNS: usize> Op
+    for Tile<'_, '_, K, P, KERNEL, STEP, ROWS, COLUMNS>
+{
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(mut self, s: S) {
+        let p = &*self.0;
+        let (rows, columns) = const { ((ROWS - 1) * STEP + KERNEL, (COLUMNS - 1) * STEP + KERNEL) };
+        let first: [usize; 2] = core::array::from_fn(|d| (p.at[d] * STEP).wrapping_sub(p.padding[d]));
+        // Rows outside are not read: any place will do.
+        let starts: [usize; REACH] = core::array::from_fn(|h| {
+            let row = first[0].wrapping_add(h);
+            p.x_first + if h < rows && row < p.size[0] { row * p.x_steps[0] } else { 0 }
+        });
+        let all = Columns::new(p.x, starts, p.x_steps[1], p.size[1], p.channels);
+        let vectors = p.channels.div_ceil(P::WIDTH);
+        let taps = const { KERNEL * KERNEL };
+        let Some(weights) = Columns::new(p.weights, [0], vectors, taps, vectors).window(0, taps) else { return };
+        let inside = |margin: usize| {
+            [rows, columns].into_iter().enumerate().all(|(d, count)| {
+                let first = first[d].wrapping_add(margin);
+                first < p.size[d] && count - 2 * margin <= p.size[d] - first
+            })
+        };
+        // The length of a whole vector is a constant: no load has to ask for it.
+        let whole = p.channels / P::WIDTH;
+        let mut done = 0;
+        if inside(0) {
+            for vector in 0..whole {
+                self.vector::<S, 0>(s, vector, P::WIDTH, first, &all, &weights);
+            }
+            done = whole;
+        } else if inside(1) {
+            for vector in 0..whole {
+                self.vector::<S, 1>(s, vector, P::WIDTH, first, &all, &weights);
+            }
+            done = whole;
+        }
+        for vector in done..vectors {
+            let width = (self.0.channels - vector * P::WIDTH).min(P::WIDTH);
+            self.vector::<S, ANY>(s, vector, width, first, &all, &weights);
+        }
+    }
+}
+
+/// A margin that leaves nothing.
+const ANY: usize = 16;
+
+/// Rows of the input that a tile reaches at most: one of three rows and step 2.
+const REACH: usize = 7;
+
+impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize, const ROWS: usize, const COLUMNS: usize>
+    Tile<'_, '_, K, P, KERNEL, STEP, ROWS, COLUMNS>
+{
+    /// `width` channels. Rows and columns under the tile lie inside, but for `MARGIN` on each side that are asked.
+    #[inline(always)]
+    fn vector<S: Simd, const MARGIN: usize>(
+        &mut self,
+        s: S,
+        vector: usize,
+        width: usize,
+        first: [usize; 2],
+        all: &Columns<'_, K::X, REACH>,
+        weights: &Columns<'_, P::Row<K::W>, 1>,
+    ) {
+        const {
+            assert!((ROWS - 1) * STEP + KERNEL <= REACH && (COLUMNS - 1) * STEP + KERNEL <= 16);
+            assert!(ROWS <= HIGHEST && COLUMNS <= WIDEST && KERNEL <= 5);
+        }
+        let p = &mut *self.0;
+        let channel = vector * P::WIDTH;
+        let (rows, columns) = const { ((ROWS - 1) * STEP + KERNEL, (COLUMNS - 1) * STEP + KERNEL) };
+        let all = all.narrow(channel, width);
+        let core = all.window(first[1].wrapping_add(MARGIN), columns.saturating_sub(2 * MARGIN));
+        let Some(core) = core.or(if MARGIN == ANY { Some(all) } else { None }) else { return };
+        let Some(weights) = p.weights(s, vector, weights) else { return };
+        let mut sums = [[[K::V::<S, P>::splat(s, K::A::ZERO); 1]; COLUMNS]; ROWS];
+        unrolled!((ROWS - 1) * STEP + KERNEL, h, {
+            let sure = MARGIN <= h && h + MARGIN < rows;
+            if sure || first[0].wrapping_add(h) < p.size[0] {
+                unrolled!((COLUMNS - 1) * STEP + KERNEL, j, {
+                    let sure = MARGIN <= j && j + MARGIN < columns;
+                    let column = first[1].wrapping_add(j);
+                    if sure || all.contain(column) {
+                        let x = if sure { core.get(h, j - MARGIN) } else { all.get(h, column) };
+                        let x = K::inputs::<S, P>(s, x);
+                        for row in 0..ROWS {
+                            for t in 0..COLUMNS {
+                                if row * STEP <= h && h - row * STEP < KERNEL && t * STEP <= j && j - t * STEP < KERNEL
+                                {
+                                    let weight = weights[h - row * STEP][j - t * STEP];
+                                    sums[row][t][0] = x.mul_add(s, weight, sums[row][t][0]);
+                                }
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        let epilogue = p.epilogue.prepare::<S, P, 1>(s, channel, channel + width);
+        let room = [0, 1].map(|d| p.out[d] - p.at[d]);
+        unrolled!(ROWS, row, {
+            let at = p.y_first + (p.at[0] + row) * p.y_steps[0] + p.at[1] * p.y_steps[1];
+            let inside = |t| row < room[0] && t < room[1];
+            let offsets = core::array::from_fn(|t| if inside(t) { at + t * p.y_steps[1] } else { usize::MAX });
+            epilogue.write(s, &sums[row], p.y, offsets);
+        });
+    }
+}
+
+impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize> Plane<'_, K, P, KERNEL, STEP> {
+    #[inline(always)]
+    fn weights<S: Simd>(
+        &self,
+        s: S,
+        vector: usize,
+        stored: &Columns<'_, P::Row<K::W>, 1>,
+    ) -> Option<[[K::V<S, P>; KERNEL]; KERNEL]> {
+        let zero_point = self.epilogue.zero_points::<S, P, 1>(s, vector * P::WIDTH)[0];
+        let mut weights = [[K::V::<S, P>::splat(s, K::A::ZERO); KERNEL]; KERNEL];
+        let stored = stored.narrow(vector, 1);
+        unrolled!(KERNEL, h, {
+            unrolled!(KERNEL, w, {
+                let stored = K::weights::<S, P>(s, stored.get(0, h * KERNEL + w).first()?);
+                weights[h][w] = if K::QUANTIZED { stored.sub(s, zero_point) } else { stored };
+            });
+        });
+        Some(weights)
+    }
+}
+
+#[inline(always)]
+fn bands<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s: S, l: &mut Depthwise<'_, K, P>) {
     let epilogue = l.epilogue();
     let row = (l.size[2] * l.channels * l.stride[1]).max(1);
     // So many rows that they stay in the second-level cache while their channels pass.

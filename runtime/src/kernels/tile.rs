@@ -184,8 +184,21 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
         y: &mut [K::Y],
         offsets: [usize; ROWS],
     ) {
+        if self.plain && self.end.saturating_sub(self.first) >= PANELS * P::WIDTH {
+            unrolled!(ROWS, i, {
+                let out = y.get_mut(offsets[i].saturating_add(self.first)..).unwrap_or_default();
+                // A length that is a constant: no store has to ask for it.
+                if let Some((out, _)) = out.split_at_mut_checked(const { PANELS * P::WIDTH }) {
+                    unrolled!(PANELS, p, {
+                        let out = out.get_mut(p * P::WIDTH..(p + 1) * P::WIDTH).unwrap_or_default();
+                        K::write::<S, P>(s, sums[i][p].add(s, self.bias[p]).clamp(s, self.low, self.high), out);
+                    });
+                }
+            });
+            return;
+        }
         if self.plain {
-            let width = self.end.saturating_sub(self.first).min(const { PANELS * P::WIDTH });
+            let width = self.end.saturating_sub(self.first);
             unrolled!(ROWS, i, {
                 let at = offsets[i].saturating_add(self.first);
                 if let Some(out) = y.get_mut(at..at.saturating_add(width)) {
@@ -265,6 +278,8 @@ pub trait Tiles: Copy + 'static {
     const ROWS: usize;
     /// Panels side by side.
     const PANELS: usize;
+    /// Panels of sums that a tile of a depthwise convolution may have; none: there is no such tile.
+    const SUMS: usize = 0;
     /// All panels of so few `rows` that more panels side by side are needed to hide the latency; false: of more rows.
     fn few<S: Simd, B: Body<S>>(s: S, rows: usize, panels: usize, body: &mut B) -> bool;
     /// Height of the next tile where `rows` remain, at least one: divided evenly, so that there is no thin tile at the end.
@@ -287,7 +302,7 @@ macro_rules! heights {
 }
 
 macro_rules! tiles {
-    ($(#[$doc:meta])* $name:ident: $most:literal x $side:literal,
+    ($(#[$doc:meta])* $name:ident: $most:literal x $side:literal, $(sums: $sums:literal,)?
      few: $($few:literal x $wide:literal)*, one: $($one:literal)*, $(two: $($two:literal)*)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
@@ -295,6 +310,7 @@ macro_rules! tiles {
         impl Tiles for $name {
             const ROWS: usize = $most;
             const PANELS: usize = $side;
+            $(const SUMS: usize = $sums;)?
             #[inline(always)]
             fn few<S: Simd, B: Body<S>>(_s: S, rows: usize, _panels: usize, _body: &mut B) -> bool {
                 match rows {
@@ -328,7 +344,7 @@ tiles!(
 );
 tiles!(
     /// Thirty-two registers, one per panel.
-    Eight: 8 x 2, few: 1 x 8 2 x 4 3 x 4, one: 4 5 6 7 8, two: 4 5 6 7 8
+    Eight: 8 x 2, sums: 15, few: 1 x 8 2 x 4 3 x 4, one: 4 5 6 7 8, two: 4 5 6 7 8
 );
 
 /// Splits `rows` × `panels` into tiles of nearly equal height.

@@ -76,6 +76,15 @@ impl<'a, T, const ROWS: usize> Columns<'a, T, ROWS> {
         inside.then_some(Columns { starts, count, ..*self })
     }
 
+    /// Elements `at..at + width` of every column; no columns if they are shorter.
+    #[inline(always)]
+    pub fn narrow(&self, at: usize, width: usize) -> Self {
+        let inside = at <= self.width && width <= self.width - at;
+        // A start moves over elements that are there, or to their end.
+        let starts = self.starts.map(|start| start.wrapping_add(if inside { at } else { 0 }));
+        Columns { starts, count: if inside { self.count } else { 0 }, width, ..*self }
+    }
+
     /// Whether column `i` is there.
     #[inline(always)]
     pub fn contain(&self, i: usize) -> bool {
@@ -127,6 +136,12 @@ mod tests {
         assert_eq!(window.get(0, 0), [3, 4]);
         assert_eq!(window.get(0, 2), []);
         assert!(columns.window(2, 2).is_none() && columns.window(usize::MAX, 2).is_none());
+        assert_eq!(columns.narrow(1, 1).get(1, 2), [19]);
+        assert_eq!(columns.narrow(2, 0).get(1, 2), [0; 0]);
+        for (at, width) in [(1, 2), (3, 0), (usize::MAX, 1), (0, usize::MAX)] {
+            assert_eq!(columns.narrow(at, width).get(0, 0), []);
+            assert!(!columns.narrow(at, width).contain(0));
+        }
     }
 
     #[test]
