@@ -1,7 +1,9 @@
 //! The command line.
 
 use crate::boards::Place;
-use exported_codegen::options::{Layout, MultiplyAdd, Optimize, Options, Quantization, Target, Winograd, parse_bytes};
+use exported_codegen::options::{
+    Io, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, Winograd, parse_bytes,
+};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,7 @@ Options of check, emit and report:
   --optimize speed|size     what to favour
   --quantization fused|faithful
                             quantized graphs on integers, or as PyTorch computes them
+  --io program|quantized    inputs and outputs as the program has them, or the integers behind them
   --multiply-add fused|separate
                             f32 on a Cortex-M with an FPU (default: as the core that --target-cpu names is fastest)
   --winograd auto|off|f2|f4 3x3 convolutions by Winograd's method (default: those that gain, on hosts)
@@ -98,6 +101,7 @@ pub struct Choices {
     pub optimize: Optimize,
     pub multiply_add: Option<MultiplyAdd>,
     pub quantization: Quantization,
+    pub io: Io,
     pub winograd: Winograd,
     pub train_mode: bool,
     pub caps: Vec<(String, i64)>,
@@ -143,6 +147,7 @@ impl Choices {
         options.optimize = self.optimize;
         options.multiply_add = self.multiply_add;
         options.quantization = self.quantization;
+        options.io = self.io;
         options.winograd = self.winograd;
         options.train_mode = self.train_mode;
         options.caps = self.caps.iter().cloned().collect();
@@ -234,6 +239,13 @@ fn choice(choices: &mut Choices, name: &str, parser: &mut Parser) -> Result<(), 
         "optimize" => choices.optimize = optimize(&word(parser)?)?,
         "multiply-add" => choices.multiply_add = Some(multiply_add(&word(parser)?)?),
         "quantization" => choices.quantization = quantization(&word(parser)?)?,
+        "io" => {
+            choices.io = match word(parser)?.as_str() {
+                "program" => Io::Program,
+                "quantized" => Io::Quantized,
+                other => return Err(format!("--io: `{other}` is neither `program` nor `quantized`")),
+            }
+        }
         "winograd" => choices.winograd = winograd(&word(parser)?)?,
         "train-mode" => choices.train_mode = true,
         "cap" => {

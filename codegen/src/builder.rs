@@ -2,7 +2,7 @@
 
 use crate::diag::{Diagnostic, Errors, Kind};
 use crate::options::{
-    Bounds, InputMemory, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, WeightsForm, Winograd,
+    Bounds, InputMemory, Io, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, WeightsForm, Winograd,
 };
 use std::path::{Path, PathBuf};
 
@@ -44,6 +44,13 @@ impl Builder {
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = name.into();
+        self
+    }
+
+    /// Inputs and outputs as the program has them (the default), or the integers behind them.
+    #[must_use]
+    pub fn io(mut self, io: Io) -> Self {
+        self.options.io = io;
         self
     }
 

@@ -57,6 +57,9 @@ pub fn analyze(bytes: &[u8], options: &Options) -> Result<Model, Errors> {
         program = schema::submodule(&program, module)?;
     }
     let mut graph = import::import(&program, &archive, options)?;
+    if options.io == options::Io::Quantized {
+        passes::io::run(&mut graph)?;
+    }
     if options.layers {
         passes::cut::run(&mut graph);
     }

@@ -17,6 +17,8 @@ pub struct Options {
     pub multiply_add: Option<MultiplyAdd>,
     /// How quantized graphs are computed.
     pub quantization: Quantization,
+    /// What quantized inputs and outputs look like.
+    pub io: Io,
     /// Which convolutions are computed by Winograd's method.
     pub winograd: Winograd,
     /// Cut the program into its quantized layers ([`crate::passes::cut`]), for verification.
@@ -103,6 +105,17 @@ pub enum Quantization {
     Fused,
     /// As PyTorch does: dequantized, computed in floats, quantized again.
     Faithful,
+}
+
+/// What quantized inputs and outputs look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Io {
+    /// As the program has them: it quantizes floats.
+    #[default]
+    Program,
+    /// The integers themselves, where an input is only quantized and an output only dequantized; scales and zero points
+    /// are constants of the module (`IMAGE_SCALE`, `IMAGE_ZERO_POINT`).
+    Quantized,
 }
 
 /// Which convolutions are computed by Winograd's method: 3x3, of step 1, in f32.
@@ -275,6 +288,7 @@ impl Options {
             inputs: InputMemory::Caller,
             multiply_add: None,
             quantization: Quantization::Fused,
+            io: Io::Program,
             winograd: Winograd::Auto,
             layers: false,
             caps: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! The macro's input: target, path and options, each with the span to blame.
 
 use exported_codegen::options::{
-    Bounds, InputMemory, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, Winograd, parse_bytes,
+    Bounds, InputMemory, Io, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, Winograd, parse_bytes,
 };
 use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 
@@ -211,6 +211,14 @@ impl Reader {
                     _ => return Err(Fault::new(span, "expected \"fused\" or \"faithful\"")),
                 };
             }
+            "io" => {
+                let (word, span) = self.value()?;
+                options.io = match word.as_str() {
+                    "program" => Io::Program,
+                    "quantized" => Io::Quantized,
+                    _ => return Err(Fault::new(span, "expected \"program\" or \"quantized\"")),
+                };
+            }
             "winograd" => {
                 let (word, span) = self.value()?;
                 let known = Winograd::WORDS.iter().find(|(name, _)| *name == word);
@@ -277,7 +285,7 @@ impl Reader {
             })?,
             _ => {
                 return self.fault(format!(
-                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, winograd, cap, bounds, max_rounds, train_mode, layout, outputs, ram, flash, weights_section, module, pure, extra"
+                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, io, winograd, cap, bounds, max_rounds, train_mode, layout, outputs, ram, flash, weights_section, module, pure, extra"
                 ));
             }
         }

@@ -2,8 +2,8 @@
 //! copy of a weight.
 
 use exported_codegen::lower::{Buffer, Steps, Storage, Work};
-use exported_codegen::options::{Options, Quantization, Target};
-use exported_codegen::{Model, analyze};
+use exported_codegen::options::{Io, Options, Quantization, Target, WeightsForm};
+use exported_codegen::{Model, analyze, compile};
 use std::path::Path;
 
 fn model(name: &str, quantization: Quantization) -> Model {
@@ -75,6 +75,25 @@ fn weights_of_few_bits_are_stored_as_such() {
     }
 }
 
+#[test]
+fn integers_go_in_and_out_where_the_caller_wants_them() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/quantized/dense.pt2");
+    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let options = Options { io: Io::Quantized, ..Options::new("m", Target::new("thumbv7em-none-eabihf")) };
+    let model = analyze(&bytes, &options).unwrap_or_else(|e| panic!("{e}"));
+    assert!(on_floats(&model.steps).is_empty(), "{:?}", on_floats(&model.steps));
+    let code = compile(&bytes, &options)
+        .and_then(|output| output.file(&WeightsForm::Literal))
+        .unwrap_or_else(|e| panic!("{e}"));
+    for expected in ["pub const X_SCALE: f32", "pub const X_ZERO_POINT: i32", "pub const OUTPUT_SCALE: f32", "i8"] {
+        assert!(code.contains(expected), "{expected}: {code}");
+    }
+    // A program without quantized inputs has nothing to offer.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/quantized/weights_8bit.pt2");
+    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert!(analyze(&bytes, &options).is_err_and(|e| e.to_string().contains("only quantized")));
+}
+
 /// What must hold of the int8 networks of MLPerf Tiny: name, steps on floats, least workspace. That of the autoencoder holds its
 /// result in floats.
 const BENCHMARKS: [(&str, &[&str], usize); 4] = [
@@ -100,6 +119,12 @@ fn benchmarks_are_on_integers_in_little_more_than_the_least_memory() {
                 weights(&model, false)
             );
             assert!(bytes as usize * 100 <= least * 103, "{name} {torch}: {bytes} bytes of workspace, least {least}");
+            if name == "fc_ad" {
+                let archive = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                let options = Options { io: Io::Quantized, ..Options::new("m", Target::new("thumbv7em-none-eabihf")) };
+                let model = analyze(&archive, &options).unwrap_or_else(|e| panic!("{e}"));
+                assert!(model.plan.bytes * 100 <= 768 * 103, "{torch}: {} bytes on integers", model.plan.bytes);
+            }
         }
     }
 }

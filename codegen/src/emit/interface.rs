@@ -270,7 +270,7 @@ fn output_leaf(graph: &Graph, kind: &OutputKind) -> Leaf {
     }
 }
 
-fn output_path(path: &[PathPart], index: usize, options: &Options) -> Vec<PathPart> {
+pub(super) fn output_path(path: &[PathPart], index: usize, options: &Options) -> Vec<PathPart> {
     let mut path = path.to_vec();
     if path.is_empty() {
         path.push(PathPart::Key("output".into()));

@@ -1,12 +1,12 @@
 //! The items of the module: constants, the interface's structs, `Model`, `Run`, and `layers`.
 
-use super::interface::{Form, Interface, Leaf, Structs, Tensor};
+use super::interface::{Form, Interface, Leaf, Structs, Tensor, output_path};
 use super::layers::{self, Layer};
 use super::run::run;
 use super::{Emitter, doc, entry, literal, names, program, scalar};
 use crate::diag::{Diagnostic, Errors};
 use crate::footprint::macs;
-use crate::ir::PathPart;
+use crate::ir::{IoLeaf, PathPart};
 use crate::sym::Expr;
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
@@ -144,6 +144,17 @@ fn constants(emitter: &Emitter<'_>) -> TokenStream {
             let about = format!("Argument `{path}`, frozen when the model was exported.");
             push(&names::constant(&path), ty, value, &about);
         }
+    }
+    for grid in &emitter.graph.grids {
+        let name = match grid.leaf {
+            IoLeaf::Input(i) => path(&emitter.graph.inputs[i].path),
+            IoLeaf::Output(i) => path(&output_path(&emitter.graph.outputs[i].path, i, emitter.options)),
+        };
+        let scale = Literal::f32_unsuffixed(f64::from_bits(grid.scale) as f32);
+        let zero_point = Literal::i64_unsuffixed(grid.zero_point);
+        let about = format!("An integer `q` of `{name}` stands for `(q - zero point) * scale`.");
+        push(&format!("{}_SCALE", names::constant(&name)), quote!(f32), quote!(#scale), &about);
+        push(&format!("{}_ZERO_POINT", names::constant(&name)), quote!(i32), quote!(#zero_point), &about);
     }
     items.extend(check_constants(emitter));
     let about = doc("A workspace of the size this model needs, for a `static`.");

@@ -194,6 +194,27 @@ pub struct Graph {
     pub derived_ranges: Vec<(Expr, Interval)>,
     /// Entry checks beyond ranges.
     pub guards: Vec<Guard>,
+    /// What the integers of inputs and outputs stand for that the program has as floats.
+    pub grids: Vec<Grid>,
+}
+
+/// An input or output in integers: `q` stands for `(q - zero_point) * scale`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Which.
+    pub leaf: IoLeaf,
+    /// Bits of an f64.
+    pub scale: u64,
+    /// The integer that stands for 0.
+    pub zero_point: i64,
+}
+
+/// An input or output by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum IoLeaf {
+    Input(usize),
+    Output(usize),
 }
 
 impl Graph {

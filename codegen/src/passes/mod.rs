@@ -9,6 +9,7 @@ mod epilogue;
 mod flatten;
 mod fold;
 mod fuse;
+pub mod io;
 mod pad;
 mod quantize;
 mod quantized;

@@ -109,4 +109,24 @@ mod tests {
         }
         assert_eq!((right, data.len()), (data.torch_right, 360));
     }
+
+    /// The quantized twin, which takes integers here: what a pixel is as one is up to the caller.
+    mod int8 {
+        exported::include_exported!("../digits_int8.pt2", io = "quantized");
+    }
+
+    #[test]
+    fn integers_get_the_answers_of_the_quantized_program() {
+        let data = HeldOut::parse(include_bytes!("../held-out.bin")).expect("the file is whole");
+        let mut bytes = vec![core::mem::MaybeUninit::uninit(); int8::WORKSPACE_BYTES + 64];
+        let mut workspace = int8::Workspace::new(&mut bytes);
+        let mut model = int8::Model::new();
+        for (sample, torch) in data.samples().zip(include_bytes!("../int8.bin")) {
+            let quantized = |pixel: f32| (pixel / int8::IMAGE_SCALE).round_ties_even() as i32 + int8::IMAGE_ZERO_POINT;
+            let image =
+                sample.image()[0].map(|c| c.map(|row| row.map(|pixel| quantized(pixel).clamp(-128, 127) as i8)));
+            let out = model.forward(&mut workspace, int8::Inputs { image: &[image] }).expect("the shape is static");
+            assert_eq!(best(&out.output[0]), *torch);
+        }
+    }
 }
