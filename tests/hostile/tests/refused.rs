@@ -72,7 +72,7 @@ fn each_fault_of_a_model_is_reported_at_its_path() {
     has(&text, &["refused_models.rs:8:32", "cannot read `", "no_such_file.pt2"]);
     has(
         &text,
-        &["unknown option `optimise`", "there are name, optimize, inputs, multiply_add, quantization, winograd, cap"],
+        &["unknown option `optimise`", "there are name, optimize, inputs, multiply_add, quantization, io, winograd"],
     );
     has(&text, &["two outputs are called `a`"]);
     has(&text, &["`x` cannot stand in the workspace", "tensors of constant sizes"]);
