@@ -19,6 +19,7 @@ fn main() {
         "custom/custom",
         "contract/loops",
         "contract/frozen",
+        "contract/checked_state",
     ];
     for model in models {
         Builder::new(format!("../fixtures/{model}.pt2")).program(true).runtime("::renamed::rt").compile();

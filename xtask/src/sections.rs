@@ -146,6 +146,25 @@ pub fn conformance() -> Result<(), String> {
         let quantized = |path: &&PathBuf| fits(path) && path.to_string_lossy().contains("_int8");
         run(cargo(&arguments).arg("--layers").args(networks.iter().filter(quantized)))?;
     }
+    // What a program promises holds on a device, too.
+    let contracts: Vec<_> =
+        ["seed", "dyn", "stateful"].map(|g| models.join(g)).into_iter().filter(|p| p.is_dir()).collect();
+    if !contracts.is_empty() {
+        run(cargo(&[
+            "run",
+            "--release",
+            "-p",
+            "cargo-exported",
+            "--",
+            "exported",
+            "verify",
+            "--target",
+            "m4f",
+            "--ops",
+        ])
+        .arg(root().join("tests/fixtures/ops/scaled_relu.rs"))
+        .args(&contracts))?;
+    }
     Ok(())
 }
 

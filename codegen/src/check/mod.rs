@@ -7,7 +7,7 @@
 
 use crate::diag::{Diagnostic, Errors};
 use crate::ir::{Graph, Guard, InputKind, Node, Op, OutputKind, PathPart, ValueId};
-use crate::options::Options;
+use crate::options::{Bounds, Options};
 use crate::sym::{Expr, Interval, Symbol};
 
 /// The entry protocol of a model.
@@ -17,6 +17,9 @@ pub struct Entry {
     pub steps: Vec<EntryStep>,
     /// Conditions beyond sizes and ranges, in the archive's order; after `steps`.
     pub guards: Vec<Guard>,
+    /// After everything else: numbers that must be what several symbols make them. PyTorch leaves these to assertions of the
+    /// program, which compare the size with itself as soon as the recorded size is believed.
+    pub closing: Vec<EntryStep>,
 }
 
 /// Something the entry does.
@@ -101,7 +104,14 @@ fn apply_caps(graph: &mut Graph, options: &Options, errors: &mut Errors) {
         match symbol {
             Some(symbol) => {
                 let range = graph.ranges.0.entry(symbol).or_default();
+                if let Some(min) = options.bounds.enforced(range.min).filter(|min| *min > cap) {
+                    errors.push(Diagnostic::new(
+                        crate::diag::Kind::Usage,
+                        format!("cap `{key}` is {cap}, but the program takes no size below {min}"),
+                    ));
+                }
                 range.max = Some(range.max.map_or(cap, |max| max.min(cap)));
+                range.min = range.min.map(|min| min.min(cap));
             }
             None => {
                 let known: Vec<&str> = graph.ranges.0.keys().map(|s| s.as_ref()).collect();
@@ -176,17 +186,22 @@ pub fn path_text(path: &[PathPart]) -> String {
 fn entry(graph: &Graph, options: &Options, errors: &mut Errors) -> Entry {
     let mut entry = Entry::default();
     let mut known = std::collections::BTreeSet::new();
-    for (input, argument) in graph.inputs.iter().enumerate() {
-        let numbers: Vec<(Source, Expr)> = match &argument.kind {
-            InputKind::Tensor(v) => {
-                let sizes = graph.ty(*v).shape.iter().enumerate();
-                sizes.map(|(dim, size)| (Source::Size { input, dim }, size.clone())).collect()
+    let mut later = Vec::new();
+    for (source, expr) in numbers(graph) {
+        match expr.symbols().len() {
+            0 => entry.steps.push(EntryStep::Equal { source, expected: expr }),
+            1 if number((graph, options), source, &expr, &mut known, &mut entry) => {}
+            _ => later.push((source, expr)),
+        }
+    }
+    for (source, expr) in later {
+        match close(source, &expr, &mut known) {
+            Some(EntryStep::Bind { symbol, source, coefficient, offset }) => {
+                entry.guards.extend(within(graph, &symbol));
+                entry.steps.push(EntryStep::Bind { symbol, source, coefficient, offset });
             }
-            InputKind::Int(expr) => vec![(Source::Value { input }, expr.clone())],
-            InputKind::Constant(_) => Vec::new(),
-        };
-        for (source, expr) in numbers {
-            number((graph, options), source, &expr, &mut known, &mut entry);
+            Some(step) => entry.closing.push(step),
+            None => errors.push(unsolvable(graph, source, &expr)),
         }
     }
     for guard in &graph.guards {
@@ -209,48 +224,101 @@ fn never(guard: &Guard) -> Diagnostic {
     guard.origin.as_ref().map_or(fault.clone(), |o| fault.at(o))
 }
 
-/// The steps for one number the caller determines, in PyTorch's order: equality or solution, then range.
+/// The steps for a number of one symbol, in PyTorch's order: equality or solution, then range. False if it cannot be solved
+/// for the symbol, which another number must give then.
 fn number(
     (graph, options): (&Graph, &Options),
     source: Source,
     expr: &Expr,
     known: &mut std::collections::BTreeSet<Symbol>,
     entry: &mut Entry,
-) {
-    let unknown: Vec<Symbol> = expr.symbols().into_iter().filter(|s| !known.contains(s)).collect();
-    let mut solved = true;
-    match unknown.as_slice() {
-        [] => entry.steps.push(EntryStep::Equal { source, expected: expr.clone() }),
-        [symbol] => match expr.solve_linear(symbol) {
-            Some((coefficient, offset)) if coefficient != 0 => {
-                known.insert(symbol.clone());
-                // -s = n is bound as s = -n.
-                entry.steps.push(EntryStep::Bind { symbol: symbol.clone(), source, coefficient, offset });
-            }
-            _ => solved = false,
-        },
-        _ => solved = false,
+) -> bool {
+    match close(source, expr, known) {
+        Some(step) => entry.steps.push(step),
+        None => return false,
     }
     let stated = match expr {
-        Expr::Int(_) => None,
         Expr::Symbol(s) => graph.ranges.0.get(s).copied(),
         _ => graph.derived_ranges.iter().find(|(e, _)| e == expr).map(|(_, i)| *i),
     };
-    if let Some(stated) = stated.filter(|_| solved) {
-        let bounds = Interval { min: options.bounds.enforced(stated.min), max: stated.max };
-        if bounds != Interval::default() {
-            entry.steps.push(EntryStep::Range { source, bounds });
-        }
+    let stated = stated.unwrap_or_default();
+    // A cap on the symbol bounds what is made of it, too.
+    let most = expr.interval(&graph.ranges).max;
+    let max = stated.max.into_iter().chain(most).min();
+    let bounds = Interval { min: options.bounds.enforced(stated.min), max };
+    if bounds != Interval::default() {
+        entry.steps.push(EntryStep::Range { source, bounds });
     }
+    true
 }
 
-/// Ranges as they are enforced: a lower bound of 1 or 2 is nominal, sizes 0 and 1 pass.
+/// A number that known symbols determine, or that determines the one symbol it is linear in.
+fn close(source: Source, expr: &Expr, known: &mut std::collections::BTreeSet<Symbol>) -> Option<EntryStep> {
+    let unknown: Vec<Symbol> = expr.symbols().into_iter().filter(|s| !known.contains(s)).collect();
+    let [symbol] = unknown.as_slice() else {
+        return unknown.is_empty().then(|| EntryStep::Equal { source, expected: expr.clone() });
+    };
+    let (coefficient, offset) = expr.solve_linear(symbol).filter(|(coefficient, _)| *coefficient != 0)?;
+    known.insert(symbol.clone());
+    Some(EntryStep::Bind { symbol: symbol.clone(), source, coefficient, offset })
+}
+
+/// The upper bound of a symbol, for which memory is planned, as a condition.
+fn within(graph: &Graph, symbol: &Symbol) -> Option<Guard> {
+    let max = graph.ranges.get(symbol).max?;
+    let message = format!("Expected {symbol} to be <= {max}");
+    Some(Guard { condition: Expr::le(Expr::Symbol(symbol.clone()), Expr::Int(max)), message, origin: None })
+}
+
+fn unsolvable(graph: &Graph, source: Source, expr: &Expr) -> Diagnostic {
+    let (Source::Size { input, .. } | Source::Value { input }) = source;
+    let argument = graph.inputs.get(input).map_or_else(String::new, |input| path_text(&input.path));
+    let place = match source {
+        Source::Size { dim, .. } => format!("dim {dim} of `{argument}`"),
+        Source::Value { .. } => format!("argument `{argument}`"),
+    };
+    Diagnostic::unsupported(format!("{place} is `{expr}`, from which its symbols do not follow"))
+        .help("let another argument have these sizes as dims of their own")
+}
+
+/// Ranges as they are enforced: a lower bound of 1 or 2 is nominal, sizes 0 and 1 pass. A symbol that follows from an
+/// expression is positive, and has what lower bound is enforced of that.
 pub fn relaxed(graph: &Graph) -> crate::sym::Ranges {
+    let enforced = |min: Option<i64>| Bounds::Torch.enforced(min);
+    let numbers = numbers(graph);
     let mut ranges = graph.ranges.clone();
-    for interval in ranges.0.values_mut() {
-        interval.min = interval.min.map(|m| if m <= 2 { m.min(0) } else { m });
+    for (symbol, interval) in &mut ranges.0 {
+        let alone = |expr: &&Expr| expr.mentions(symbol) && expr.symbols().len() == 1;
+        let first = numbers.iter().map(|(_, expr)| expr).find(alone);
+        let low = match first.and_then(|expr| Some((expr, expr.solve_linear(symbol)?))) {
+            Some((expr, (coefficient, offset))) if !matches!(expr, Expr::Symbol(_)) => {
+                let stated = graph.derived_ranges.iter().find(|(e, _)| e == expr).and_then(|(_, range)| range.min);
+                let rest = enforced(stated).zip(offset.as_int()).map(|(min, offset)| min.saturating_sub(offset));
+                let least =
+                    rest.filter(|_| coefficient > 0).map(|rest| rest.saturating_add(coefficient - 1) / coefficient);
+                least.map_or(1, |least| least.max(1))
+            }
+            _ => enforced(interval.min).unwrap_or(0),
+        };
+        interval.min = interval.min.map(|min| min.min(low));
     }
     ranges
+}
+
+/// What the caller determines, in order: sizes and integers.
+fn numbers(graph: &Graph) -> Vec<(Source, Expr)> {
+    let mut numbers = Vec::new();
+    for (input, argument) in graph.inputs.iter().enumerate() {
+        match &argument.kind {
+            InputKind::Tensor(v) => {
+                let sizes = graph.ty(*v).shape.iter().enumerate();
+                numbers.extend(sizes.map(|(dim, size)| (Source::Size { input, dim }, size.clone())));
+            }
+            InputKind::Int(expr) => numbers.push((Source::Value { input }, expr.clone())),
+            InputKind::Constant(_) => {}
+        }
+    }
+    numbers
 }
 
 /// Every tensor must have a greatest size.
@@ -302,3 +370,6 @@ fn unbounded(graph: &Graph, symbol: &Symbol) -> Diagnostic {
             "export with a bound: `dynamic_shapes={{\"{argument}\": {{{dim}: torch.export.Dim(\"{symbol}\", max=64)}}}}`, or cap it here: `cap(\"{argument}.{dim}\" = 64)`"
         ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,7 +109,7 @@ fn checks(emitter: &Emitter<'_>, arrays: &Arrays) -> TokenStream {
     let mut known: BTreeSet<Symbol> = BTreeSet::new();
     let mut statements = Vec::new();
     let constant = |e: &Expr, known: &BTreeSet<Symbol>| e.symbols().is_subset(known) && is_const(e);
-    for step in &emitter.entry.steps {
+    for step in emitter.entry.steps.iter().chain(&emitter.entry.closing) {
         let fits = match step {
             EntryStep::Bind { offset: e, .. } | EntryStep::Equal { expected: e, .. } => constant(e, &known),
             EntryStep::Range { .. } => true,

@@ -29,6 +29,11 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
         let (condition, index) = (guard.condition.rust(), literal(index));
         statements.push(quote!(if !(#condition) { return Err(rt::Error::Guard { index: #index }); }));
     }
+    for step in &emitter.entry.closing {
+        let Some(number) = number(emitter, step.source())? else { continue };
+        uses_inputs = true;
+        statements.push(statement(step, &number));
+    }
     let names: Vec<Ident> = symbols.iter().map(|s| names::field(s)).collect();
     let bound: Vec<Ident> = super::layers::bound(&emitter.steps.steps).iter().map(|s| names::field(s)).collect();
     let new = match emitter.options.inputs {

@@ -88,6 +88,10 @@ pub mod by_build {
     pub mod frozen {
         ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/frozen.rs"));
     }
+    /// State that is written between checks.
+    pub mod checked {
+        ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/checked_state.rs"));
+    }
     /// A loop.
     pub mod loops {
         ::core::include!(::core::concat!(::core::env!("OUT_DIR"), "/loops.rs"));

@@ -127,6 +127,36 @@ fn state_is_kept_saved_restored_and_reset() {
 }
 
 #[test]
+fn a_call_that_fails_changes_no_state() {
+    use by_build::checked as model;
+    let mut memory = [const { core::mem::MaybeUninit::uninit() }; model::WORKSPACE_BYTES + 15];
+    let mut workspace = workspace(&mut memory);
+    // Each of the three checks holds or fails, in every combination; between them the program writes to its buffers.
+    let (mut it, mut twin, mut failed) = (model::Model::new(), model::Model::new(), 0);
+    for (number, n) in [2, 0, 1, 4].into_iter().enumerate() {
+        for index in [1, 4, 3, -1] {
+            for m in [7, 5] {
+                let x = [0.5, -1.5, number as f32];
+                let inputs = || model::Inputs { x: &x, n: &n, index: &index, m: &m };
+                let before = it.state().to_vec();
+                let result = it.forward(&mut workspace, inputs()).map(|outputs| (*outputs._0, *outputs._1));
+                let holds = (1..=3).contains(&n) && (0..4).contains(&index) && m != 5;
+                assert_eq!(result.is_ok(), holds, "n {n}, index {index}, m {m}: {result:?}");
+                if holds {
+                    let again = twin.forward(&mut workspace, inputs()).map(|outputs| (*outputs._0, *outputs._1));
+                    assert_eq!(again, result, "what failed before left no trace");
+                    assert_ne!(it.state(), before);
+                } else {
+                    assert_eq!(it.state(), before, "n {n}, index {index}, m {m}");
+                    failed += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(failed, 28);
+}
+
+#[test]
 fn arguments_are_changed_when_a_call_succeeds() {
     use by_build::changes as model;
     let mut memory = [const { core::mem::MaybeUninit::uninit() }; model::WORKSPACE_BYTES + 15];
