@@ -146,14 +146,6 @@ impl<'a, K: Arith, P: Panel> Rows<'a, K, P> {
         let order = if few { Order::RowsOuter } else { Order::PanelsOuter(BLOCK / self.inner.max(1)) };
         cover::<S, P, _>(s, count, panels, order, self);
     }
-
-    /// The rows of a panel.
-    #[cfg(arm_fpu)]
-    #[inline(always)]
-    pub(super) fn panel(&self, panel: usize) -> &'a [P::Row<K::W>] {
-        let at = panel * self.inner;
-        self.weights.get(at..at + self.inner).unwrap_or(&[])
-    }
 }
 
 impl<K: Arith, P: Panel, S: Simd> Body<S> for Rows<'_, K, P> {

@@ -1,7 +1,7 @@
 //! Random small graphs: what passes, lowering and planning make of one must compute what it says node by node.
 //!
-//! The graph is made of the fuzzer's bytes ([`graph`]); a plain evaluator gives the results of every node ([`reference`]).
-//! Then the stages run as in a compilation, and a machine executes the steps in planned memory ([`machine`]): loops by their
+//! The graph is made of the fuzzer's bytes (`graph`); a plain evaluator gives the results of every node (`reference`).
+//! Then the stages run as in a compilation, and a machine executes the steps in planned memory (`machine`): loops by their
 //! formulas, kernels by calling those of the runtime. It also sees what results cannot show: a step that reads memory
 //! nobody wrote, that writes what it still reads, or that leaves its buffer.
 //!
