@@ -1,7 +1,7 @@
 //! A program as Python shows it: the text of `print(exported_program)`.
 //!
 //! Takes a [`Program`], gives text; nothing is compiled, so it also shows programs that cannot be. What torch prints differs
-//! between its releases, and an archive is mostly read by the release that wrote it: the text is that release's ([`Style`]).
+//! between its releases, and an archive is mostly read by the release that wrote it: the text is that release's (`Style`).
 
 mod archive;
 mod lines;
