@@ -18,7 +18,8 @@ fn main() {
     let only = std::env::split_paths(&paths).nth(1).is_none();
     for (i, path) in std::env::split_paths(&paths).enumerate() {
         let name = format!("model{i}");
-        let mut builder = exported_codegen::Builder::new(path).name(&*name).program(true);
+        // Training mode is asked for because fixtures of it stand among the others; it changes nothing elsewhere.
+        let mut builder = exported_codegen::Builder::new(path).name(&*name).program(true).train_mode(true);
         if std::env::var("EXPORTED_OPTIMIZE").is_ok_and(|word| word == "size") {
             builder = builder.optimize(Optimize::Size);
         }

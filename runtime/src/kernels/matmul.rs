@@ -141,8 +141,9 @@ impl<'a, K: Arith, P: Panel> Rows<'a, K, P> {
             return;
         }
         let panels = self.columns.div_ceil(P::WIDTH);
-        // Where all weights stay in the first cache, memory is read and written in order.
-        let few = self.inner * panels * P::WIDTH <= FEW;
+        // Where all weights stay in the first cache, memory is read and written in order. Narrow panels belong to small
+        // cores: for them one order is less code.
+        let few = const { P::WIDTH > 4 } && self.inner * panels * P::WIDTH <= FEW;
         let order = if few { Order::RowsOuter } else { Order::PanelsOuter(BLOCK / self.inner.max(1)) };
         cover::<S, P, _>(s, count, panels, order, self);
     }

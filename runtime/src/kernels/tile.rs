@@ -184,7 +184,8 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
         y: &mut [K::Y],
         offsets: [usize; ROWS],
     ) {
-        if self.plain && self.end.saturating_sub(self.first) >= PANELS * P::WIDTH {
+        // Not for the narrow panels of small cores, where the second copy would only be code.
+        if const { P::WIDTH > 4 } && self.plain && self.end.saturating_sub(self.first) >= PANELS * P::WIDTH {
             unrolled!(ROWS, i, {
                 let out = y.get_mut(offsets[i].saturating_add(self.first)..).unwrap_or_default();
                 // A length that is a constant: no store has to ask for it.

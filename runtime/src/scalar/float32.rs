@@ -89,7 +89,7 @@ impl Arithmetic for f32 {
     }
     #[inline(always)]
     fn floor_div(self, b: Self) -> Self {
-        floor_div!(self, b, libm::fmodf(self, b))
+        floor_div!(self, b, super::fmod::fmod32(self, b))
     }
     #[inline(always)]
     fn trunc_div(self, b: Self) -> Self {
@@ -97,12 +97,12 @@ impl Arithmetic for f32 {
     }
     #[inline(always)]
     fn remainder(self, b: Self) -> Self {
-        let r = libm::fmodf(self, b);
+        let r = super::fmod::fmod32(self, b);
         if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
     }
     #[inline(always)]
     fn fmod(self, b: Self) -> Self {
-        libm::fmodf(self, b)
+        super::fmod::fmod32(self, b)
     }
     #[inline(always)]
     fn pow(self, b: Self) -> Self {

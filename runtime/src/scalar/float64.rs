@@ -50,7 +50,7 @@ impl Arithmetic for f64 {
     }
     #[inline(always)]
     fn floor_div(self, b: Self) -> Self {
-        super::float32::floor_div!(self, b, libm::fmod(self, b))
+        super::float32::floor_div!(self, b, super::fmod::fmod64(self, b))
     }
     #[inline(always)]
     fn trunc_div(self, b: Self) -> Self {
@@ -58,12 +58,12 @@ impl Arithmetic for f64 {
     }
     #[inline(always)]
     fn remainder(self, b: Self) -> Self {
-        let r = libm::fmod(self, b);
+        let r = super::fmod::fmod64(self, b);
         if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
     }
     #[inline(always)]
     fn fmod(self, b: Self) -> Self {
-        libm::fmod(self, b)
+        super::fmod::fmod64(self, b)
     }
     #[inline(always)]
     fn pow(self, b: Self) -> Self {

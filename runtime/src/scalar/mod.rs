@@ -29,6 +29,7 @@ mod cast;
 mod exp;
 mod float32;
 mod float64;
+mod fmod;
 mod gamma;
 mod integer;
 mod log;
