@@ -3,7 +3,7 @@
 use crate::boards::{BOARDS, FOREIGN, Place};
 use crate::firmware::TINY;
 use crate::tools::{Toolchain, cargo, ensure_foreign, ensure_qemu, ensure_toolchain, output, root, run};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Folders that are workspaces of their own.
@@ -179,10 +179,29 @@ pub fn package() -> Result<(), String> {
     let dirty = output(Command::new("git").current_dir(root()).args(["status", "--porcelain"]))?;
     let allow: &[&str] = if dirty.is_empty() { &[] } else { &["--allow-dirty"] };
     let crates = ["exported-runtime", "exported-codegen", "exported-macros", "exported", "cargo-exported"];
+    forget_packaged(&crates)?;
     run(cargo(&["package"]).args(crates.iter().flat_map(|name| ["-p", *name])).args(allow))?;
     let target = "thumbv7em-none-eabihf";
     let toolchain = Toolchain::of(target)?;
     run(toolchain.cargo(target, &["package"]).args(allow).current_dir(root().join("firmware/board")))
+}
+
+/// Removes what Cargo unpacked of these crates when they were packaged before: it keeps the sources by name and version, and
+/// would check the crates that need them against those of the last time.
+fn forget_packaged(crates: &[&str]) -> Result<(), String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home =
+        home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).ok_or("neither CARGO_HOME nor HOME is set")?;
+    let inside = |folder: &Path| folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let named = |path: &Path, start: &str| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(start));
+    // A registry in a folder has no host in its name.
+    for registry in inside(&home.join("registry/src")).filter(|path| named(path, "-")) {
+        for old in inside(&registry).filter(|path| crates.iter().any(|c| named(path, c))) {
+            println!("removing {}", old.file_name().unwrap_or_default().display());
+            std::fs::remove_dir_all(&old).map_err(|e| format!("{}: {e}", old.display()))?;
+        }
+    }
+    Ok(())
 }
 
 pub fn bless() -> Result<(), String> {
