@@ -2,7 +2,7 @@
 
 use crate::boards::Place;
 use exported_codegen::options::{
-    Io, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, Winograd, parse_bytes,
+    Layout, MultiplyAdd, Optimize, Options, Quantization, Target, Winograd, Word, parse_bytes,
 };
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
@@ -32,6 +32,9 @@ Options of check, emit and report:
   --multiply-add fused|separate
                             f32 on a Cortex-M with an FPU (default: as the core that --target-cpu names is fastest)
   --winograd auto|off|f2|f4 3x3 convolutions by Winograd's method (default: those that gain, on hosts)
+  --inputs caller|workspace where the inputs stand (`InputMemory`)
+  --bounds torch|strict     which lower bounds of dims are enforced
+  --max-rounds N            most rounds of a `while_loop`
   --cap DIM=N               upper bound of a dim without one: `x.0=8` (argument and dim) or `s77=8` (symbol)
   --layout ARGUMENT=nhwc    the caller passes this input channels-last
   --output-name N=NAME      name of output N
@@ -76,9 +79,9 @@ pub enum Command {
     Help,
     Version,
     Inspect { file: PathBuf, python: bool },
-    Check { files: Vec<PathBuf>, json: bool, choices: Choices },
-    Emit { file: PathBuf, output: Option<PathBuf>, choices: Choices },
-    Report { file: PathBuf, form: ReportForm, svg: Option<PathBuf>, choices: Choices },
+    Check { files: Vec<PathBuf>, json: bool, options: Options },
+    Emit { file: PathBuf, output: Option<PathBuf>, options: Options },
+    Report { file: PathBuf, form: ReportForm, svg: Option<PathBuf>, options: Options },
     Verify(Verify),
 }
 
@@ -90,31 +93,6 @@ pub enum ReportForm {
     Layers,
     Modules,
     Json,
-}
-
-/// Options of the compiler as given.
-#[derive(Clone, Debug, Default)]
-#[allow(missing_docs)]
-pub struct Choices {
-    pub target: Option<String>,
-    pub target_cpu: Option<String>,
-    pub optimize: Optimize,
-    pub multiply_add: Option<MultiplyAdd>,
-    pub quantization: Quantization,
-    pub io: Io,
-    pub winograd: Winograd,
-    pub train_mode: bool,
-    pub caps: Vec<(String, i64)>,
-    pub layouts: Vec<(String, Layout)>,
-    pub output_names: Vec<(usize, String)>,
-    pub extra_files: Vec<String>,
-    pub pure_operators: Vec<String>,
-    pub module: Option<String>,
-    pub ram: Option<u64>,
-    pub flash: Option<u64>,
-    pub weights_section: Option<String>,
-    pub program: bool,
-    pub name: Option<String>,
 }
 
 /// Options of `verify`.
@@ -137,31 +115,13 @@ pub struct Verify {
     pub ops: Option<PathBuf>,
 }
 
-impl Choices {
-    /// The compiler's options for one archive.
-    pub fn options(&self, archive: &Path) -> Options {
-        let stem = || archive.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
-        let mut target = Target::new(self.target.as_deref().unwrap_or(env!("HOST")));
-        target.cpu = self.target_cpu.clone();
-        let mut options = Options::new(self.name.clone().unwrap_or_else(stem), target);
-        options.optimize = self.optimize;
-        options.multiply_add = self.multiply_add;
-        options.quantization = self.quantization;
-        options.io = self.io;
-        options.winograd = self.winograd;
-        options.train_mode = self.train_mode;
-        options.caps = self.caps.iter().cloned().collect();
-        options.layouts = self.layouts.iter().cloned().collect();
-        options.output_names = self.output_names.iter().cloned().collect();
-        options.extra_files = self.extra_files.clone();
-        options.pure_operators = self.pure_operators.clone();
-        options.module = self.module.clone();
-        options.ram = self.ram;
-        options.flash = self.flash;
-        options.weights_section = self.weights_section.clone();
-        options.program = self.program;
-        options
+/// The options for one archive: unless named, the model is called like its file.
+pub fn named(options: &Options, archive: &Path) -> Options {
+    let mut options = options.clone();
+    if options.name.is_empty() {
+        options.name = archive.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
     }
+    options
 }
 
 /// Reads the command line; the name that cargo puts before the arguments of a subcommand is skipped.
@@ -189,7 +149,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
 }
 
 fn compile(command: &str, parser: &mut Parser) -> Result<Command, String> {
-    let mut choices = Choices::default();
+    let mut options = Options::new("", Target::new(env!("HOST")));
     let (mut files, mut json, mut python, mut output) = (Vec::new(), false, false, None);
     let (mut modules, mut svg) = (false, None);
     while let Some(argument) = parser.next().map_err(text)? {
@@ -203,7 +163,7 @@ fn compile(command: &str, parser: &mut Parser) -> Result<Command, String> {
             Arg::Short('o') | Arg::Long("output") if command == "emit" => output = Some(path(parser)?),
             Arg::Long(name) if command != "inspect" => {
                 let name = name.to_owned();
-                choice(&mut choices, &name, parser)?;
+                option(&mut options, &name, parser)?;
             }
             other => return Err(text(other.unexpected())),
         }
@@ -212,14 +172,14 @@ fn compile(command: &str, parser: &mut Parser) -> Result<Command, String> {
         return if files.is_empty() {
             Err("check: which file?".into())
         } else {
-            Ok(Command::Check { files, json, choices })
+            Ok(Command::Check { files, json, options })
         };
     }
     let [file] =
         <[PathBuf; 1]>::try_from(files).map_err(|files| format!("{command}: one file, not {}", files.len()))?;
     Ok(match command {
         "inspect" => Command::Inspect { file, python },
-        "emit" => Command::Emit { file, output, choices },
+        "emit" => Command::Emit { file, output, options },
         _ => {
             let form = match (json, modules) {
                 (true, false) => ReportForm::Json,
@@ -227,48 +187,50 @@ fn compile(command: &str, parser: &mut Parser) -> Result<Command, String> {
                 (false, false) => ReportForm::Layers,
                 (true, true) => return Err("report: either --json, which has the modules too, or --modules".into()),
             };
-            Command::Report { file, form, svg, choices }
+            Command::Report { file, form, svg, options }
         }
     })
 }
 
-fn choice(choices: &mut Choices, name: &str, parser: &mut Parser) -> Result<(), String> {
+fn option(options: &mut Options, name: &str, parser: &mut Parser) -> Result<(), String> {
     match name {
-        "target" => choices.target = Some(word(parser)?),
-        "target-cpu" => choices.target_cpu = Some(word(parser)?),
-        "optimize" => choices.optimize = optimize(&word(parser)?)?,
-        "multiply-add" => choices.multiply_add = Some(multiply_add(&word(parser)?)?),
-        "quantization" => choices.quantization = quantization(&word(parser)?)?,
-        "io" => {
-            choices.io = match word(parser)?.as_str() {
-                "program" => Io::Program,
-                "quantized" => Io::Quantized,
-                other => return Err(format!("--io: `{other}` is neither `program` nor `quantized`")),
-            }
+        "target" => options.target.triple = word(parser)?,
+        "target-cpu" => options.target.cpu = Some(word(parser)?),
+        "optimize" => options.optimize = choice(name, parser)?,
+        "multiply-add" => options.multiply_add = Some(choice(name, parser)?),
+        "quantization" => options.quantization = choice(name, parser)?,
+        "io" => options.io = choice(name, parser)?,
+        "inputs" => options.inputs = choice(name, parser)?,
+        "bounds" => options.bounds = choice(name, parser)?,
+        "max-rounds" => {
+            let rounds = word(parser)?;
+            options.max_rounds = Some(rounds.parse().map_err(|_| format!("--max-rounds: `{rounds}` is no number"))?);
         }
-        "winograd" => choices.winograd = winograd(&word(parser)?)?,
-        "train-mode" => choices.train_mode = true,
+        "winograd" => options.winograd = choice(name, parser)?,
+        "train-mode" => options.train_mode = true,
         "cap" => {
             let (dim, n) = pair(parser, "--cap DIM=N")?;
-            choices.caps.push((dim, n.parse().map_err(|_| format!("--cap: `{n}` is no number"))?));
+            let n = n.parse().map_err(|_| format!("--cap: `{n}` is no number"))?;
+            options.caps.insert(dim, n);
         }
-        "layout" => choices.layouts.push(match pair(parser, "--layout ARGUMENT=nhwc")? {
-            (argument, order) if order == "nhwc" => (argument, Layout::ChannelsLast),
-            (argument, order) if order == "torch" => (argument, Layout::Torch),
-            (_, order) => return Err(format!("--layout: `{order}` is neither `nhwc` nor `torch`")),
-        }),
+        "layout" => {
+            let (argument, order) = pair(parser, "--layout ARGUMENT=nhwc")?;
+            let layout = Layout::of(&order).map_err(|expected| format!("--layout: `{order}`: {expected}"))?;
+            options.layouts.insert(argument, layout);
+        }
         "output-name" => {
             let (n, name) = pair(parser, "--output-name N=NAME")?;
-            choices.output_names.push((n.parse().map_err(|_| format!("--output-name: `{n}` is no number"))?, name));
+            let n = n.parse().map_err(|_| format!("--output-name: `{n}` is no number"))?;
+            options.output_names.insert(n, name);
         }
-        "pure" => choices.pure_operators.push(word(parser)?),
-        "module" => choices.module = Some(word(parser)?),
-        "extra-file" => choices.extra_files.push(word(parser)?),
-        "ram" => choices.ram = Some(parse_bytes(&word(parser)?).map_err(|e| format!("--ram: {e}"))?),
-        "flash" => choices.flash = Some(parse_bytes(&word(parser)?).map_err(|e| format!("--flash: {e}"))?),
-        "weights-section" => choices.weights_section = Some(word(parser)?),
-        "program" => choices.program = true,
-        "name" => choices.name = Some(word(parser)?),
+        "pure" => options.pure_operators.push(word(parser)?),
+        "module" => options.module = Some(word(parser)?),
+        "extra-file" => options.extra_files.push(word(parser)?),
+        "ram" => options.ram = Some(parse_bytes(&word(parser)?).map_err(|e| format!("--ram: {e}"))?),
+        "flash" => options.flash = Some(parse_bytes(&word(parser)?).map_err(|e| format!("--flash: {e}"))?),
+        "weights-section" => options.weights_section = Some(word(parser)?),
+        "program" => options.program = true,
+        "name" => options.name = word(parser)?,
         other => return Err(format!("there is no option `--{other}` here")),
     }
     Ok(())
@@ -285,10 +247,10 @@ fn verify(parser: &mut Parser) -> Result<Command, String> {
             Arg::Long("allow-unsupported") => verify.allow_unsupported = true,
             Arg::Long("release") => verify.release = true,
             Arg::Long("target") => verify.place = place(&word(parser)?)?,
-            Arg::Long("optimize") => verify.optimize = optimize(&word(parser)?)?,
-            Arg::Long("multiply-add") => verify.multiply_add = Some(multiply_add(&word(parser)?)?),
-            Arg::Long("quantization") => verify.quantization = quantization(&word(parser)?)?,
-            Arg::Long("winograd") => verify.winograd = winograd(&word(parser)?)?,
+            Arg::Long("optimize") => verify.optimize = choice("optimize", parser)?,
+            Arg::Long("multiply-add") => verify.multiply_add = Some(choice("multiply-add", parser)?),
+            Arg::Long("quantization") => verify.quantization = choice("quantization", parser)?,
+            Arg::Long("winograd") => verify.winograd = choice("winograd", parser)?,
             Arg::Long("layers") => verify.layers = true,
             Arg::Long("ops") => verify.ops = Some(path(parser)?),
             Arg::Long("level") => verify.level = level(&word(parser)?)?,
@@ -316,35 +278,10 @@ fn place(name: &str) -> Result<Place, String> {
     Place::named(name).ok_or_else(|| format!("--target: `{name}` is not emulated; there are {}", names()))
 }
 
-fn optimize(word: &str) -> Result<Optimize, String> {
-    match word {
-        "speed" => Ok(Optimize::Speed),
-        "size" => Ok(Optimize::Size),
-        other => Err(format!("--optimize: `{other}` is neither `speed` nor `size`")),
-    }
-}
-
-fn multiply_add(word: &str) -> Result<MultiplyAdd, String> {
-    match word {
-        "fused" => Ok(MultiplyAdd::Fused),
-        "separate" => Ok(MultiplyAdd::Separate),
-        other => Err(format!("--multiply-add: `{other}` is neither `fused` nor `separate`")),
-    }
-}
-
-fn quantization(word: &str) -> Result<Quantization, String> {
-    match word {
-        "fused" => Ok(Quantization::Fused),
-        "faithful" => Ok(Quantization::Faithful),
-        other => Err(format!("--quantization: `{other}` is neither `fused` nor `faithful`")),
-    }
-}
-
-fn winograd(word: &str) -> Result<Winograd, String> {
-    let known = Winograd::WORDS.iter().find(|(name, _)| *name == word);
-    known
-        .map(|(_, winograd)| *winograd)
-        .ok_or_else(|| format!("--winograd: `{word}` is none of `auto`, `off`, `f2`, `f4`"))
+/// The value of an option that has a few words.
+fn choice<T: Word>(option: &str, parser: &mut Parser) -> Result<T, String> {
+    let word = word(parser)?;
+    T::of(&word).map_err(|expected| format!("--{option}: `{word}`: {expected}"))
 }
 
 fn level(word: &str) -> Result<u32, String> {
@@ -395,13 +332,13 @@ mod tests {
         assert_eq!(verify.place.name(), "m4f");
         assert_eq!((verify.level, verify.release, verify.allow_unsupported), (1, true, false));
         assert_eq!(verify.timeout, 600);
-        let Ok(Command::Check { files, json: true, choices }) =
+        let Ok(Command::Check { files, json: true, options }) =
             parsed("check m.pt2 --json --cap x.0=8 --layout x=nhwc --output-name 0=scores --optimize size")
         else {
             panic!("check")
         };
         assert_eq!(files, [Path::new("m.pt2")]);
-        let options = choices.options(Path::new("folder/m.pt2"));
+        let options = named(&options, Path::new("folder/m.pt2"));
         assert_eq!((options.name.as_str(), options.caps["x.0"], options.optimize), ("m", 8, Optimize::Size));
         assert_eq!((options.layouts["x"], options.output_names[&0].as_str()), (Layout::ChannelsLast, "scores"));
         assert!(matches!(parsed("emit m.pt2 -o out.rs"), Ok(Command::Emit { output: Some(_), .. })));
@@ -421,13 +358,13 @@ mod tests {
             ("check a --cap x", "expected --cap DIM=N"),
             ("check a --cap x=y", "`y` is no number"),
             ("check a --nonsense", "--nonsense"),
-            ("check a --optimize fast", "`fast` is neither"),
+            ("check a --optimize fast", "`fast`: expected \"speed\" or \"size\""),
             ("verify a --target m5", "`m5` is not emulated; there are m3"),
             ("verify a --timeout soon", "`soon` is no number"),
-            ("check a --winograd f6", "`f6` is none of"),
+            ("check a --winograd f6", "`f6`: expected \"auto\", \"off\""),
             ("verify a --level mmx", "`mmx` is none of"),
-            ("verify a --multiply-add both", "`both` is neither `fused` nor `separate`"),
-            ("emit a --layout x=chw", "`chw` is neither"),
+            ("verify a --multiply-add both", "`both`: expected \"fused\" or \"separate\""),
+            ("emit a --layout x=chw", "`chw`: expected \"nhwc\""),
             ("emit a --json", "--json"),
         ] {
             let error = parsed(line).err().unwrap_or_default();

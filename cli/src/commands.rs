@@ -1,6 +1,6 @@
 //! The commands: from a command line to an exit status.
 
-use crate::args::{self, Choices, Command, ReportForm, USAGE, Verify};
+use crate::args::{self, Command, ReportForm, USAGE, Verify};
 use crate::check::Finding;
 use crate::report::{Report, svg};
 use crate::verify::Request;
@@ -8,7 +8,7 @@ use crate::verify::compiler::Compiler;
 use crate::verify::crates::Platform;
 use crate::verify::project::Project;
 use exported_codegen::diag::{Diagnostic, Errors};
-use exported_codegen::options::{Target, WeightsForm};
+use exported_codegen::options::{Options, Target, WeightsForm};
 use exported_codegen::{analyze, archive, budget, compile, compile_isolated, inspect, schema};
 use std::ffi::OsString;
 use std::fs;
@@ -52,18 +52,18 @@ fn execute(command: Command) -> u8 {
     match command {
         Command::Help => print(USAGE),
         Command::Version => print(concat!("cargo-exported ", env!("CARGO_PKG_VERSION"), "\n")),
-        Command::Check { files, json, choices } => check(&files, json, &choices),
-        Command::Report { file, form, svg, choices } => report(&file, form, svg.as_deref(), &choices),
+        Command::Check { files, json, options } => check(&files, json, &options),
+        Command::Report { file, form, svg, options } => report(&file, form, svg.as_deref(), &options),
         Command::Inspect { file, python } => inspect(&file, python),
-        Command::Emit { file, output, choices } => emit(&file, output.as_deref(), &choices),
+        Command::Emit { file, output, options } => emit(&file, output.as_deref(), &options),
         Command::Verify(request) => verify(&request),
     }
 }
 
-fn check(files: &[PathBuf], json: bool, choices: &Choices) -> u8 {
+fn check(files: &[PathBuf], json: bool, options: &Options) -> u8 {
     let mut findings = Vec::new();
     for file in files {
-        let result = read(file).and_then(|bytes| compile_isolated(bytes, choices.options(file)));
+        let result = read(file).and_then(|bytes| compile_isolated(bytes, args::named(options, file)));
         let finding = Finding::new(file.display().to_string(), &result);
         if !finding.compiles {
             eprintln!("{finding}");
@@ -78,8 +78,8 @@ fn check(files: &[PathBuf], json: bool, choices: &Choices) -> u8 {
     if findings.iter().all(|finding| finding.compiles) { FINE } else { REFUSED }
 }
 
-fn report(file: &Path, form: ReportForm, picture: Option<&Path>, choices: &Choices) -> u8 {
-    let options = choices.options(file);
+fn report(file: &Path, form: ReportForm, picture: Option<&Path>, options: &Options) -> u8 {
+    let options = args::named(options, file);
     let model = match read(file).and_then(|bytes| analyze(&bytes, &options)) {
         Ok(model) => model,
         Err(errors) => return refuse(file, errors),
@@ -98,8 +98,8 @@ fn report(file: &Path, form: ReportForm, picture: Option<&Path>, choices: &Choic
     budget::check(&model, &options).map_or_else(|errors| refuse(file, errors), |()| FINE)
 }
 
-fn emit(file: &Path, output: Option<&Path>, choices: &Choices) -> u8 {
-    let options = choices.options(file);
+fn emit(file: &Path, output: Option<&Path>, options: &Options) -> u8 {
+    let options = args::named(options, file);
     let weights = match output {
         Some(path) => path.with_extension("weights"),
         None => PathBuf::from(format!("{}.weights", options.name)),

@@ -137,12 +137,6 @@ pub enum Winograd {
     F4,
 }
 
-impl Winograd {
-    /// The words of the option.
-    pub const WORDS: [(&'static str, Winograd); 4] =
-        [("auto", Winograd::Auto), ("off", Winograd::Off), ("f2", Winograd::F2), ("f4", Winograd::F4)];
-}
-
 /// Which lower bounds of dims are enforced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bounds {
@@ -167,6 +161,46 @@ pub enum Layout {
     Torch,
     /// Channels last (`NHWC`): the type of the argument follows the memory order.
     ChannelsLast,
+}
+
+/// An option whose values are words, the same ones in the macro and on the command line.
+pub trait Word: Copy + 'static {
+    /// All words. A value may have several.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// The value that a word stands for.
+    ///
+    /// # Errors
+    /// Which words there are.
+    fn of(word: &str) -> Result<Self, String> {
+        let known = Self::WORDS.iter().find(|(name, _)| *name == word);
+        known.map(|(_, value)| *value).ok_or_else(|| {
+            let words: Vec<String> = Self::WORDS.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+            match words.split_last() {
+                Some((last, others)) if !others.is_empty() => format!("expected {} or {last}", others.join(", ")),
+                _ => format!("expected {}", words.concat()),
+            }
+        })
+    }
+}
+
+macro_rules! words {
+    ($($option:ident: $($word:literal => $value:ident),+;)*) => {
+        $(impl Word for $option {
+            const WORDS: &'static [(&'static str, Self)] = &[$(($word, $option::$value)),+];
+        })*
+    };
+}
+
+words! {
+    Optimize: "speed" => Speed, "size" => Size;
+    InputMemory: "caller" => Caller, "workspace" => Workspace;
+    MultiplyAdd: "fused" => Fused, "separate" => Separate;
+    Quantization: "fused" => Fused, "faithful" => Faithful;
+    Io: "program" => Program, "quantized" => Quantized;
+    Winograd: "auto" => Auto, "off" => Off, "f2" => F2, "f4" => F4;
+    Bounds: "torch" => Torch, "strict" => Strict;
+    Layout: "nhwc" => ChannelsLast, "nchw" => Torch, "channels_last" => ChannelsLast, "torch" => Torch;
 }
 
 /// Where the code will run.

@@ -1,8 +1,6 @@
 //! The macro's input: target, path and options, each with the span to blame.
 
-use exported_codegen::options::{
-    Bounds, InputMemory, Io, Layout, MultiplyAdd, Optimize, Options, Quantization, Target, Winograd, parse_bytes,
-};
+use exported_codegen::options::{Options, Target, Word, parse_bytes};
 use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 
 /// What the macro was asked for.
@@ -175,123 +173,82 @@ impl Reader {
         parse_bytes(&text).map_err(|message| Fault::new(span, message))
     }
 
+    /// `= "word"` of an option that has a few.
+    fn choice<T: Word>(&mut self) -> Result<T, Fault> {
+        let (word, span) = self.value()?;
+        T::of(&word).map_err(|message| Fault::new(span, message))
+    }
+
+    /// `("name", ...)`.
+    fn texts(&mut self, what: &str) -> Result<Vec<String>, Fault> {
+        let mut texts = Vec::new();
+        self.list(|entry| entry.text(what).map(|(text, _)| texts.push(text)))?;
+        Ok(texts)
+    }
+
+    fn flag(&mut self) -> Result<bool, Fault> {
+        self.equals()?;
+        match self.next() {
+            Some(TokenTree::Ident(word)) if word.to_string() == "true" => Ok(true),
+            Some(TokenTree::Ident(word)) if word.to_string() == "false" => Ok(false),
+            _ => self.fault("expected `true` or `false`"),
+        }
+    }
+
     fn option(&mut self, options: &mut Options) -> Result<(), Fault> {
         let name = self.ident("the name of an option")?;
-        match name.as_str() {
-            "name" => options.name = self.value()?.0,
-            "optimize" => {
-                let (word, span) = self.value()?;
-                options.optimize = match word.as_str() {
-                    "speed" => Optimize::Speed,
-                    "size" => Optimize::Size,
-                    _ => return Err(Fault::new(span, "expected \"speed\" or \"size\"")),
-                };
-            }
-            "inputs" => {
-                let (word, span) = self.value()?;
-                options.inputs = match word.as_str() {
-                    "caller" => InputMemory::Caller,
-                    "workspace" => InputMemory::Workspace,
-                    _ => return Err(Fault::new(span, "expected \"caller\" or \"workspace\"")),
-                };
-            }
-            "multiply_add" => {
-                let (word, span) = self.value()?;
-                options.multiply_add = Some(match word.as_str() {
-                    "fused" => MultiplyAdd::Fused,
-                    "separate" => MultiplyAdd::Separate,
-                    _ => return Err(Fault::new(span, "expected \"fused\" or \"separate\"")),
-                });
-            }
-            "quantization" => {
-                let (word, span) = self.value()?;
-                options.quantization = match word.as_str() {
-                    "fused" => Quantization::Fused,
-                    "faithful" => Quantization::Faithful,
-                    _ => return Err(Fault::new(span, "expected \"fused\" or \"faithful\"")),
-                };
-            }
-            "io" => {
-                let (word, span) = self.value()?;
-                options.io = match word.as_str() {
-                    "program" => Io::Program,
-                    "quantized" => Io::Quantized,
-                    _ => return Err(Fault::new(span, "expected \"program\" or \"quantized\"")),
-                };
-            }
-            "winograd" => {
-                let (word, span) = self.value()?;
-                let known = Winograd::WORDS.iter().find(|(name, _)| *name == word);
-                options.winograd = known
-                    .map(|(_, winograd)| *winograd)
-                    .ok_or_else(|| Fault::new(span, "expected \"auto\", \"off\", \"f2\" or \"f4\""))?;
-            }
-            "cap" => self.list(|entry| {
-                let dim = entry.key("the name of a dim")?;
-                entry.equals()?;
-                options.caps.insert(dim, entry.integer()?);
-                Ok(())
-            })?,
-            "bounds" => {
-                let (word, span) = self.value()?;
-                options.bounds = match word.as_str() {
-                    "torch" => Bounds::Torch,
-                    "strict" => Bounds::Strict,
-                    _ => return Err(Fault::new(span, "expected \"torch\" or \"strict\"")),
-                };
-            }
-            "max_rounds" => {
-                self.equals()?;
-                options.max_rounds = Some(self.integer()?);
-            }
-            "train_mode" => {
-                self.equals()?;
-                options.train_mode = match self.next() {
-                    Some(TokenTree::Ident(word)) if word.to_string() == "true" => true,
-                    Some(TokenTree::Ident(word)) if word.to_string() == "false" => false,
-                    _ => return self.fault("expected `true` or `false`"),
-                };
-            }
-            "layout" => self.list(|entry| {
-                let input = entry.key("the name of an input")?;
-                let (word, span) = entry.value()?;
-                let layout = match word.as_str() {
-                    "nhwc" | "channels_last" => Layout::ChannelsLast,
-                    "nchw" | "torch" => Layout::Torch,
-                    _ => return Err(Fault::new(span, "expected \"nhwc\" or \"nchw\"")),
-                };
-                options.layouts.insert(input, layout);
-                Ok(())
-            })?,
-            "outputs" => {
-                let mut position = 0;
-                self.list(|entry| {
-                    options.output_names.insert(position, entry.text("the name of an output in quotes")?.0);
-                    position += 1;
-                    Ok(())
-                })?;
-            }
-            "ram" => options.ram = Some(self.bytes()?),
-            "flash" => options.flash = Some(self.bytes()?),
-            "weights_section" => options.weights_section = Some(self.value()?.0),
-            "module" => options.module = Some(self.value()?.0),
-            "pure" => self.list(|entry| {
-                options.pure_operators.push(entry.text("the name of a custom operator in quotes")?.0);
-                Ok(())
-            })?,
-            "extra" => self.list(|entry| {
-                options.extra_files.push(entry.text("the name of an extra file in quotes")?.0);
-                Ok(())
-            })?,
-            _ => {
-                return self.fault(format!(
-                    "unknown option `{name}`; there are name, optimize, inputs, multiply_add, quantization, io, winograd, cap, bounds, max_rounds, train_mode, layout, outputs, ram, flash, weights_section, module, pure, extra"
-                ));
-            }
-        }
-        Ok(())
+        let Some((_, read)) = OPTIONS.iter().find(|(known, _)| *known == name) else {
+            let known: Vec<_> = OPTIONS.iter().map(|(known, _)| *known).collect();
+            return self.fault(format!("unknown option `{name}`; there are {}", known.join(", ")));
+        };
+        read(self, options)
     }
 }
+
+type Read = fn(&mut Reader, &mut Options) -> Result<(), Fault>;
+
+/// Every option, and how what follows its name is read.
+const OPTIONS: &[(&str, Read)] = &[
+    ("name", |r, o| r.value().map(|(name, _)| o.name = name)),
+    ("optimize", |r, o| r.choice().map(|word| o.optimize = word)),
+    ("inputs", |r, o| r.choice().map(|word| o.inputs = word)),
+    ("multiply_add", |r, o| r.choice().map(|word| o.multiply_add = Some(word))),
+    ("quantization", |r, o| r.choice().map(|word| o.quantization = word)),
+    ("io", |r, o| r.choice().map(|word| o.io = word)),
+    ("winograd", |r, o| r.choice().map(|word| o.winograd = word)),
+    ("cap", |r, o| {
+        r.list(|entry| {
+            let dim = entry.key("the name of a dim")?;
+            entry.equals()?;
+            o.caps.insert(dim, entry.integer()?);
+            Ok(())
+        })
+    }),
+    ("bounds", |r, o| r.choice().map(|word| o.bounds = word)),
+    ("max_rounds", |r, o| {
+        r.equals()?;
+        r.integer().map(|n| o.max_rounds = Some(n))
+    }),
+    ("train_mode", |r, o| r.flag().map(|flag| o.train_mode = flag)),
+    ("layout", |r, o| {
+        r.list(|entry| {
+            let input = entry.key("the name of an input")?;
+            o.layouts.insert(input, entry.choice()?);
+            Ok(())
+        })
+    }),
+    ("outputs", |r, o| {
+        let names = r.texts("the name of an output in quotes")?;
+        o.output_names.extend(names.into_iter().enumerate());
+        Ok(())
+    }),
+    ("ram", |r, o| r.bytes().map(|n| o.ram = Some(n))),
+    ("flash", |r, o| r.bytes().map(|n| o.flash = Some(n))),
+    ("weights_section", |r, o| r.value().map(|(name, _)| o.weights_section = Some(name))),
+    ("module", |r, o| r.value().map(|(path, _)| o.module = Some(path))),
+    ("pure", |r, o| r.texts("the name of a custom operator in quotes").map(|names| o.pure_operators.extend(names))),
+    ("extra", |r, o| r.texts("the name of an extra file in quotes").map(|names| o.extra_files.extend(names))),
+];
 
 /// The value of a string literal as the compiler prints it: plain with escapes, or raw.
 fn unquote(literal: &str) -> Option<String> {

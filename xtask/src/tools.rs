@@ -3,16 +3,19 @@
 use crate::boards::Foreign;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// The root of the workspace.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Prints the command, runs it, and turns a failure into an error.
+/// Prints the command, runs it, prints the time it took, and turns a failure into an error.
 pub fn run(command: &mut Command) -> Result<(), String> {
     println!("$ {}", shown(command));
+    let start = Instant::now();
     let status = command.status().map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))?;
+    println!("  {} s", start.elapsed().as_secs());
     if status.success() { Ok(()) } else { Err(format!("`{}` ended with {status}", shown(command))) }
 }
 

@@ -5,7 +5,7 @@
 
 use super::entry::{self, Demand, Number};
 use super::interface::{Form, Leaf, Tensor};
-use super::model::{construct, path};
+use super::structs::{construct, path};
 use super::{Emitter, doc, memory, names, words};
 use crate::check::{EntryStep, Source, path_text};
 use crate::sym::{Expr, Func, Symbol};

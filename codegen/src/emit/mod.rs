@@ -9,6 +9,7 @@
 //! large stack, which a proc macro's tokens cannot leave.
 
 mod arrays;
+mod constants;
 mod custom;
 mod entered;
 mod entry;
@@ -23,6 +24,7 @@ mod model;
 mod names;
 mod program;
 mod run;
+mod structs;
 mod words;
 
 use crate::diag::{Diagnostic, Errors};

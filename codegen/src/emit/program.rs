@@ -1,8 +1,8 @@
 //! The flat door: `rt::program::Program` for the model, with its signature as a static table.
 
 use super::interface::{Form, Leaf, Tensor};
-use super::model::construct;
 use super::run::region;
+use super::structs::construct;
 use super::{Emitter, doc, literal, memory, scalar};
 use crate::diag::Diagnostic;
 use crate::ir::{PathPart, Scalar};

@@ -2,7 +2,7 @@
 
 use super::interface::{Form, Leaf, Tensor};
 use super::layers::Layer;
-use super::model::construct;
+use super::structs::construct;
 use super::{Emitter, doc, literal, memory, scalar};
 use crate::diag::Diagnostic;
 use crate::lower::{Region, Work};
