@@ -150,9 +150,11 @@ fn verify(request: &Verify) -> u8 {
         }
     };
     let triple = request.place.target().unwrap_or(env!("HOST"));
+    let mut target = Target::new(triple);
+    target.cpu = request.place.board().and_then(|board| board.cpu).map(str::to_owned);
     let (quantization, winograd, layers) = (request.quantization, request.winograd, request.layers);
     let (optimize, multiply_add) = (request.optimize, request.multiply_add);
-    let compiler = Compiler { target: Target::new(triple), optimize, multiply_add, quantization, winograd, layers };
+    let compiler = Compiler { target, optimize, multiply_add, quantization, winograd, layers };
     let platform = Platform { place: request.place, release: request.release };
     let limit = Duration::from_secs(request.timeout);
     let what =

@@ -269,6 +269,15 @@ impl Target {
         }
     }
 
+    /// Whether the core has Helium (MVE) on integers: named, or by its feature, with a calling convention that knows its
+    /// registers.
+    pub fn mve(&self) -> bool {
+        let named =
+            self.cpu.as_ref().is_some_and(|cpu| ["cortex-m52", "cortex-m55", "cortex-m85"].contains(&cpu.as_str()));
+        let feature = self.features.iter().any(|f| f == "mve" || f == "mve.fp");
+        self.arch() == "thumbv8m.main" && self.fpu() && (named || feature)
+    }
+
     /// Whether it is a Cortex-M with an FPU whose calling convention uses it.
     pub fn fpu(&self) -> bool {
         matches!(self.arch(), "thumbv7em" | "thumbv8m.main") && self.triple.ends_with("-none-eabihf")

@@ -10,6 +10,7 @@ use super::{Access, Field, Kernel, Lowering, Place, Region, Work};
 use crate::ir::{Conv, Epilogue, Node, Requantize};
 use crate::sym::Expr;
 use exported_runtime::DType;
+use exported_runtime::kernels::int8::mve;
 use exported_runtime::kernels::int8::records::{self, Channel, TAPS, pairable};
 use exported_runtime::kernels::int8::{patch_len, scratch_len, staging_len};
 
@@ -95,7 +96,7 @@ pub(super) fn linear(
     at: impl Fn(usize, usize) -> usize,
 ) -> bool {
     let Some(layer) = layer(cx, node, epilogue, [columns, inner], |o, k| Some(at(k, o))) else { return false };
-    if !layer.pairable(columns) {
+    if !cx.options.target.mve() && !layer.pairable(columns) {
         return false;
     }
     let (x, rows) = Rows::of_value(cx, node, [inner, columns]);
@@ -109,6 +110,13 @@ pub(super) fn linear(
 /// A product of rows: `[x, y]`. A row alone is not worth a tile.
 fn product(cx: &mut Lowering<'_>, layer: &Layer, [x, y]: [Region; 2], rows: Rows) -> Work {
     let inner = rows.inner;
+    if cx.options.target.mve() {
+        let records = weights(cx, &layer.name, mve::records(&layer.channels(), inner));
+        let mut fields = vec![("x", Field::Read(x)), ("records", records), ("y", write(y))];
+        fields.extend(rows.fields());
+        fields.push(("format", layer.format()));
+        return kernel("int8::mve::Linear", fields);
+    }
     let few = rows.count.as_int().is_none_or(|rows| rows < records::PIXELS as i64) && inner.is_multiple_of(4);
     let channels = layer.channels();
     let mut fields = vec![("x", Field::Read(x))];
@@ -133,11 +141,18 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
     let &Shape { channels, columns, taps, .. } = shape;
     let inner = patch_len(channels, shape.kernel);
     let depthwise = conv.groups > 1 && channels == 1 && columns == 1;
+    let mve = cx.options.target.mve();
     let plain = |o: usize, k: usize| Some(o * taps + k);
     let outputs = columns * conv.groups;
     let layer = match (conv.transposed, depthwise) {
         (true, _) => None,
         (_, true) => layer(cx, node, epilogue, [outputs, taps], plain),
+        _ if mve => {
+            let line = channels * shape.kernel[2];
+            // Without the gaps that fill rows up to fours.
+            let at = |o: usize, k: usize| shape.in_fours(o, k / line * line.next_multiple_of(4) + k % line);
+            layer(cx, node, epilogue, [outputs, channels * taps], at)
+        }
         (_, false) => layer(cx, node, epilogue, [outputs, inner], |o, k| shape.in_fours(o, k)),
     };
     let Some(layer) = layer else { return false };
@@ -145,7 +160,7 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
         if taps > TAPS || !conv.groups.is_multiple_of(4) {
             return false;
         }
-    } else if !layer.pairable(columns) {
+    } else if !mve && !layer.pairable(columns) {
         return false;
     }
     let x = if depthwise { cx.read_channels_last(node.inputs[0]) } else { as_it_stands(cx, node) };
@@ -177,6 +192,9 @@ fn image(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, y
 }
 
 fn images(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, y]: [&Place; 2]) -> Work {
+    if cx.options.target.mve() {
+        return lines(cx, layer, conv, shape, [x, y]);
+    }
     let inner = patch_len(shape.channels, shape.kernel);
     let channels = layer.channels();
     let groups = channels.chunks(shape.columns.max(1)).flat_map(|group| records::tiles(group, inner));
@@ -197,4 +215,21 @@ fn images(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, 
     fields.extend(geometry(conv, shape, x, y, false));
     fields.extend([("input_zero", layer.input_zero()), ("format", layer.format())]);
     kernel("int8::Conv", fields)
+}
+
+/// A convolution of lines, for Helium.
+fn lines(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, y]: [&Place; 2]) -> Work {
+    let (channels, line) = (layer.channels(), shape.channels * shape.kernel[2]);
+    let groups = channels.chunks(shape.columns.max(1)).flat_map(|group| mve::records(group, line));
+    let records = weights(cx, &layer.name, groups);
+    let scratch = cx.scratch("patch", DType::I8, Expr::from(mve::scratch_len(shape.channels, shape.kernel)));
+    let mut fields = vec![
+        ("x", Field::Read(x.region(Access::Whole))),
+        ("records", records),
+        ("y", write(y.region(Access::Whole))),
+        ("scratch", write(scratch)),
+    ];
+    fields.extend(geometry(conv, shape, x, y, false));
+    fields.extend([("input_zero", layer.input_zero()), ("format", layer.format())]);
+    kernel("int8::mve::Conv", fields)
 }

@@ -7,6 +7,8 @@ pub mod aarch64;
 mod aarch64_dot4;
 #[cfg(arm_dsp)]
 pub mod dsp;
+#[cfg(arm_mve)]
+pub mod mve;
 #[cfg(arm_fpu)]
 pub mod thumb_fp;
 #[cfg(target_arch = "x86_64")]

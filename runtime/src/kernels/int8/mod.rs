@@ -9,6 +9,7 @@
 mod conv;
 mod depthwise;
 mod linear;
+pub mod mve;
 #[cfg(not(arm_dsp))]
 mod portable;
 pub mod records;
@@ -21,6 +22,11 @@ pub use linear::{Linear, LinearRow, scratch_len};
 use crate::arch::dsp as body;
 #[cfg(not(arm_dsp))]
 use portable as body;
+
+#[cfg(arm_mve)]
+use crate::arch::mve as body_mve;
+#[cfg(not(arm_mve))]
+use mve::portable as body_mve;
 
 use records::{PIXELS, tile_words};
 
@@ -114,4 +120,12 @@ fn widen(from: &[i8], to: &mut [i32]) {
 #[inline(always)]
 fn halves(low: i8, high: i8) -> i32 {
     i32::from(low) & 0xffff | i32::from(high) << 16
+}
+
+/// `sum * factor / 2^32 + zero`, rounded half up, saturated.
+#[cfg(not(all(arm_dsp, arm_mve)))]
+#[cfg_attr(arm_dsp, allow(dead_code))]
+fn scaled(sum: i32, factor: i32, zero: i32) -> i8 {
+    let product = (i64::from(sum) * i64::from(factor)).wrapping_add(1 << 31) >> 32;
+    (product as i32).wrapping_add(zero).clamp(-128, 127) as i8
 }

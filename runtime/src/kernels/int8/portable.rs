@@ -1,7 +1,7 @@
 //! The inner loops in Rust, for targets without instructions of their own: what those in `arch` must give, bit by bit.
 
 use super::records::{PIXELS, TAPS, depthwise_words, groups, tile_words, vector_words};
-use super::{Window, halves};
+use super::{Window, halves, scaled};
 
 /// Widens bytes to a pixel's words of a tile of patches: four bytes become the two words `(0, 2)` and `(1, 3)`, words stand
 /// [`PIXELS`] apart. Takes as many fours as both slices have.
@@ -124,10 +124,4 @@ fn write(y: &mut [i8], at: usize, [raw, even]: [i32; 2], factors: [i32; 2], zero
         *first = scaled(even, factors[0], zero);
         *second = scaled(raw.wrapping_sub(even) >> 8, factors[1], zero);
     }
-}
-
-/// `sum * factor / 2^32 + zero`, rounded half up, saturated.
-fn scaled(sum: i32, factor: i32, zero: i32) -> i8 {
-    let product = (i64::from(sum) * i64::from(factor)).wrapping_add(1 << 31) >> 32;
-    (product as i32).wrapping_add(zero).clamp(-128, 127) as i8
 }
