@@ -6,7 +6,7 @@ use common::Values;
 use exported_runtime::kernels::arith::rescaled;
 use exported_runtime::kernels::int8::records::{self, Channel, pairable};
 use exported_runtime::kernels::int8::{
-    Conv, Depthwise, Format, Linear, LinearRow, patch_len, scratch_len, staging_len,
+    Conv, Depthwise, Format, Linear, LinearRow, mve, patch_len, scratch_len, staging_len,
 };
 use exported_runtime::{Level, dispatch};
 
@@ -91,6 +91,12 @@ fn products() {
             dispatch(Level::Portable, row);
             assert_eq!(y, expected, "row by row: {rows} {inner} {columns}");
         }
+        y.fill(77);
+        let words: Vec<i32> = mve::records(&channels, inner).collect();
+        let helium =
+            mve::Linear { x: &x, records: &words, y: &mut y, rows, inner, columns, x_stride, y_stride, format };
+        dispatch(Level::Portable, helium);
+        assert_eq!(y, expected, "Helium: {rows} {inner} {columns}");
     }
 }
 
@@ -130,6 +136,17 @@ impl Geometry {
     }
 }
 
+/// The weights of each output as kernel rows of `[column][channel]`, filled up to `len`.
+fn rows_of_taps(layer: &Layer, g: &Geometry, channels: usize, len: usize) -> Vec<Vec<i8>> {
+    let taps = g.kernel[1] * g.kernel[2];
+    let element = |w: &[i8], row: usize, i: usize| {
+        let inside = i < g.kernel[2] * channels;
+        if inside { w[i % channels * taps + row * g.kernel[2] + i / channels] } else { 0 }
+    };
+    let output = |w: &[i8]| (0..g.kernel[1] * len).map(|k| element(w, k / len, k % len)).collect();
+    layer.weights.chunks(channels * taps).map(output).collect()
+}
+
 #[test]
 fn convolutions() {
     let mut v = Values::new(2);
@@ -151,20 +168,8 @@ fn convolutions() {
                 g.read(q, tap).map_or(g.input_zero, |place| x[at(place)])
             }));
         }
-        // Kernel rows of `[column][channel]`, filled up to fours.
         let inner = patch_len(channels, g.kernel);
-        let weights: Vec<Vec<i8>> = layer
-            .weights
-            .chunks(channels * taps)
-            .map(|w| {
-                let row = |r: usize| {
-                    (0..g.kernel[2] * channels).map(move |i| w[i % channels * taps + r * g.kernel[2] + i / channels])
-                };
-                (0..g.kernel[1])
-                    .flat_map(|r| row(r).chain(std::iter::repeat(0)).take(inner / g.kernel[1]).collect::<Vec<i8>>())
-                    .collect()
-            })
-            .collect();
+        let weights = rows_of_taps(&layer, &g, channels, inner / g.kernel[1]);
         let all = layer.channels(&weights);
         let words: Vec<i32> = all.chunks(columns).flat_map(|group| records::tiles(group, inner)).collect();
         let mut scratch = vec![0; scratch_len(inner)];
@@ -193,6 +198,33 @@ fn convolutions() {
         };
         dispatch(Level::Portable, conv);
         assert_eq!(y, expected, "case {i}: {groups} groups of {channels} to {columns}");
+        y.fill(0);
+        let line = g.kernel[2] * channels;
+        let weights = rows_of_taps(&layer, &g, channels, line);
+        let all = layer.channels(&weights);
+        let words: Vec<i32> = all.chunks(columns).flat_map(|group| mve::records(group, line)).collect();
+        let helium = mve::Conv {
+            x: &x,
+            records: &words,
+            y: &mut y,
+            scratch: &mut vec![0; mve::scratch_len(channels, g.kernel)],
+            batch: 1,
+            groups,
+            channels,
+            columns,
+            size: g.size,
+            out: g.out(),
+            kernel: g.kernel,
+            stride: g.stride,
+            dilation: g.dilation,
+            padding: g.padding,
+            x_strides,
+            y_strides: [0, 0, ow * outputs, outputs],
+            input_zero: g.input_zero,
+            format: layer.format,
+        };
+        dispatch(Level::Portable, helium);
+        assert_eq!(y, expected, "Helium, case {i}: {groups} groups of {channels} to {columns}");
     }
 }
 

@@ -57,6 +57,9 @@ impl Image {
         let models = std::env::join_paths(models).map_err(|e| e.to_string())?;
         let toolchain = Toolchain::of(board.target)?;
         let mut build = toolchain.cargo(board.target, &["build", "--release", "--quiet", "--bin", program]);
+        if let Some(cpu) = board.cpu {
+            toolchain.core(&mut build, cpu);
+        }
         build.args(features).args(mode.features).current_dir(&project).env("EXPORTED_BOARD", board.memory);
         build.env("EXPORTED_MODEL", models).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", mode.level);
         output(build.env("EXPORTED_OPTIMIZE", mode.optimize).env("EXPORTED_MULTIPLY_ADD", mode.multiply_add))?;

@@ -82,6 +82,15 @@ impl Toolchain {
         }
         command
     }
+
+    /// Makes a command of [`Toolchain::cargo`] build for this core.
+    pub fn core(&self, command: &mut Command, cpu: &str) {
+        let sysroot = match self {
+            Toolchain::Rustup => String::new(),
+            Toolchain::Debian(sysroot) => format!("--sysroot={} ", sysroot.display()),
+        };
+        command.env("RUSTFLAGS", format!("{sysroot}-Ctarget-cpu={cpu}"));
+    }
 }
 
 /// Whether rustup has, or gets, the target.

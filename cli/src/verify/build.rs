@@ -142,7 +142,9 @@ fn command(project: &Project, platform: Platform) -> Command {
         command.args(["--target", target]).env_remove("RUSTFLAGS");
         match platform.place {
             Place::Board(board) => {
-                command.env(setting("RUSTFLAGS"), "-Clink-arg=-Tboard.x").env("EXPORTED_BOARD", board.memory)
+                let cpu = board.cpu.map(|cpu| format!(" -Ctarget-cpu={cpu}")).unwrap_or_default();
+                let flags = format!("-Clink-arg=-Tboard.x{cpu}");
+                command.env(setting("RUSTFLAGS"), flags).env("EXPORTED_BOARD", board.memory)
             }
             // The target brings its C library along, so no C toolchain is needed.
             _ => command.env(setting("LINKER"), "rust-lld"),

@@ -123,8 +123,7 @@ fn halves(low: i8, high: i8) -> i32 {
 }
 
 /// `sum * factor / 2^32 + zero`, rounded half up, saturated.
-#[cfg(not(all(arm_dsp, arm_mve)))]
-#[cfg_attr(arm_dsp, allow(dead_code))]
+#[cfg(not(arm_mve))]
 fn scaled(sum: i32, factor: i32, zero: i32) -> i8 {
     let product = (i64::from(sum) * i64::from(factor)).wrapping_add(1 << 31) >> 32;
     (product as i32).wrapping_add(zero).clamp(-128, 127) as i8
