@@ -1,17 +1,17 @@
 //! Compiles the archives that the variable EXPORTED_MODEL names, separated as in PATH. `main.rs` runs the first,
 //! `bin/reach.rs` links them all. The result of a model that is the only one is called `result`. EXPORTED_OPTIMIZE `size`
-//! favours size, EXPORTED_MULTIPLY_ADD `separate` chooses two instructions.
+//! favours size, EXPORTED_MULTIPLY_ADD `separate` chooses two instructions, EXPORTED_IO `quantized` integers at the ends.
 
-use exported_codegen::options::{InputMemory, MultiplyAdd, Optimize};
+use exported_codegen::options::{InputMemory, Io, MultiplyAdd, Optimize};
 use std::fmt::Write as _;
 
 fn main() {
-    for name in ["EXPORTED_MODEL", "EXPORTED_OPTIMIZE", "EXPORTED_MULTIPLY_ADD"] {
+    for name in ["EXPORTED_MODEL", "EXPORTED_OPTIMIZE", "EXPORTED_MULTIPLY_ADD", "EXPORTED_IO"] {
         println!("cargo:rerun-if-env-changed={name}");
     }
     println!("cargo:rustc-link-arg-bins=-Tboard.x");
     let (Some(paths), Some(folder)) = (std::env::var_os("EXPORTED_MODEL"), std::env::var_os("OUT_DIR")) else {
-        eprintln!("set EXPORTED_MODEL to the path of a .pt2 file with one float32 input");
+        eprintln!("set EXPORTED_MODEL to the path of a .pt2 file with one input");
         std::process::exit(1);
     };
     let (mut modules, mut models) = (String::new(), String::new());
@@ -25,6 +25,9 @@ fn main() {
         }
         if std::env::var("EXPORTED_MULTIPLY_ADD").is_ok_and(|word| word == "separate") {
             builder = builder.multiply_add(MultiplyAdd::Separate);
+        }
+        if std::env::var("EXPORTED_IO").is_ok_and(|word| word == "quantized") {
+            builder = builder.io(Io::Quantized);
         }
         if std::env::var_os("CARGO_FEATURE_WORKSPACE").is_some() {
             builder = builder.inputs(InputMemory::Workspace);

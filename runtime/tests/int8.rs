@@ -233,7 +233,7 @@ fn depthwise_convolutions() {
     let mut v = Values::new(3);
     for i in 0..60 {
         let g = Geometry::random(&mut v);
-        let (channels, taps) = (4 + 4 * v.below(5), g.kernel[1] * g.kernel[2]);
+        let (channels, taps) = (4 + v.below(20), g.kernel[1] * g.kernel[2]);
         let layer = Layer::random(&mut v, channels, taps);
         let ([_, h, w], [_, oh, ow]) = (g.size, g.out());
         let x = bytes(&mut v, h * w * channels);

@@ -127,7 +127,17 @@ fn fixtures() -> Result<Vec<PathBuf>, String> {
 
 /// Our own networks, and the pretrained ones where they are present.
 pub fn networks() -> Vec<PathBuf> {
+    let tiny = pretrained(|name| name.to_owned());
+    OWN.iter().map(|path| root().join(path)).chain(tiny).collect()
+}
+
+/// The pretrained networks on bytes, where they are present.
+pub fn quantized() -> Vec<PathBuf> {
+    pretrained(|name| name.replace("_f32", "_int8"))
+}
+
+fn pretrained(name: fn(&str) -> String) -> Vec<PathBuf> {
     let shared = root().join("../shared/models/tiny");
-    let tiny = TINY.iter().map(|name| shared.join(format!("{name}.2.15.0.pt2")));
-    OWN.iter().map(|path| root().join(path)).chain(tiny.filter(|path| path.is_file())).collect()
+    let paths = TINY.iter().map(|of| shared.join(format!("{}.2.15.0.pt2", name(of))));
+    paths.filter(|path| path.is_file()).collect()
 }

@@ -13,17 +13,22 @@ pub struct Mode {
     level: &'static str,
     optimize: &'static str,
     multiply_add: &'static str,
+    io: &'static str,
     features: &'static [&'static str],
 }
 
 /// For speed; with `vfma` where there is one.
-pub const SPEED: Mode = Mode { name: "speed", level: "3", optimize: "speed", multiply_add: "", features: &[] };
+pub const SPEED: Mode = Mode { name: "speed", level: "3", optimize: "speed", multiply_add: "", io: "", features: &[] };
 /// For speed, with separate multiplications and additions.
 pub const SEPARATE: Mode = Mode { name: "separate", multiply_add: "separate", ..SPEED };
 /// For size.
-pub const SIZE: Mode = Mode { name: "size", level: "s", optimize: "size", multiply_add: "", features: &[] };
+pub const SIZE: Mode = Mode { name: "size", level: "s", optimize: "size", ..SPEED };
 /// For speed, with inputs that stand in the workspace.
 pub const WORKSPACE: Mode = Mode { name: "workspace", features: &["--features", "workspace"], ..SPEED };
+/// For speed, with integers in and out, the input in the workspace.
+pub const BYTES: Mode = Mode { name: "bytes", io: "quantized", ..WORKSPACE };
+/// The same for size.
+pub const BYTES_SIZE: Mode = Mode { name: "bytes-s", io: "quantized", features: WORKSPACE.features, ..SIZE };
 
 /// What a call of a model cost.
 pub struct Counts {
@@ -62,7 +67,12 @@ impl Image {
         }
         build.args(features).args(mode.features).current_dir(&project).env("EXPORTED_BOARD", board.memory);
         build.env("EXPORTED_MODEL", models).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", mode.level);
-        output(build.env("EXPORTED_OPTIMIZE", mode.optimize).env("EXPORTED_MULTIPLY_ADD", mode.multiply_add))?;
+        output(
+            build
+                .env("EXPORTED_OPTIMIZE", mode.optimize)
+                .env("EXPORTED_MULTIPLY_ADD", mode.multiply_add)
+                .env("EXPORTED_IO", mode.io),
+        )?;
         let path = target_folder(&project, &toolchain).join(board.target).join("release").join(program);
         std::fs::read(&path).map(Image).map_err(|e| format!("{}: {e}", path.display()))
     }

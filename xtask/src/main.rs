@@ -40,7 +40,11 @@ const SECTIONS: &[(&str, &str, Section)] = &[
 /// Commands that change or print something, and are no part of `ci`.
 const TOOLS: &[(&str, &str, Section)] = &[
     ("bless", "runs the tests so that they rewrite their golden files", sections::bless),
-    ("costs", "prints flash, RAM, stack and instructions of each network on every board", costs::print),
+    (
+        "costs",
+        "prints flash, RAM, stack and instructions of each network (EXPORTED_NETWORK: a word in its name)",
+        costs::print,
+    ),
     ("bless-costs", "the same, and records them in firmware/costs.txt", costs::bless),
 ];
 

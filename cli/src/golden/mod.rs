@@ -135,19 +135,32 @@ impl Golden {
         self
     }
 
-    /// Of each node in the answer to a cut program: how many integers it has, and how many are not the reference's.
-    pub fn deviations<'c>(case: &'c Case, answer: &[Value]) -> Vec<(&'c str, usize, usize)> {
+    /// Of each node in the answer to a cut program: by how much its integers are off the reference's.
+    pub fn deviations<'c>(case: &'c Case, answer: &[Value]) -> Vec<(&'c str, Vec<u64>)> {
         let skip = answer.len().saturating_sub(case.nodes.len());
         let pairs = answer.iter().skip(skip).zip(&case.nodes);
-        pairs
-            .map(|(found, (name, expected))| match found {
-                Value::Tensor(t) => {
-                    let unequal = t.data.iter().zip(&expected.data).filter(|(a, b)| a != b).count();
-                    (name.as_str(), expected.data.len(), unequal)
-                }
-                _ => (name.as_str(), expected.data.len(), expected.data.len()),
-            })
-            .collect()
+        let distances = |found: &Value, expected: &Tensor| match (found, expected.integers()) {
+            (Value::Tensor(found), Some(expected)) => {
+                let found = found.integers().unwrap_or_default();
+                expected.iter().zip(found).map(|(a, b)| a.abs_diff(b)).collect()
+            }
+            _ => vec![],
+        };
+        pairs.map(|(found, (name, expected))| (name.as_str(), distances(found, expected))).collect()
+    }
+}
+
+impl Tensor {
+    /// The elements of a tensor of integers of at most 32 bits.
+    fn integers(&self) -> Option<Vec<i64>> {
+        Some(match self.dtype {
+            DType::I8 => self.data.iter().map(|b| i64::from(*b as i8)).collect(),
+            DType::U8 => self.data.iter().copied().map(i64::from).collect(),
+            DType::I16 => self.data.as_chunks().0.iter().map(|b| i16::from_le_bytes(*b).into()).collect(),
+            DType::U16 => self.data.as_chunks().0.iter().map(|b| u16::from_le_bytes(*b).into()).collect(),
+            DType::I32 => self.data.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b).into()).collect(),
+            _ => return None,
+        })
     }
 }
 

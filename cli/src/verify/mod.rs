@@ -10,7 +10,7 @@ pub mod caps;
 pub mod compiler;
 pub mod crates;
 mod find;
-mod layers;
+pub mod layers;
 pub mod project;
 pub mod report;
 pub mod run;
@@ -25,6 +25,7 @@ use crate::golden::{self, Golden};
 use crates::{Platform, Unit};
 use exported_codegen::diag::{Diagnostic, Errors, Kind};
 use exported_codegen::options::Quantization;
+use layers::Deviation;
 use project::Project;
 use run::Outcome;
 use std::any::Any;
@@ -158,6 +159,7 @@ struct Subject {
     unit: Option<Unit>,
     notes: Vec<String>,
     means: BTreeSet<usize>,
+    deviation: Option<Deviation>,
     verdict: Option<Verdict>,
 }
 
@@ -170,6 +172,7 @@ impl Subject {
             unit: None,
             notes: vec![],
             means: BTreeSet::new(),
+            deviation: None,
             verdict: None,
         };
         let golden = read_golden(path).map(|golden| match (request.layers, request.quantization) {
@@ -214,7 +217,7 @@ impl Subject {
         let mut verdict = verdict::judge(golden, outcome);
         if golden.tolerance.quanta > 0.0 {
             let layers = layers::deviations(golden, outcome, &self.means);
-            self.notes.push(layers::note(&layers));
+            self.deviation = Some(Deviation::of(&layers));
             layers::judge(&layers, &mut verdict);
         }
         self.verdict = Some(verdict);
@@ -233,6 +236,7 @@ impl Subject {
             rejects: self.golden.as_ref().map_or(0, |golden| golden.rejects.len()),
             worst: verdict.worst,
             reasons: verdict.reasons,
+            deviation: self.deviation,
             notes: self.notes,
         }
     }

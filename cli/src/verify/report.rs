@@ -1,5 +1,6 @@
 //! The table that people read and the JSON that programs read.
 
+use super::layers::Deviation;
 use super::verdict::{Reason, STATUSES, Status, Worst};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -25,6 +26,9 @@ pub struct Entry {
     pub rejects: usize,
     /// The worst output.
     pub worst: Option<Worst>,
+    /// How far quantized layers are from PyTorch's, if they were checked alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deviation: Option<Deviation>,
     /// Why it did not pass.
     pub reasons: Vec<Reason>,
     /// What a reader must know about how it was verified.
@@ -69,6 +73,7 @@ impl fmt::Display for Report {
             let worst = entry.worst.as_ref().map(ToString::to_string).unwrap_or_default();
             let line = format!("{path:width$}  {status:16}  {cases:>5}  {rejects:>7}  {worst}");
             writeln!(f, "{}", line.trim_end())?;
+            entry.deviation.iter().try_for_each(|deviation| writeln!(f, "    layers: {deviation}"))?;
             entry.notes.iter().try_for_each(|note| writeln!(f, "    note: {note}"))?;
             entry.reasons.iter().try_for_each(|reason| write!(f, "{reason}"))?;
         }
@@ -116,7 +121,7 @@ mod tests {
         let reason =
             Reason { node: Some("sin".into()), source: Some("m.py:4".into()), ..Reason::new("unsupported", "a\nb") };
         let (worst, reasons) = if status == Status::Pass { (Some(worst), vec![]) } else { (None, vec![reason]) };
-        Entry { path: path.into(), status, cases: 2, rejects: 0, worst, reasons, notes: vec![] }
+        Entry { path: path.into(), status, cases: 2, rejects: 0, worst, deviation: None, reasons, notes: vec![] }
     }
 
     #[test]

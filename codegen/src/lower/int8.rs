@@ -140,7 +140,8 @@ fn kernel(path: &'static str, fields: Vec<(&'static str, Field)>) -> Work {
 pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape, epilogue: &Epilogue) -> bool {
     let &Shape { channels, columns, taps, .. } = shape;
     let inner = patch_len(channels, shape.kernel);
-    let depthwise = conv.groups > 1 && channels == 1 && columns == 1;
+    // Fewer channels than a word has are convolutions of one channel each.
+    let depthwise = conv.groups >= 4 && channels == 1 && columns == 1;
     let mve = cx.options.target.mve();
     let plain = |o: usize, k: usize| Some(o * taps + k);
     let outputs = columns * conv.groups;
@@ -157,7 +158,7 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
     };
     let Some(layer) = layer else { return false };
     if depthwise {
-        if taps > TAPS || !conv.groups.is_multiple_of(4) {
+        if taps > TAPS {
             return false;
         }
     } else if !mve && !layer.pairable(columns) {

@@ -39,7 +39,8 @@ pub fn means(graph: &Graph) -> BTreeSet<usize> {
     let is_mean = |mut v: ValueId| {
         while let Some(node) = made[v.0 as usize].map(|i| &graph.nodes[i]) {
             match node.op {
-                Op::View(_) => v = node.inputs[0],
+                // Also the conversion to bytes of another kind.
+                Op::View(_) | Op::Pointwise { .. } if node.inputs.len() == 1 => v = node.inputs[0],
                 Op::Pool(Pool { requantize: Some(_), .. }) | Op::AdaptivePool { requantize: Some(_), .. } => {
                     return true;
                 }

@@ -1,9 +1,10 @@
 //! Inputs and outputs as integers: an input that is only quantized, by one scale and zero point, becomes what it is quantized to,
-//! an output that is dequantized becomes what it was before. Views in between change their type alike.
+//! an output that is dequantized becomes what it was before. Views in between change their type alike, and so do pads of
+//! inputs, whose number is quantized.
 
 use super::edit::{producers, uses};
 use crate::diag::{Diagnostic, Kind};
-use crate::ir::{Graph, Grid, InputKind, IoLeaf, Op, OutputKind, ValueId};
+use crate::ir::{Graph, Grid, InputKind, IoLeaf, Op, OutputKind, PadMode, ValueId};
 use exported_runtime::DType;
 
 /// What a tensor is quantized to.
@@ -12,6 +13,15 @@ struct Target {
     scale: u64,
     zero_point: i64,
     dtype: DType,
+}
+
+impl Target {
+    /// What a number is quantized to, in f32 as the reference does.
+    fn quantized(&self, x: f64) -> f64 {
+        let scaled = (x as f32 * (1.0 / f64::from_bits(self.scale)) as f32).round_ties_even();
+        let (least, greatest) = if self.dtype == DType::U8 { (0.0, 255.0) } else { (-128.0, 127.0) };
+        (f64::from(scaled) + self.zero_point as f64).clamp(least, greatest)
+    }
 }
 
 /// Changes what can be changed.
@@ -46,6 +56,13 @@ fn input(graph: &mut Graph, number: usize) {
         .map(|n| (n.outputs[0], n.inputs[0]))
         .collect();
     graph.nodes.retain(|n| !(quantize(&n.op) && seen.contains(&n.inputs[0])));
+    for node in &mut graph.nodes {
+        if let Op::Pad { mode: PadMode::Constant(bits), .. } = &mut node.op
+            && seen.contains(&node.outputs[0])
+        {
+            *bits = target.quantized(f64::from_bits(*bits)).to_bits();
+        }
+    }
     for v in seen {
         graph.values[v.0 as usize].ty.dtype = target.dtype;
     }
@@ -61,7 +78,7 @@ fn input(graph: &mut Graph, number: usize) {
     graph.grids.push(Grid { leaf: IoLeaf::Input(number), scale, zero_point });
 }
 
-/// What all readers quantize a tensor to, directly or behind views, which are added to `seen`.
+/// What all readers quantize a tensor to, directly or behind views and pads, which are added to `seen`.
 fn quantized(graph: &Graph, v: ValueId, seen: &mut Vec<ValueId>) -> Option<Target> {
     let readers: Vec<_> = graph.nodes.iter().filter(|n| n.inputs.contains(&v)).collect();
     if uses(graph)[v.0 as usize] != readers.len() {
@@ -73,7 +90,7 @@ fn quantized(graph: &Graph, v: ValueId, seen: &mut Vec<ValueId>) -> Option<Targe
             Op::Quantize { scale, zero_point, min, max, dtype, axis: None } if whole(dtype, min, max) => {
                 Target { scale, zero_point, dtype }
             }
-            Op::View(_) => {
+            Op::View(_) | Op::Pad { .. } => {
                 seen.push(node.outputs[0]);
                 quantized(graph, node.outputs[0], seen)?
             }

@@ -30,6 +30,7 @@ pub const PASSES: &[(&str, Pass)] = &[
     ("widened", quantized::widened),
     // Scales and biases become numbers; integer weights stay, as dequantization is not folded.
     ("fold", fold::run),
+    ("signed", quantize::signed::run),
     ("quantize", quantize::run),
     ("quantized", quantized::run),
     ("fold", fold::run),

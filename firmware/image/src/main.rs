@@ -51,7 +51,7 @@ fn run() -> Option<[u64; 3]> {
     let mut memory = INPUT.take()?;
     let mut arena = memory.arena(INPUT_BYTES).ok()?;
     let ([], [bytes]) = arena.regions([], [(0, INPUT_BYTES)]);
-    let input = rt::cast_mut::<f32>(bytes);
+    let input = rt::cast_mut(bytes);
     fill(input);
     let mut workspace = WORKSPACE.take()?;
     let mut model = model::Model::new();
@@ -76,11 +76,30 @@ fn run() -> Option<[u64; 3]> {
     Some(cost)
 }
 
-/// Numbers between -1 and 1 in no order, so that software floats take their usual paths.
-fn fill(input: &mut [f32]) {
+/// What an input consists of: a float, or the integer that stands for one.
+trait Number {
+    /// From 32 random bits.
+    fn of(bits: u32) -> Self;
+}
+
+impl Number for f32 {
+    /// Between -1 and 1, so that software floats take their usual paths.
+    fn of(bits: u32) -> f32 {
+        (bits >> 8) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+impl Number for i8 {
+    fn of(bits: u32) -> i8 {
+        (bits >> 24) as i8
+    }
+}
+
+/// Numbers in no order.
+fn fill<T: Number>(input: &mut [T]) {
     let mut state = 1u32;
     for x in input {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        *x = (state >> 8) as f32 / (1 << 23) as f32 - 1.0;
+        *x = T::of(state);
     }
 }

@@ -13,6 +13,7 @@
 mod bytes;
 mod grid;
 mod layer;
+pub mod signed;
 
 use super::edit::{producers, splice, uses};
 use super::epilogue::{Pattern, pattern};

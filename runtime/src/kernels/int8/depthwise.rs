@@ -1,13 +1,14 @@
 //! Depthwise convolutions: no patches; taps are read in pairs, four channels at a time.
 
-use super::records::TAPS;
+use super::records::{TAPS, depthwise_words};
 use super::{Format, Window, body};
 use crate::kernels::depthwise::{extent, taps_inside};
+use crate::kernels::tile::from;
 use crate::simd::{Op, Simd};
 
 /// `y[n, c, q] = sum over k of x[n, c, q * stride - padding + k * dilation] * w[c, k]`, requantized; `x` outside the image is
-/// `input_zero`. Spatial parameters are `[d, h, w]`. If a slice is too short, or the kernel has more than [`TAPS`] taps,
-/// nothing is written.
+/// `input_zero`. Spatial parameters are `[d, h, w]`. If a slice is too short, the kernel has more than [`TAPS`] taps, or there are
+/// fewer than four channels, nothing is written.
 pub struct Depthwise<'a> {
     /// Input; channels contiguous.
     pub x: &'a [i8],
@@ -19,7 +20,7 @@ pub struct Depthwise<'a> {
     pub scratch: &'a mut [i8],
     /// Images.
     pub batch: usize,
-    /// A multiple of 4.
+    /// At least 4.
     pub channels: usize,
     /// Input size.
     pub size: [usize; 3],
@@ -61,7 +62,7 @@ impl Image<'_> {
         let x = extent(&[l.batch, d, h, w], &l.x_strides)?.checked_add(l.channels.saturating_sub(1))?;
         let y = extent(&[l.batch, od, oh, ow], &l.y_strides)?.checked_add(l.channels.saturating_sub(1))?;
         let taps = l.kernel.iter().try_fold(1usize, |n, k| n.checked_mul(*k))?;
-        let fits = taps <= TAPS && l.x.len() >= x && l.y.len() >= y && l.scratch.len() >= l.channels;
+        let fits = l.channels >= 4 && taps <= TAPS && l.x.len() >= x && l.y.len() >= y && l.scratch.len() >= l.channels;
         fits.then_some(())
     }
 
@@ -131,19 +132,27 @@ impl Op for Image<'_> {
                         let len = self.taps(image, [d, h, w], &mut taps);
                         let taps = taps.get(..len).unwrap_or_default();
                         let pixels = if w >= first && w < last && !taps.contains(&usize::MAX) { last - w } else { 1 };
+                        let at = image * l.y_strides[0] + d * l.y_strides[1] + h * l.y_strides[2] + w * y_step;
+                        let y = y.get_mut(at..).unwrap_or_default();
+                        let fours = l.channels / 4 * 4;
                         let window = Window {
                             x: l.x,
                             outside,
                             records: l.records,
-                            channels: l.channels,
+                            channels: fours,
                             pixels,
                             x_step,
                             y_step,
                             zero: l.format.zero,
                         };
-                        let at = image * l.y_strides[0] + d * l.y_strides[1] + h * l.y_strides[2] + w * y_step;
-                        let y = y.get_mut(at..).unwrap_or_default();
                         body::depthwise(&window, taps, y);
+                        if fours < l.channels {
+                            // The last four channels, some of them again.
+                            let last = l.channels - 4;
+                            let records = from(l.records, fours / 4 * depthwise_words(taps.len() / 2));
+                            let window = Window { x: from(l.x, last), records, channels: 4, ..window };
+                            body::depthwise(&window, taps, y.get_mut(last..).unwrap_or_default());
+                        }
                         l.format.bound(y, (0..pixels).map(|pixel| pixel * y_step), l.channels);
                         w += pixels;
                     }

@@ -111,9 +111,12 @@ pub fn vectors<'a>(channels: &'a [Channel<'a>], inner: usize) -> impl Iterator<I
 }
 
 /// Records of depthwise convolutions: per four channels the first sums, for each pair of taps four words whose halves are
-/// the weights of the two, the factors.
+/// the weights of the two, the factors. If channels are left, the last record is of the last four, some of which have one
+/// already.
 pub fn depthwise<'a>(channels: &'a [Channel<'a>], taps: usize) -> impl Iterator<Item = i32> + 'a {
-    channels.chunks(4).flat_map(move |four| {
+    let (fours, rest) = channels.as_chunks::<4>();
+    let last = if rest.is_empty() { None } else { channels.last_chunk::<4>() };
+    fours.iter().chain(last).flat_map(move |four| {
         let words = (0..taps.div_ceil(2))
             .flat_map(move |pair| four.iter().map(move |c| c.weight(2 * pair) & 0xffff | c.weight(2 * pair + 1) << 16));
         four.iter().map(|c| c.bias).chain(words).chain(four.iter().map(|c| c.factor))
