@@ -228,6 +228,54 @@ fn convolutions() {
     }
 }
 
+/// Channels that lie apart, as the depth of an image of one channel.
+#[test]
+fn channels_as_depth() {
+    let mut v = Values::new(7);
+    for i in 0..60 {
+        let g = Geometry::random(&mut v);
+        let (channels, outputs, [_, kh, kw]) = (2 + v.below(3), 1 + v.below(9), g.kernel);
+        let (taps, [_, h, w], [_, oh, ow]) = (kh * kw, g.size, g.out());
+        let layer = Layer::random(&mut v, outputs, channels * taps);
+        let x = bytes(&mut v, channels * h * w);
+        let mut expected = Vec::new();
+        for (q, o) in (0..oh * ow).flat_map(|q| (0..outputs).map(move |o| (q, o))) {
+            expected.push(
+                layer.output(o, |k| g.read(q, k % taps).map_or(g.input_zero, |[r, s]| x[(k / taps * h + r) * w + s])),
+            );
+        }
+        let (kernel, line) = ([channels, kh, kw], kw.next_multiple_of(4));
+        let inner = patch_len(1, kernel);
+        let row = |w: &[i8]| (0..inner).map(|k| if k % line < kw { w[k / line * kw + k % line] } else { 0 }).collect();
+        let weights: Vec<Vec<i8>> = layer.weights.chunks(channels * taps).map(row).collect();
+        let words: Vec<i32> = records::tiles(&layer.channels(&weights), inner).collect();
+        let mut y = vec![0; expected.len()];
+        let conv = Conv {
+            x: &x,
+            records: &words,
+            y: &mut y,
+            scratch: &mut vec![0; scratch_len(inner)],
+            staging: Some(&mut vec![0; staging_len(1, kernel)]),
+            batch: 1,
+            groups: 1,
+            channels: 1,
+            columns: outputs,
+            size: [channels, h, w],
+            out: g.out(),
+            kernel,
+            stride: g.stride,
+            dilation: g.dilation,
+            padding: g.padding,
+            x_strides: [0, h * w, w, 1, 1],
+            y_strides: [0, 0, ow * outputs, outputs],
+            input_zero: g.input_zero,
+            format: layer.format,
+        };
+        dispatch(Level::Portable, conv);
+        assert_eq!(y, expected, "case {i}: {channels} channels to {outputs}");
+    }
+}
+
 #[test]
 fn depthwise_convolutions() {
     let mut v = Values::new(3);

@@ -139,10 +139,12 @@ fn kernel(path: &'static str, fields: Vec<(&'static str, Field)>) -> Work {
 /// Lowers a convolution, if it fits.
 pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape, epilogue: &Epilogue) -> bool {
     let &Shape { channels, columns, taps, .. } = shape;
-    let inner = patch_len(channels, shape.kernel);
     // Fewer channels than a word has are convolutions of one channel each.
     let depthwise = conv.groups >= 4 && channels == 1 && columns == 1;
     let mve = cx.options.target.mve();
+    let seen = if mve || depthwise { None } else { planes(conv, shape, &cx.place(node.inputs[0])) };
+    let (conv, shape) = seen.as_ref().map_or((conv, shape), |(conv, shape)| (conv, shape));
+    let inner = patch_len(shape.channels, shape.kernel);
     let plain = |o: usize, k: usize| Some(o * taps + k);
     let outputs = columns * conv.groups;
     let layer = match (conv.transposed, depthwise) {
@@ -166,6 +168,7 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
     }
     let x = if depthwise { cx.read_channels_last(node.inputs[0]) } else { as_it_stands(cx, node) };
     let y = cx.output_channels_last(node.outputs[0]);
+    let (x, y) = if seen.is_some() { (channels_as_depth(x), channels_after(y)) } else { (x, y) };
     let work = if depthwise {
         image(cx, &layer, conv, shape, [&x, &y])
     } else if is_pointwise(conv, shape) && x.strides[1] == Expr::Int(1) && uniform(&x) && uniform(&y) {
@@ -176,6 +179,45 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
     };
     cx.step(node, work, macs(cx.shape(node.outputs[0]), shape.inner()));
     true
+}
+
+/// The same convolution with its channels as the outermost of its spatial dims, where these stand apart and pixels of a row
+/// together: kernel rows are then read as they lie.
+fn planes(conv: &Conv, shape: &Shape, x: &Place) -> Option<(Conv, Shape)> {
+    let one = Expr::Int(1);
+    let apart = shape.channels > 1 && x.strides[1] != one && x.strides.last() == Some(&one);
+    let plain = conv.groups == 1 && !conv.transposed && conv.spatial < 3 && conv.dilation[2] == 1;
+    let [_, h, w] = shape.kernel;
+    let kernel = [shape.channels, h, w];
+    // Short rows are filled up to fours.
+    let short = 2 * patch_len(1, kernel) > 3 * patch_len(shape.channels, shape.kernel);
+    if !apart || !plain || short {
+        return None;
+    }
+    let seen = Shape { channels: 1, columns: shape.columns, kernel, taps: shape.channels * shape.taps };
+    Some((Conv { spatial: 3, ..conv.clone() }, seen))
+}
+
+/// `[n, c, h?, w]` as `[n, 1, c, h, w]`.
+fn channels_as_depth(mut x: Place) -> Place {
+    x.shape.insert(1, Expr::Int(1));
+    x.strides.insert(1, Expr::Int(1));
+    with_height(x)
+}
+
+/// `[n, c, h?, w]` as `[n, c, 1, h, w]`.
+fn channels_after(mut y: Place) -> Place {
+    y.shape.insert(2, Expr::Int(1));
+    y.strides.insert(2, Expr::Int(0));
+    with_height(y)
+}
+
+fn with_height(mut place: Place) -> Place {
+    if place.shape.len() == 4 {
+        place.shape.insert(3, Expr::Int(1));
+        place.strides.insert(3, Expr::Int(0));
+    }
+    place
 }
 
 fn image(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, y]: [&Place; 2]) -> Work {

@@ -389,8 +389,14 @@ impl Plan {
     /// Where a row of the tile begins to read, if its patch lies inside the image, as rows of neighbours in one plane.
     #[inline(always)]
     pub fn base(&self, row: usize) -> Option<usize> {
-        let plane = self.axes[0].taps == 1 && self.contiguous() && *self.whole.get(row)?;
-        self.windows.get(row).filter(|_| plane).map(|window| window.base as usize)
+        self.corner(row).filter(|_| self.axes[0].taps == 1)
+    }
+
+    /// Where the window of a row of the tile begins, if all of it lies inside and each of its rows in one stretch.
+    #[inline(always)]
+    pub fn corner(&self, row: usize) -> Option<usize> {
+        let whole = self.contiguous() && *self.whole.get(row)?;
+        self.windows.get(row).filter(|_| whole).map(|window| window.base as usize)
     }
 
     /// Copies the patch of a row of the tile from `x` to `to`, `outside` beyond the image, kernel rows `distance` apart.

@@ -95,9 +95,13 @@ impl Op for Images<'_> {
                 // The last tile begins early enough to be whole.
                 plan.enter(pixel.min(pixels.saturating_sub(PIXELS)), PIXELS.min(pixels));
                 let last = pixels.min(PIXELS) - 1;
-                let starts = core::array::from_fn(|i| plan.base(i.min(last)).unwrap_or(usize::MAX));
+                let starts: [usize; PIXELS] = core::array::from_fn(|i| plan.corner(i.min(last)).unwrap_or(usize::MAX));
                 let rows = [l.kernel[1], l.dilation[1] * l.x_strides[2], row];
-                let gathered = body::patches(l.x, starts, rows, l.scratch);
+                let plane = l.kernel[1] * row.div_ceil(4) * 2 * PIXELS;
+                let gathered = (0..l.kernel[0]).all(|d| {
+                    let starts = starts.map(|start| start.saturating_add(d * l.dilation[0] * l.x_strides[1]));
+                    body::patches(l.x, starts, rows, l.scratch.get_mut(d * plane..).unwrap_or_default())
+                });
                 if !gathered && direct {
                     plan.widen(l.x, l.scratch, l.input_zero);
                 } else if !gathered {
