@@ -10,7 +10,7 @@ use exported_runtime::kernels::resample::{Curve, Interpolate, Nearest};
 use exported_runtime::kernels::rnn::{Lstm, Shape};
 use exported_runtime::kernels::scan::{CumMax, CumSum};
 use exported_runtime::kernels::softmax::Softmax;
-use exported_runtime::kernels::sort::{Sort, TopK};
+use exported_runtime::kernels::sort::{Method, Sort, TopK};
 use exported_runtime::{Error, F16, Level, N4, N16, Panel, dispatch};
 
 const INF: f32 = f32::INFINITY;
@@ -167,7 +167,9 @@ fn sorting_is_stable_and_puts_nan_at_the_end() {
     for n in [0, 1, 2, 7, 64, 333] {
         let x: Vec<f32> = Values::new(n as u64).vec(n).iter().map(|v| (v * 3.0).round()).collect();
         let (mut values, mut indices) = (vec![0.0; n], vec![0; n]);
-        let sort = Sort { x: &x, values: &mut values, indices: &mut indices, rows: 1, n, descending: true };
+        let (values_of, indices_of) = (&mut values[..], &mut indices[..]);
+        let method = Method::Stable;
+        let sort = Sort { x: &x, values: values_of, indices: indices_of, rows: 1, n, descending: true, method };
         dispatch(Level::detect(), sort);
         let mut expected: Vec<i64> = (0..n as i64).collect();
         expected.sort_by(|&a, &b| x[b as usize].partial_cmp(&x[a as usize]).expect("no NaN").then(a.cmp(&b)));
@@ -178,10 +180,35 @@ fn sorting_is_stable_and_puts_nan_at_the_end() {
     }
     let x = [1.0, NAN, -1.0, 3.0];
     let (mut values, mut indices) = ([0.0f32; 2], [0i64; 2]);
-    let top = TopK { x: &x, values: &mut values, indices: &mut indices, rows: 1, n: 4, k: 2, largest: true };
+    let mut scratch = [0; 4];
+    let (values_of, indices_of) = (&mut values[..], &mut indices[..]);
+    let (largest, sorted) = (true, true);
+    let top = TopK {
+        x: &x,
+        values: values_of,
+        indices: indices_of,
+        scratch: &mut scratch,
+        rows: 1,
+        n: 4,
+        k: 2,
+        largest,
+        sorted,
+    };
     dispatch(Level::detect(), top);
     assert_eq!(indices, [1, 3]);
-    let least = TopK { x: &x, values: &mut values, indices: &mut indices, rows: 1, n: 4, k: 2, largest: false };
+    let (values_of, indices_of) = (&mut values[..], &mut indices[..]);
+    let largest = false;
+    let least = TopK {
+        x: &x,
+        values: values_of,
+        indices: indices_of,
+        scratch: &mut scratch,
+        rows: 1,
+        n: 4,
+        k: 2,
+        largest,
+        sorted,
+    };
     dispatch(Level::detect(), least);
     assert_eq!((values, indices), ([-1.0, 1.0], [2, 0]));
 }

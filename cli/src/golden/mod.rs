@@ -39,6 +39,16 @@ pub enum Value {
     None,
 }
 
+impl Value {
+    /// Whether both are tensors of one dtype and shape.
+    pub fn is_like(&self, other: &Value) -> bool {
+        match (self, other) {
+            (Value::Tensor(a), Value::Tensor(b)) => a.dtype == b.dtype && a.shape == b.shape,
+            _ => false,
+        }
+    }
+}
+
 /// A call that torch made, and what came back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {

@@ -1,14 +1,14 @@
 //! The compiler under verification: the one of this workspace, asked for what the golden file says.
 
 use super::caps::caps;
-use super::{Compile, Generated, Source};
+use super::{Compile, Generated, Source, undefined};
 use crate::golden::Golden;
 use exported_codegen::diag::Errors;
 use exported_codegen::footprint::macs;
 use exported_codegen::options::{MultiplyAdd, Optimize, Options, Quantization, Target, WeightsForm, Winograd};
 use exported_codegen::passes::cut;
 use exported_codegen::{analyze, archive, emit, import, schema};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The stages of `exported_codegen::compile` for one target.
 #[derive(Clone, Debug)]
@@ -47,7 +47,11 @@ impl Compile for Compiler {
                 "`{symbol}` has no upper bound in the archive; capped at {cap}, the largest value that a case binds"
             )
         });
-        let notes = notes.collect();
+        let mut notes: Vec<String> = notes.collect();
+        let undefined = undefined_outputs(source.bytes);
+        notes.extend(undefined.iter().map(|output| {
+            format!("output {output} is memory that torch leaves as it is: only its dtype and shape are compared")
+        }));
         let model = analyze(source.bytes, &options)?;
         let macs = macs(&model.steps, &model.graph.ranges);
         let output = emit::emit(&model, &options)?;
@@ -56,8 +60,13 @@ impl Compile for Compiler {
         let work = macs.saturating_add(model.plan.bytes as u64);
         let operators = output.operators.clone();
         let means = if self.layers { cut::means(&model.graph) } else { Default::default() };
-        Ok(Generated { code, weights: output.weights, notes, work, operators, means })
+        Ok(Generated { code, weights: output.weights, notes, work, operators, means, undefined })
     }
+}
+
+fn undefined_outputs(bytes: &[u8]) -> BTreeSet<usize> {
+    let program = archive::read(bytes, &archive::Limits::default()).and_then(|archive| schema::parse(&archive.program));
+    program.map(|program| undefined::outputs(&program)).unwrap_or_default()
 }
 
 /// The caps that make the calls of a golden file possible. None for an archive that cannot be imported: compiling it says

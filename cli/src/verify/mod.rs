@@ -14,6 +14,7 @@ pub mod layers;
 pub mod project;
 pub mod report;
 pub mod run;
+mod undefined;
 pub mod verdict;
 pub mod wire;
 mod words;
@@ -87,6 +88,8 @@ pub struct Generated {
     pub operators: Vec<String>,
     /// Of a program cut into layers, the numbers of those that are means.
     pub means: BTreeSet<usize>,
+    /// Numbers of the outputs whose contents torch leaves undefined.
+    pub undefined: BTreeSet<usize>,
 }
 
 /// A compiler.
@@ -160,6 +163,7 @@ struct Subject {
     notes: Vec<String>,
     means: BTreeSet<usize>,
     deviation: Option<Deviation>,
+    undefined: BTreeSet<usize>,
     verdict: Option<Verdict>,
 }
 
@@ -173,6 +177,7 @@ impl Subject {
             notes: vec![],
             means: BTreeSet::new(),
             deviation: None,
+            undefined: BTreeSet::new(),
             verdict: None,
         };
         let golden = read_golden(path).map(|golden| match (request.layers, request.quantization) {
@@ -191,6 +196,7 @@ impl Subject {
                     Ok(ops) => {
                         subject.notes = generated.notes.clone();
                         subject.means = generated.means.clone();
+                        subject.undefined = generated.undefined.clone();
                         subject.unit = Some(unit(number, generated, ops, &golden));
                     }
                 },
@@ -214,7 +220,7 @@ impl Subject {
             let instructions = board.instructions(ticks);
             self.notes.push(format!("at most {instructions} instructions and {stack} bytes of stack in a call"));
         }
-        let mut verdict = verdict::judge(golden, outcome);
+        let mut verdict = verdict::judge(golden, outcome, &self.undefined);
         if golden.tolerance.quanta > 0.0 {
             let layers = layers::deviations(golden, outcome, &self.means);
             self.deviation = Some(Deviation::of(&layers));

@@ -20,6 +20,7 @@ pub use verify::verify;
 use crate::diag::Origin;
 use crate::sym::{Expr, Interval, Ranges};
 use exported_runtime::DType;
+use std::collections::HashMap;
 
 /// Index into [`Graph::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -196,6 +197,8 @@ pub struct Graph {
     pub guards: Vec<Guard>,
     /// What the integers of inputs and outputs stand for that the program has as floats.
     pub grids: Vec<Grid>,
+    /// Names of the values, each with the greatest suffix tried for another value of that name.
+    names: HashMap<String, u32>,
 }
 
 /// An input or output in integers: `q` stands for `(q - zero_point) * scale`.
@@ -231,11 +234,14 @@ impl Graph {
     /// Adds a value; a name that is taken gets a suffix.
     pub fn add_value(&mut self, name: &str, ty: TensorType) -> ValueId {
         let mut unique = name.to_string();
-        let mut n = 0;
-        while self.values.iter().any(|v| v.name == unique) {
-            n += 1;
-            unique = format!("{name}_{n}");
+        if let Some(mut n) = self.names.get(name).copied() {
+            while self.names.contains_key(&unique) {
+                n += 1;
+                unique = format!("{name}_{n}");
+            }
+            self.names.insert(name.to_string(), n);
         }
+        self.names.insert(unique.clone(), 0);
         self.values.push(Value { name: unique, ty });
         ValueId(self.values.len() as u32 - 1)
     }
@@ -246,7 +252,18 @@ impl Graph {
         ConstId(self.constants.len() as u32 - 1)
     }
 
-    /// The constant behind a value, if a [`Op::Constant`] node defines it.
+    /// The constant behind every value, if a [`Op::Constant`] node defines it.
+    pub fn constants_of_values(&self) -> Vec<Option<&Constant>> {
+        let mut found = vec![None; self.values.len()];
+        for node in &self.nodes {
+            if let (Op::Constant(c), [v]) = (&node.op, &node.outputs[..]) {
+                found[v.0 as usize] = Some(&self.constants[c.0 as usize]);
+            }
+        }
+        found
+    }
+
+    /// The constant behind one value, found by looking through the nodes.
     pub fn constant_of(&self, id: ValueId) -> Option<&Constant> {
         self.nodes.iter().find(|n| n.outputs.contains(&id)).and_then(|n| match n.op {
             Op::Constant(c) => Some(&self.constants[c.0 as usize]),

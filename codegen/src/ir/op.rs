@@ -172,6 +172,9 @@ pub enum ReduceKind {
     LogSumExp,
 }
 
+/// How a row is sorted, which decides the order of equal elements: what the runtime's kernel offers.
+pub use exported_runtime::kernels::sort::Method as SortMethod;
+
 /// Cumulative operations along one dim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -272,7 +275,7 @@ pub enum Op {
     /// x → values, i64 indices.
     TopK { k: Expr, dim: usize, largest: bool, sorted: bool },
     /// x → values, i64 indices.
-    Sort { dim: usize, descending: bool, stable: bool },
+    Sort { dim: usize, descending: bool, method: SortMethod },
     /// x → y (, indices).
     Cumulative { kind: CumKind, dim: usize },
     /// `x[N, C, spatial..]` → resized; `scales` (f64 bits) when the scale, not the size, was given.

@@ -66,6 +66,8 @@ pub struct Lowering<'g> {
     pub options: &'g Options,
     steps: Steps,
     places: Vec<Option<Place>>,
+    /// The constant behind each value.
+    constants: Vec<Option<&'g Constant>>,
     /// Where a consumer wants a value to be computed.
     presets: Vec<Option<Place>>,
     /// Memory order each value should have when its producer is free to choose.
@@ -110,6 +112,7 @@ impl<'g> Lowering<'g> {
             options,
             steps: Steps::default(),
             places: vec![None; count],
+            constants: graph.constants_of_values(),
             presets: vec![None; count],
             orders: wishes::orders(graph),
             last_use: last_uses(graph),
@@ -212,7 +215,7 @@ impl<'g> Lowering<'g> {
         }
         let ty = self.graph.ty(v).clone();
         let order: Vec<usize> = (0..ty.shape.len()).collect();
-        if let Some(constant) = self.graph.constant_of(v) {
+        if let Some(constant) = self.constant_of(v) {
             let buffer = self.weights(&constant.name, constant.dtype, constant.data.clone()).buffer;
             let place = Place::dense(buffer, ty.dtype, &ty.shape, &order);
             self.set_place(v, place.clone());
@@ -224,7 +227,7 @@ impl<'g> Lowering<'g> {
 
     /// The constant behind a value.
     pub fn constant_of(&self, v: ValueId) -> Option<&'g Constant> {
-        self.graph.constant_of(v)
+        self.constants[v.0 as usize]
     }
 
     /// Sizes of a value.

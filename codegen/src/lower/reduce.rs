@@ -2,8 +2,10 @@
 
 use super::{Field, Kernel, Lowering, Place, Region, Work, around_dim, numel};
 use crate::diag::Diagnostic;
-use crate::ir::{CumKind, Node, Op, ReduceKind, ValueId};
+use crate::ir::{CumKind, Node, Op, ReduceKind, SortMethod, ValueId};
 use crate::sym::Expr;
+use exported_runtime::DType;
+use exported_runtime::kernels::sort::is_by_heap;
 
 /// A read of a value or memory.
 pub(super) fn read(region: Region) -> Field {
@@ -45,8 +47,8 @@ pub(super) fn lower(cx: &mut Lowering<'_>, node: &Node) -> Result<(), Diagnostic
         Op::LayerNorm { dims, eps, weight, bias } => layer_norm(cx, node, *dims, *eps, [*weight, *bias]),
         Op::GroupNorm { groups, eps, weight, bias } => group_norm(cx, node, *groups, *eps, [*weight, *bias]),
         Op::Cumulative { kind, dim } => cumulative(cx, node, *kind, *dim),
-        Op::Sort { dim, descending, .. } => sort(cx, node, *dim, None, *descending),
-        Op::TopK { k, dim, largest, .. } => sort(cx, node, *dim, Some(k), *largest),
+        Op::Sort { dim, descending, method } => sort(cx, node, *dim, *descending, *method),
+        Op::TopK { k, dim, largest, sorted } => top_k(cx, node, *dim, k, [*largest, *sorted]),
         other => return Err(Diagnostic::bug(format!("{other:?} is no reduction"))),
     }
     Ok(())
@@ -167,31 +169,47 @@ fn dim_last(cx: &mut Lowering<'_>, x: ValueId, dim: usize) -> Vec<usize> {
     order
 }
 
-fn sort(cx: &mut Lowering<'_>, node: &Node, dim: usize, k: Option<&Expr>, first: bool) {
+fn sort(cx: &mut Lowering<'_>, node: &Node, dim: usize, descending: bool, method: SortMethod) {
+    let mut fields = rows(cx, node, dim);
+    let method = match method {
+        SortMethod::Stable => Field::Path("sort::Method::Stable"),
+        SortMethod::Std => Field::Path("sort::Method::Std"),
+        SortMethod::Select(k) => Field::Tuple("sort::Method::Select", vec![Field::Usize(Expr::from(k))]),
+    };
+    fields.extend([("descending", Field::Bool(descending)), ("method", method)]);
+    cx.step(node, kernel("sort::Sort", fields), numel(cx.shape(node.inputs[0])));
+}
+
+fn top_k(cx: &mut Lowering<'_>, node: &Node, dim: usize, k: &Expr, [largest, sorted]: [bool; 2]) {
+    let mut fields = rows(cx, node, dim);
+    let n = cx.shape(node.inputs[0])[dim].clone();
+    let known = n.as_int().zip(k.as_int());
+    let heap = known.is_some_and(|(n, k)| is_by_heap(n as usize, k as usize));
+    let scratch = cx.scratch("positions", DType::I64, if heap { Expr::Int(0) } else { n });
+    fields.extend([
+        ("scratch", Field::Write { region: scratch, update: false }),
+        ("k", Field::Usize(k.clone())),
+        ("largest", Field::Bool(largest)),
+        ("sorted", Field::Bool(sorted)),
+    ]);
+    cx.step(node, kernel("sort::TopK", fields), numel(cx.shape(node.inputs[0])));
+}
+
+/// Operand and results of a kernel over rows along `dim`, and their sizes.
+fn rows(cx: &mut Lowering<'_>, node: &Node, dim: usize) -> Vec<(&'static str, Field)> {
     let x = node.inputs[0];
     let order = dim_last(cx, x, dim);
     let region = cx.read_dense(x, &order);
     let values = cx.output_dense(node.outputs[0], &order);
     let indices = cx.output_dense(node.outputs[1], &order);
     let (rows, n, _) = around_dim(cx.shape(x), &order, dim);
-    let mut fields = vec![
+    vec![
         ("x", read(region)),
         ("values", write(&values)),
         ("indices", write(&indices)),
         ("rows", Field::Usize(rows)),
         ("n", Field::Usize(n)),
-    ];
-    let path = match k {
-        Some(k) => {
-            fields.extend([("k", Field::Usize(k.clone())), ("largest", Field::Bool(first))]);
-            "sort::TopK"
-        }
-        None => {
-            fields.push(("descending", Field::Bool(first)));
-            "sort::Sort"
-        }
-    };
-    cx.step(node, kernel(path, fields), numel(cx.shape(x)));
+    ]
 }
 
 /// Fields `weight` and `bias`; an empty slice where one is absent.

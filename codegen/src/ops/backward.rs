@@ -8,6 +8,7 @@ use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
 use crate::ir::{Binary, Op, ScatterKind, Unary, ValueId};
 use crate::sym::Expr;
+use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -36,13 +37,16 @@ fn of_softmax(call: &mut Call<'_>, log: bool) -> Result<Outs> {
     })
 }
 
-/// `g * mask * scale`
+/// `g * mask * scale`; the scale makes floats of integers.
 fn of_dropout(call: &mut Call<'_>) -> Result<Outs> {
     let (gradient, mask, scale) = (call.tensor("grad_output")?, call.tensor("mask")?, call.float("scale")?);
     let dtype = call.dtype_of(gradient);
+    let scaled = if dtype.is_float() { dtype } else { DType::F32 };
     one(map(call, &[gradient, mask], |f, p| {
-        let (kept, scale) = (f.cast(dtype, p[1]), f.float(dtype, scale));
-        let kept = f.binary(Binary::Mul, p[0], kept);
+        let kept = f.cast(dtype, p[1]);
+        let op = if dtype == DType::Bool { Binary::And } else { Binary::Mul };
+        let kept = f.binary(op, p[0], kept);
+        let (kept, scale) = (f.cast(scaled, kept), f.float(scaled, scale));
         f.binary(Binary::Mul, kept, scale)
     })?)
 }

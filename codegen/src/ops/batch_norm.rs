@@ -39,7 +39,7 @@ struct Normalized {
 fn result_alone(call: &mut Call<'_>) -> Result<Outs> {
     let Normalized { y, running, .. } = normalized(call)?;
     let mut outs = vec![Out::Tensor(y)];
-    outs.extend(running.map(written).into_iter().flatten());
+    outs.extend(written(call, running)?);
     Ok(outs)
 }
 
@@ -47,11 +47,11 @@ fn result_alone(call: &mut Call<'_>) -> Result<Outs> {
 fn writing(call: &mut Call<'_>) -> Result<Outs> {
     let Normalized { y, saved, running } = normalized(call)?;
     let mut outs = with_saved(call, y, saved)?;
-    outs.extend(running.map(written).into_iter().flatten());
+    outs.extend(written(call, running)?);
     Ok(outs)
 }
 
-/// Running statistics are results.
+/// Running statistics are results, in f32 at least.
 fn functional(call: &mut Call<'_>) -> Result<Outs> {
     let Normalized { y, saved, running } = normalized(call)?;
     let mut outs = with_saved(call, y, saved)?;
@@ -63,8 +63,14 @@ fn functional(call: &mut Call<'_>) -> Result<Outs> {
     Ok(outs)
 }
 
-fn written([mean, var]: [ValueId; 2]) -> [Out; 2] {
-    [Out::Written("running_mean", mean), Out::Written("running_var", var)]
+/// New running statistics, in the dtype of the arguments that hold them.
+fn written(call: &mut Call<'_>, running: Option<[ValueId; 2]>) -> Result<Vec<Out>> {
+    let mut outs = Vec::new();
+    for (name, new) in ["running_mean", "running_var"].into_iter().zip(running.into_iter().flatten()) {
+        let dtype = call.dtype_of(call.tensor(name)?);
+        outs.push(Out::Written(name, call.cast(new, dtype)?));
+    }
+    Ok(outs)
 }
 
 /// The result, and what training would need: empty tensors where the stored statistics served.
@@ -150,9 +156,7 @@ fn of_batch(call: &mut Call<'_>, x: ValueId) -> Result<Normalized> {
         }
         rest.next().map_or(y, |&b| f.binary(Binary::Add, y, b))
     })?;
-    // With parameters, training keeps the statistics of 16-bit floats in f32.
-    let kept = if weight.is_some() && dtype != DType::F64 { DType::F32 } else { dtype };
-    let saved = [call.cast(mean, kept)?, call.cast(rstd, kept)?];
+    let saved = [call.cast(mean, dtype)?, call.cast(rstd, dtype)?];
     Ok(Normalized { y, saved: Some(saved), running: None })
 }
 
@@ -163,8 +167,8 @@ fn updated(call: &mut Call<'_>, x: ValueId, running: [ValueId; 2]) -> Result<[Va
     let unbiased = ReduceKind::Var { correction: 1f64.to_bits() };
     let elements = numel(&call.shape(x));
     let update = |call: &mut Call<'_>, before: ValueId, kind: ReduceKind| {
-        let dtype = call.dtype_of(before);
-        let wide = call.cast(x, dtype)?;
+        let dtype = if call.dtype_of(before) == DType::F64 { DType::F64 } else { DType::F32 };
+        let (before, wide) = (call.cast(before, dtype)?, call.cast(x, dtype)?);
         let now = reduce(call, wide, kind, dims.clone(), false)?;
         map(call, &[before, now], |f, p| {
             let (share, rest) = (f.float(dtype, momentum), f.float(dtype, 1.0 - momentum));

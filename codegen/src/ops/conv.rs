@@ -96,18 +96,14 @@ fn conv(call: &mut Call<'_>, spatial: usize, transposed: bool, output_padding: [
 
 /// Whether a value depends on what the caller passes: such a weight cannot be packed at build time.
 pub(super) fn is_computed(call: &Call<'_>, value: ValueId) -> bool {
-    let graph = call.graph();
     let mut fixed: HashSet<ValueId> = HashSet::new();
-    let is_fixed = |fixed: &HashSet<ValueId>, v: ValueId| fixed.contains(&v) || graph.constant_of(v).is_some();
-    if is_fixed(&fixed, value) {
-        return false;
-    }
-    for node in &graph.nodes {
-        if node.inputs.iter().all(|&v| is_fixed(&fixed, v)) {
+    // Constants are nodes without operands.
+    for node in &call.graph().nodes {
+        if node.inputs.iter().all(|v| fixed.contains(v)) {
             fixed.extend(&node.outputs);
         }
     }
-    !is_fixed(&fixed, value)
+    !fixed.contains(&value)
 }
 
 /// Numbers, or torch's words for them: `same` puts the odd zero behind.

@@ -186,22 +186,7 @@ fn sampled(call: &mut Call<'_>, rule: &Rule, x: ValueId, grid: ValueId) -> Resul
     let gathered = [shape[0].clone(), shape[1].clone(), positions];
     let mut total: Option<ValueId> = None;
     for taps in corners(rule.mode.taps(), spatial) {
-        let corner = |f: &mut Formula, p: &[ExprId]| -> Vec<(ExprId, ExprId)> {
-            (0..spatial).map(|d| rule.pixel(f, p[d], taps[d], sizes[d] as f64)).collect()
-        };
-        let number = map(call, &coordinates, |f, p| {
-            let mut at = f.int(DType::I64, 0);
-            for ((pixel, _), &size) in corner(f, p).into_iter().zip(&sizes) {
-                let (size, pixel) = (f.int(DType::I64, size), f.cast(DType::I64, pixel));
-                let row = f.binary(Binary::Mul, at, size);
-                at = f.binary(Binary::Add, row, pixel);
-            }
-            at
-        })?;
-        let weight = map(call, &coordinates, |f, p| {
-            let weights: Vec<ExprId> = corner(f, p).into_iter().rev().map(|(_, weight)| weight).collect();
-            weights[1..].iter().fold(weights[0], |product, &weight| f.binary(Binary::Mul, product, weight))
-        })?;
+        let (number, weight) = corner(call, rule, &coordinates, &taps, &sizes)?;
         let number = call.expand(number, &gathered)?;
         let pixels = call.push(Op::Gather { dim: 2 }, &[flat, number])?;
         total = Some(match total {
@@ -215,6 +200,33 @@ fn sampled(call: &mut Call<'_>, rule: &Rule, x: ValueId, grid: ValueId) -> Resul
     let total = total.ok_or_else(|| call.damaged("a grid without corners"))?;
     let result = [&shape[..2], &places[1..=spatial]].concat();
     one(call.reshape(total, &result)?)
+}
+
+/// The number of one of the pixels around each position among all of the image, and its weight.
+fn corner(
+    call: &mut Call<'_>,
+    rule: &Rule,
+    coordinates: &[ValueId],
+    taps: &[i64],
+    sizes: &[i64],
+) -> Result<(ValueId, ValueId)> {
+    let pixels = |f: &mut Formula, p: &[ExprId]| -> Vec<(ExprId, ExprId)> {
+        p.iter().zip(taps).zip(sizes).map(|((&x, &tap), &size)| rule.pixel(f, x, tap, size as f64)).collect()
+    };
+    let number = map(call, coordinates, |f, p| {
+        let mut at = f.int(DType::I64, 0);
+        for ((pixel, _), &size) in pixels(f, p).into_iter().zip(sizes) {
+            let (size, pixel) = (f.int(DType::I64, size), f.cast(DType::I64, pixel));
+            let row = f.binary(Binary::Mul, at, size);
+            at = f.binary(Binary::Add, row, pixel);
+        }
+        at
+    })?;
+    let weight = map(call, coordinates, |f, p| {
+        let weights: Vec<ExprId> = pixels(f, p).into_iter().rev().map(|(_, weight)| weight).collect();
+        weights[1..].iter().fold(weights[0], |product, &weight| f.binary(Binary::Mul, product, weight))
+    })?;
+    Ok((number, weight))
 }
 
 /// All combinations of taps, the last dim's changing fastest.

@@ -221,13 +221,13 @@ pub(super) fn bilinear_of(call: &mut Call<'_>, a: ValueId, b: ValueId, weight: V
     }
     let count = Expr::product(lead.iter().cloned());
     let a = call.reshape(a, &[count.clone(), i.clone()])?;
-    let b = call.reshape(b, &[count.clone(), Expr::Int(1), j.clone()])?;
+    let b = call.reshape(b, &[count.clone(), j.clone(), Expr::Int(1)])?;
     let table = call.permute(weight, &[1, 0, 2])?;
     let table = call.reshape(table, &[i.clone(), o.clone() * j.clone()])?;
     let half = matmul(call, a, table)?;
     let half = call.reshape(half, &[count, o.clone(), j.clone()])?;
-    let products = map(call, &[half, b], |f, p| f.binary(Binary::Mul, p[0], p[1]))?;
-    let y = super::reduce::sum(call, products, vec![2], false)?;
+    // Two products, so that 16-bit floats are rounded where torch rounds them.
+    let y = matmul(call, half, b)?;
     call.reshape(y, &[lead, std::slice::from_ref(o)].concat())
 }
 

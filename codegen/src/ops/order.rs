@@ -6,13 +6,11 @@ use super::view::{take, unsqueeze};
 use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::{Binary, CumKind, Op, ReduceKind, Unary, ValueId};
+use crate::ir::{Binary, CumKind, Op, ReduceKind, SortMethod, Unary, ValueId};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
-
-const TIES: &str = "equal elements keep their order";
 
 /// The rows.
 pub const ROWS: &[Row] = &[
@@ -23,13 +21,19 @@ pub const ROWS: &[Row] = &[
     row("aten.cummin.default", |call| extremes(call, CumKind::Min)),
     row("aten.linalg_vander.default", vandermonde),
     row("aten.diff.default", diff),
-    row("aten.sort.default", sort).noted(TIES),
-    row("aten.sort.stable", sort),
-    row("aten.argsort.default", argsort).noted(TIES),
-    row("aten.argsort.stable", argsort),
-    row("aten.msort.default", msort).noted(TIES),
-    row("aten.topk.default", topk).noted(TIES),
-    row("aten.kthvalue.default", kthvalue).noted(TIES),
+    row("aten.sort.default", |call| both(sorted(call, SortMethod::Std)?)),
+    row("aten.sort.stable", |call| {
+        let method = stability(call)?;
+        both(sorted(call, method)?)
+    }),
+    row("aten.argsort.default", |call| one(sorted(call, SortMethod::Std)?[1])),
+    row("aten.argsort.stable", |call| {
+        let method = stability(call)?;
+        one(sorted(call, method)?[1])
+    }),
+    row("aten.msort.default", msort),
+    row("aten.topk.default", topk),
+    row("aten.kthvalue.default", kthvalue),
     row("aten.bucketize.Tensor", |call| search(call, "boundaries", "self")),
     row("aten.searchsorted.Tensor", |call| search(call, "sorted_sequence", "self")),
 ];
@@ -60,7 +64,7 @@ fn cumulative(call: &mut Call<'_>, kind: CumKind) -> Result<Outs> {
 
 /// Sorted values and positions along `dim`; equal elements keep their order.
 pub(super) fn sorted_along(call: &mut Call<'_>, x: ValueId, dim: usize) -> Result<(ValueId, ValueId)> {
-    pair(call, Op::Sort { dim, descending: false, stable: true }, x, None)
+    pair(call, Op::Sort { dim, descending: false, method: SortMethod::Stable }, x, None)
         .map(|[values, positions]| (values, positions))
 }
 
@@ -130,18 +134,16 @@ fn vandermonde(call: &mut Call<'_>) -> Result<Outs> {
     one(concat(call, &[ones, powers], rank as i64)?)
 }
 
-fn sorted(call: &mut Call<'_>) -> Result<[ValueId; 2]> {
+/// By argument `stable`.
+fn stability(call: &Call<'_>) -> Result<SortMethod> {
+    let stable = call.arg("stable").is_some() && call.bool("stable")?;
+    Ok(if stable { SortMethod::Stable } else { SortMethod::Std })
+}
+
+fn sorted(call: &mut Call<'_>, method: SortMethod) -> Result<[ValueId; 2]> {
     let (x, dim, shape) = along(call)?;
-    let op = Op::Sort { dim, descending: call.bool("descending")?, stable: true };
+    let op = Op::Sort { dim, descending: call.bool("descending")?, method };
     pair(call, op, x, Some(&shape))
-}
-
-fn sort(call: &mut Call<'_>) -> Result<Outs> {
-    both(sorted(call)?)
-}
-
-fn argsort(call: &mut Call<'_>) -> Result<Outs> {
-    one(sorted(call)?[1])
 }
 
 fn msort(call: &mut Call<'_>) -> Result<Outs> {
@@ -149,7 +151,7 @@ fn msort(call: &mut Call<'_>) -> Result<Outs> {
     if call.rank(x) == 0 {
         return one(x);
     }
-    one(pair(call, Op::Sort { dim: 0, descending: false, stable: true }, x, None)?[0])
+    one(pair(call, Op::Sort { dim: 0, descending: false, method: SortMethod::Stable }, x, None)?[0])
 }
 
 fn topk(call: &mut Call<'_>) -> Result<Outs> {
@@ -163,10 +165,11 @@ fn kthvalue(call: &mut Call<'_>) -> Result<Outs> {
     let (x, dim, shape) = along(call)?;
     let (k, keepdim) = (call.int("k")?, call.bool("keepdim")?);
     let size = call.shape(x)[dim].as_int();
-    if k < 1 || size.is_some_and(|n| k > n) {
+    let Some(entry) = usize::try_from(k - 1).ok().filter(|_| size.is_none_or(|n| k <= n)) else {
         return Err(call.damaged(format!("the {k}th value of a dim of {}", call.shape(x)[dim])));
-    }
-    let outs = pair(call, Op::Sort { dim, descending: false, stable: true }, x, None)?;
+    };
+    let method = SortMethod::Select(entry);
+    let outs = pair(call, Op::Sort { dim, descending: false, method }, x, None)?;
     let mut found = [take(call, outs[0], dim, Expr::Int(k - 1))?, take(call, outs[1], dim, Expr::Int(k - 1))?];
     if keepdim && !shape.is_empty() {
         for out in &mut found {

@@ -6,7 +6,7 @@ use super::view::{numel, unsqueeze};
 use super::{Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::{Binary, ValueId, infer};
+use crate::ir::{Binary, ExprNode, ValueId, infer};
 use crate::sym::Expr;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
@@ -18,6 +18,8 @@ pub const ROWS: &[Row] = &[
     row("aten.linalg_vecdot.default", vecdot),
     row("aten.linalg_multi_dot.default", chain).noted("from left to right"),
     row("aten._trilinear.default", trilinear),
+    row("aten.linalg_matrix_power.default", power).noted("no negative powers"),
+    row("aten.matrix_power.default", power).noted("no negative powers"),
 ];
 
 fn times(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
@@ -26,6 +28,45 @@ fn times(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
     let (a, b) = (call.cast(a, dtype)?, call.cast(b, dtype)?);
     let op = if dtype == exported_runtime::DType::Bool { Binary::And } else { Binary::Mul };
     map(call, &[a, b], |f, p| f.binary(op, p[0], p[1]))
+}
+
+/// The `n`-th power of matrices by squaring, in the order of torch's products.
+fn power(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, mut n) = (call.tensor("self")?, call.int("n")?);
+    let rank = call.rank(x);
+    if rank < 2 || call.shape(x)[rank - 1] != call.shape(x)[rank - 2] {
+        return Err(call.damaged(format!("a power of {}, which is no square matrix", call.ty(x))));
+    }
+    match n {
+        ..0 => Err(call.unsupported("negative powers of matrices, which need an inverse")),
+        0 => one(map(call, &[x], |f, _| {
+            let (row, column) = (f.push(ExprNode::Coord(rank as u32 - 2)), f.push(ExprNode::Coord(rank as u32 - 1)));
+            let diagonal = f.binary(Binary::Eq, row, column);
+            let dtype = f.params[0];
+            f.cast(dtype, diagonal)
+        })?),
+        1 => one(x),
+        3 => {
+            let square = matmul(call, x, x)?;
+            one(matmul(call, square, x)?)
+        }
+        _ => {
+            let (mut square, mut result) = (x, None);
+            loop {
+                if n % 2 == 1 {
+                    result = Some(match result {
+                        Some(result) => matmul(call, result, square)?,
+                        None => square,
+                    });
+                }
+                n /= 2;
+                if n == 0 {
+                    return one(result.unwrap_or(square));
+                }
+                square = matmul(call, square, square)?;
+            }
+        }
+    }
 }
 
 /// The dims of one operand summed over last, those of the other first; dims of size 1 broadcast.

@@ -418,7 +418,7 @@ mod tests {
         let sort = g.add_value("sorted", g.ty(x[1]).clone());
         let a = push(&mut g, &[n], |f, p| f.unary(Unary::Exp, p[0]));
         let indices = g.add_value("indices", TensorType { dtype: DType::I64, shape: vec![Expr::Int(8)] });
-        let op = Op::Sort { dim: 0, descending: false, stable: true };
+        let op = Op::Sort { dim: 0, descending: false, method: crate::ir::SortMethod::Stable };
         g.nodes.push(Node { op, inputs: vec![x[1]], outputs: vec![sort, indices], origin: Default::default() });
         let b = push(&mut g, &[n, sort], |f, p| f.binary(Binary::Mul, p[0], p[1]));
         assert!(fuse(&mut g, &[a, b]));
@@ -432,7 +432,7 @@ mod tests {
         let e = push(&mut g, &x, |f, p| f.unary(Unary::Exp, p[0]));
         let sort = g.add_value("sorted", g.ty(x[0]).clone());
         let indices = g.add_value("indices", TensorType { dtype: DType::I64, shape: vec![Expr::Int(8)] });
-        let op = Op::Sort { dim: 0, descending: false, stable: true };
+        let op = Op::Sort { dim: 0, descending: false, method: crate::ir::SortMethod::Stable };
         g.nodes.push(Node { op, inputs: vec![e], outputs: vec![sort, indices], origin: Default::default() });
         let b = push(&mut g, &[e, sort], |f, p| f.binary(Binary::Mul, p[0], p[1]));
         assert!(!fuse(&mut g, &[b]));

@@ -15,10 +15,10 @@
 //! | `erf` | 1.2 |
 //! | `acos` `cosh` `log1p` `rsqrt` | 1.5 |
 //! | `expm1` `sinh` `asinh` `acosh` `atanh` | 2 |
-//! | `sigmoid` `tanh` `asin` | 2.5 |
-//! | `atan` `sin` `cos` | 3 |
+//! | `sigmoid` `tanh` `asin` `sin` `cos` | 2.5 |
+//! | `atan` | 3 |
 //! | `erfc` | 3.5 |
-//! | `tan` | 5 |
+//! | `tan` | 3.6 |
 //!
 //! `tests/ulp` holds them; `cargo run --release -p exported-bench ulp` measures them over all arguments.
 //!
@@ -337,11 +337,11 @@ unary! { token Float:
     log10;
     /// `log(1 + x)`, accurate near 0; f32: within 1.5 ULP.
     log1p;
-    /// Sine; any argument is reduced exactly; f32: within 3 ULP.
+    /// Sine; any argument is reduced exactly; f32: within 2.5 ULP.
     sin;
-    /// Cosine; any argument is reduced exactly; f32: within 3 ULP.
+    /// Cosine; any argument is reduced exactly; f32: within 2.5 ULP.
     cos;
-    /// Tangent; any argument is reduced exactly; f32: within 5 ULP.
+    /// Tangent; any argument is reduced exactly; f32: within 3.6 ULP.
     tan;
     /// Inverse sine; f32: within 2.5 ULP.
     asin;

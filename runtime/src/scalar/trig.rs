@@ -40,7 +40,11 @@ const TWO_OVER_PI: [u32; 25] = [
 /// `(r, q)` with `|x| = r + q pi/2` (q modulo 4) and `|r| <= pi/4`; NaN for infinities and NaN.
 #[inline(always)]
 fn reduce<S: Simd>(s: S, x: f32) -> (f32, u32) {
-    const STEP: f32 = FRAC_PI_2 / 1073741824.0;
+    // A quadrant is 2^62 of the fixed-point number; pi/2 is the sum of two f32.
+    const HIGH: f32 = FRAC_PI_2 / 4194304.0;
+    const REST_OF_HIGH: f32 = -4.371_139e-8 / 4194304.0;
+    const MIDDLE: f32 = HIGH / 16777216.0;
+    const LOW: f32 = MIDDLE / 65536.0;
     let magnitude = x.abs();
     let bits = magnitude.to_bits();
     // Right for exponents from 2^-7 on; below pi/4 the argument is its own remainder.
@@ -52,8 +56,14 @@ fn reduce<S: Simd>(s: S, x: f32) -> (f32, u32) {
     let turns = (high | (low >> 32)).wrapping_add(middle);
     let quadrant = turns.wrapping_add(1 << 61) >> 62;
     let rest = turns.wrapping_sub(quadrant << 62);
-    let (upper, lower) = ((rest >> 32) as i32 as f32, (rest as u32 >> 1) as i32 as f32);
-    let r = s.mul_add(lower, STEP / 2147483648.0, upper * STEP);
+    // Parts of one sign, each exact in f32: only the last sum (and its product, where it is not fused) rounds.
+    let sign = (rest >> 63).wrapping_neg();
+    let rest = (rest ^ sign).wrapping_sub(sign);
+    let part = |shift: u32, mask: u32| ((rest >> shift) as u32 & mask) as i32 as f32;
+    let (high, middle, low) = (part(40, 0x00ff_ffff), part(16, 0x00ff_ffff), part(0, 0xffff));
+    let r = s.mul_add(high, REST_OF_HIGH, s.mul_add(middle, MIDDLE, low * LOW));
+    let r = s.mul_add(high, HIGH, r);
+    let r = f32::from_bits(r.to_bits() ^ (sign as u32 & 0x8000_0000));
     let small = magnitude < FRAC_PI_4;
     let r = if small { magnitude } else { r };
     (if magnitude < f32::INFINITY { r } else { f32::NAN }, if small { 0 } else { quadrant as u32 })
@@ -96,9 +106,14 @@ pub fn cos<S: Simd>(s: S, x: f32) -> f32 {
 #[inline(always)]
 pub fn tan<S: Simd>(s: S, x: f32) -> f32 {
     let (r, q) = reduce(s, x);
-    let (sine, cosine) = sin_cos(s, r);
-    let odd = q & 1 != 0;
-    let y = if odd { -cosine } else { sine } / if odd { sine } else { cosine };
+    let z = r * r;
+    let p = s.mul_add(9.385_402e-3, z, 3.119_922_4e-3);
+    let p = s.mul_add(p, z, 2.443_013_5e-2);
+    let p = s.mul_add(p, z, 5.341_128e-2);
+    let p = s.mul_add(p, z, 1.333_879_9e-1);
+    let p = s.mul_add(p, z, 3.333_315_7e-1);
+    let tangent = s.mul_add(p * z, r, r);
+    let y = if q & 1 != 0 { -1.0 / tangent } else { tangent };
     f32::from_bits(y.to_bits() ^ (x.to_bits() & 0x8000_0000))
 }
 

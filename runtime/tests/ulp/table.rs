@@ -69,9 +69,9 @@ functions! {
     log2 <= 1.0, libm::log2;
     log10 <= 1.0, libm::log10;
     log1p <= 1.5, libm::log1p;
-    sin <= 3.0, libm::sin;
-    cos <= 3.0, libm::cos;
-    tan <= 5.0, libm::tan;
+    sin <= 2.5, libm::sin;
+    cos <= 2.5, libm::cos;
+    tan <= 3.6, libm::tan;
     asin <= 2.5, libm::asin;
     acos <= 1.5, libm::acos;
     atan <= 3.0, libm::atan;
