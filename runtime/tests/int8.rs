@@ -54,9 +54,18 @@ impl Layer {
 #[test]
 fn products() {
     let mut v = Values::new(1);
-    for (rows, inner, columns) in
-        [(1, 640, 128), (1, 8, 1), (2, 12, 13), (3, 64, 64), (4, 7, 5), (7, 33, 12), (1, 3, 2), (5, 16, 6), (2, 4, 8)]
-    {
+    for (rows, inner, columns) in [
+        (1, 640, 128),
+        (1, 8, 1),
+        (3, 20, 97),
+        (2, 12, 13),
+        (3, 64, 64),
+        (4, 7, 5),
+        (7, 33, 12),
+        (1, 3, 2),
+        (5, 16, 6),
+        (2, 4, 8),
+    ] {
         let layer = Layer::random(&mut v, columns, inner);
         let (x_stride, y_stride) = (inner + v.below(3), columns + v.below(3));
         let x = bytes(&mut v, (rows - 1) * x_stride + inner);
@@ -92,11 +101,17 @@ fn products() {
             assert_eq!(y, expected, "row by row: {rows} {inner} {columns}");
         }
         y.fill(77);
-        let words: Vec<i32> = mve::records(&channels, inner).collect();
+        let words: Vec<i32> = mve::records::tiles(&channels).collect();
         let helium =
             mve::Linear { x: &x, records: &words, y: &mut y, rows, inner, columns, x_stride, y_stride, format };
         dispatch(Level::Portable, helium);
         assert_eq!(y, expected, "Helium: {rows} {inner} {columns}");
+        y.fill(77);
+        let words: Vec<i32> = mve::records::rows(&channels).collect();
+        let helium =
+            mve::LinearRow { x: &x, records: &words, y: &mut y, rows, inner, columns, x_stride, y_stride, format };
+        dispatch(Level::Portable, helium);
+        assert_eq!(y, expected, "Helium, row by row: {rows} {inner} {columns}");
     }
 }
 
@@ -199,10 +214,9 @@ fn convolutions() {
         dispatch(Level::Portable, conv);
         assert_eq!(y, expected, "case {i}: {groups} groups of {channels} to {columns}");
         y.fill(0);
-        let line = g.kernel[2] * channels;
-        let weights = rows_of_taps(&layer, &g, channels, line);
+        let weights = rows_of_taps(&layer, &g, channels, g.kernel[2] * channels);
         let all = layer.channels(&weights);
-        let words: Vec<i32> = all.chunks(columns).flat_map(|group| mve::records(group, line)).collect();
+        let words: Vec<i32> = all.chunks(columns).flat_map(mve::records::tiles).collect();
         let helium = mve::Conv {
             x: &x,
             records: &words,
@@ -292,29 +306,44 @@ fn depthwise_convolutions() {
             );
         }
         let weights: Vec<Vec<i8>> = layer.weights.chunks(taps).map(<[i8]>::to_vec).collect();
-        let words: Vec<i32> = records::depthwise(&layer.channels(&weights), taps).collect();
-        let mut y = vec![0; expected.len()];
-        let depthwise = Depthwise {
-            x: &x,
-            records: &words,
-            y: &mut y,
-            scratch: &mut vec![0; channels],
-            batch: 1,
-            channels,
-            size: g.size,
-            out: g.out(),
-            kernel: g.kernel,
-            stride: g.stride,
-            dilation: g.dilation,
-            padding: g.padding,
-            x_strides: [0, 0, w * channels, channels],
-            y_strides: [0, 0, ow * channels, channels],
-            input_zero: g.input_zero,
-            format: layer.format,
-        };
-        dispatch(Level::Portable, depthwise);
-        assert_eq!(y, expected, "case {i}: {channels} channels");
+        let all = layer.channels(&weights);
+        let words: Vec<i32> = records::depthwise(&all, taps).collect();
+        assert_eq!(depthwise::<false>(&x, &words, &layer, &g, channels), expected, "case {i}: {channels} channels");
+        if channels % 2 == 1 {
+            continue;
+        }
+        let words: Vec<i32> = mve::records::depthwise(&all, taps).collect();
+        assert_eq!(
+            depthwise::<true>(&x, &words, &layer, &g, channels),
+            expected,
+            "Helium, case {i}: {channels} channels"
+        );
     }
+}
+
+fn depthwise<const MVE: bool>(x: &[i8], records: &[i32], layer: &Layer, g: &Geometry, channels: usize) -> Vec<i8> {
+    let ([_, _, w], [_, oh, ow]) = (g.size, g.out());
+    let mut y = vec![0; oh * ow * channels];
+    let depthwise = Depthwise::<MVE> {
+        x,
+        records,
+        y: &mut y,
+        scratch: &mut vec![0; channels],
+        batch: 1,
+        channels,
+        size: g.size,
+        out: g.out(),
+        kernel: g.kernel,
+        stride: g.stride,
+        dilation: g.dilation,
+        padding: g.padding,
+        x_strides: [0, 0, w * channels, channels],
+        y_strides: [0, 0, ow * channels, channels],
+        input_zero: g.input_zero,
+        format: layer.format,
+    };
+    dispatch(Level::Portable, depthwise);
+    y
 }
 
 #[test]

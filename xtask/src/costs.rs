@@ -119,7 +119,7 @@ fn runs(model: &Path) -> Vec<(&'static Board, &'static Mode)> {
     if name(model).contains("_int8") {
         return BOARDS
             .iter()
-            .filter(|board| board.name == "m4f")
+            .filter(|board| ["m4f", "m55"].contains(&board.name))
             .flat_map(|b| [(b, &BYTES), (b, &BYTES_SIZE)])
             .collect();
     }

@@ -10,7 +10,7 @@ use super::{Access, Field, Kernel, Lowering, Place, Region, Work};
 use crate::ir::{Conv, Epilogue, Node, Requantize};
 use crate::sym::Expr;
 use exported_runtime::DType;
-use exported_runtime::kernels::int8::mve;
+use exported_runtime::kernels::int8::mve::{self, records as helium};
 use exported_runtime::kernels::int8::records::{self, Channel, TAPS, pairable};
 use exported_runtime::kernels::int8::{patch_len, scratch_len, staging_len};
 
@@ -110,15 +110,18 @@ pub(super) fn linear(
 /// A product of rows: `[x, y]`. A row alone is not worth a tile.
 fn product(cx: &mut Lowering<'_>, layer: &Layer, [x, y]: [Region; 2], rows: Rows) -> Work {
     let inner = rows.inner;
+    let channels = layer.channels();
     if cx.options.target.mve() {
-        let records = weights(cx, &layer.name, mve::records(&layer.channels(), inner));
+        let (path, records) = match rows.count.as_int() {
+            Some(1) => ("int8::mve::LinearRow", weights(cx, &layer.name, helium::rows(&channels))),
+            _ => ("int8::mve::Linear", weights(cx, &layer.name, helium::tiles(&channels))),
+        };
         let mut fields = vec![("x", Field::Read(x)), ("records", records), ("y", write(y))];
         fields.extend(rows.fields());
         fields.push(("format", layer.format()));
-        return kernel("int8::mve::Linear", fields);
+        return kernel(path, fields);
     }
     let few = rows.count.as_int().is_none_or(|rows| rows < records::PIXELS as i64) && inner.is_multiple_of(4);
-    let channels = layer.channels();
     let mut fields = vec![("x", Field::Read(x))];
     if few {
         fields.extend([("records", weights(cx, &layer.name, records::vectors(&channels, inner))), ("y", write(y))]);
@@ -221,7 +224,11 @@ fn with_height(mut place: Place) -> Place {
 }
 
 fn image(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, y]: [&Place; 2]) -> Work {
-    let records = weights(cx, &layer.name, records::depthwise(&layer.channels(), shape.taps));
+    let (mve, channels) = (cx.options.target.mve() && conv.groups.is_multiple_of(2), layer.channels());
+    let records = match mve {
+        true => weights(cx, &layer.name, helium::depthwise(&channels, shape.taps)),
+        false => weights(cx, &layer.name, records::depthwise(&channels, shape.taps)),
+    };
     let scratch = cx.scratch("outside", DType::I8, Expr::from(conv.groups));
     let mut fields = vec![
         ("x", Field::Read(x.region(Access::Whole))),
@@ -231,12 +238,13 @@ fn image(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, y
     ];
     fields.extend(geometry(conv, shape, x, y, true));
     fields.extend([("input_zero", layer.input_zero()), ("format", layer.format())]);
-    kernel("int8::Depthwise", fields)
+    let generics = vec![mve.to_string()];
+    Work::Kernel(Kernel { path: "int8::Depthwise", generics, fields, fallible: false })
 }
 
 fn images(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, y]: [&Place; 2]) -> Work {
     if cx.options.target.mve() {
-        return lines(cx, layer, conv, shape, [x, y]);
+        return pairs(cx, layer, conv, shape, [x, y]);
     }
     let inner = patch_len(shape.channels, shape.kernel);
     let channels = layer.channels();
@@ -260,12 +268,12 @@ fn images(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, 
     kernel("int8::Conv", fields)
 }
 
-/// A convolution of lines, for Helium.
-fn lines(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, y]: [&Place; 2]) -> Work {
-    let (channels, line) = (layer.channels(), shape.channels * shape.kernel[2]);
-    let groups = channels.chunks(shape.columns.max(1)).flat_map(|group| mve::records(group, line));
+/// A convolution, for Helium.
+fn pairs(cx: &mut Lowering<'_>, layer: &Layer, conv: &Conv, shape: &Shape, [x, y]: [&Place; 2]) -> Work {
+    let channels = layer.channels();
+    let groups = channels.chunks(shape.columns.max(1)).flat_map(|group| helium::tiles(group));
     let records = weights(cx, &layer.name, groups);
-    let scratch = cx.scratch("patch", DType::I8, Expr::from(mve::scratch_len(shape.channels, shape.kernel)));
+    let scratch = cx.scratch("patches", DType::I8, Expr::from(mve::scratch_len(shape.channels, shape.kernel)));
     let mut fields = vec![
         ("x", Field::Read(x.region(Access::Whole))),
         ("records", records),

@@ -378,7 +378,7 @@ struct Depthwise {
 /// reads in `x`, `usize::MAX` for a tap outside the image, which reads `outside`; then there is only one pixel.
 #[inline(always)]
 pub fn depthwise(window: &Window<'_>, taps: &[usize], y: &mut [i8]) {
-    let &Window { x, outside, records, channels, pixels, x_step, y_step, zero } = window;
+    let &Window { x, outside, records, channels, pixels, x_step, y_step, format } = window;
     let mut table = [0isize; TAPS];
     let pairs = taps.len() / 2;
     let reach = pixels.checked_sub(1).and_then(|n| n.checked_mul(x_step)?.checked_add(channels));
@@ -407,7 +407,7 @@ pub fn depthwise(window: &Window<'_>, taps: &[usize], y: &mut [i8]) {
         pixels,
         x_step,
         y_step: y_step.wrapping_sub(channels / 4 * 4),
-        zero,
+        zero: format.zero,
         fours_left: 0,
     };
     if pairs > 0 {

@@ -1,5 +1,7 @@
-//! Depthwise convolutions: no patches; taps are read in pairs, four channels at a time.
+//! Depthwise convolutions: no patches; taps are read in pairs, four channels at a time, or with Helium one by one, eight
+//! channels at a time.
 
+use super::mve::{self, records::TURN};
 use super::records::{TAPS, depthwise_words};
 use super::{Format, Window, body};
 use crate::kernels::depthwise::{extent, taps_inside};
@@ -8,11 +10,11 @@ use crate::simd::{Op, Simd};
 
 /// `y[n, c, q] = sum over k of x[n, c, q * stride - padding + k * dilation] * w[c, k]`, requantized; `x` outside the image is
 /// `input_zero`. Spatial parameters are `[d, h, w]`. If a slice is too short, the kernel has more than [`TAPS`] taps, or there are
-/// fewer than four channels, nothing is written.
-pub struct Depthwise<'a> {
+/// fewer than four channels, nothing is written. `MVE`: by Helium, for an even number of channels.
+pub struct Depthwise<'a, const MVE: bool> {
     /// Input; channels contiguous.
     pub x: &'a [i8],
-    /// As [`super::records::depthwise`] makes them.
+    /// As [`super::records::depthwise`] makes them, or [`mve::records::depthwise`].
     pub records: &'a [i32],
     /// Output; channels contiguous.
     pub y: &'a mut [i8],
@@ -44,7 +46,7 @@ pub struct Depthwise<'a> {
     pub format: Format,
 }
 
-impl Op for Depthwise<'_> {
+impl<const MVE: bool> Op for Depthwise<'_, MVE> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
@@ -52,9 +54,41 @@ impl Op for Depthwise<'_> {
     }
 }
 
-struct Image<'a>(Depthwise<'a>);
+struct Image<'a, const MVE: bool>(Depthwise<'a, MVE>);
 
-impl Image<'_> {
+/// The taps of a layer; a bit is a tap.
+struct Taps {
+    /// Distances from the first.
+    from_first: [usize; TAPS],
+    count: usize,
+    /// The first column of the kernel.
+    column: u64,
+    /// Columns of taps.
+    width: usize,
+}
+
+/// The windows of a row of outputs.
+struct Line {
+    /// Where the first tap of output 0 would be.
+    start: usize,
+    /// Taps whose row is inside the image.
+    inside: u64,
+}
+
+/// The lowest `n` bits.
+fn ones(n: usize) -> u64 {
+    if n < 64 { (1 << n) - 1 } else { u64::MAX }
+}
+
+impl Taps {
+    /// Those in columns `first..end`.
+    fn columns(&self, (first, end): (usize, usize)) -> u64 {
+        let row = ones(end.saturating_sub(first)).checked_shl(first as u32).unwrap_or(0);
+        row.wrapping_mul(self.column)
+    }
+}
+
+impl<const MVE: bool> Image<'_, MVE> {
     fn fits(&self) -> Option<()> {
         let l = &self.0;
         let [d, h, w] = l.size;
@@ -66,44 +100,67 @@ impl Image<'_> {
         fits.then_some(())
     }
 
-    /// Where the taps of one output read; an even number of them.
-    fn taps(&self, image: usize, [d, h, w]: [usize; 3], taps: &mut [usize; TAPS]) -> usize {
+    /// The layer's; there are no more than [`TAPS`].
+    fn taps(&self) -> Taps {
         let l = &self.0;
-        let ([id, ih, iw, ic], [kd, kh, kw]) = (l.x_strides, l.kernel);
-        let start = |q: usize, stride: usize, padding: usize| (q * stride) as isize - padding as isize;
-        let sd = start(d, l.stride[0], l.padding[0]);
-        let sh = start(h, l.stride[1], l.padding[1]);
-        let sw = start(w, l.stride[2], l.padding[2]);
-        let planes = taps_inside(sd, l.size[0], kd, l.dilation[0]);
-        let rows = taps_inside(sh, l.size[1], kh, l.dilation[1]);
-        let columns = taps_inside(sw, l.size[2], kw, l.dilation[2]);
-        let first = (image * id) as isize + sd * ih as isize + sh * iw as isize + sw * ic as isize;
-        let mut to = taps.iter_mut();
-        for d in 0..kd {
-            for h in 0..kh {
-                let inside = planes.0 <= d && d < planes.1 && rows.0 <= h && h < rows.1;
-                let mut offset = (first as usize).wrapping_add(d * l.dilation[0] * ih + h * l.dilation[1] * iw);
-                for w in 0..kw {
-                    let Some(to) = to.next() else { return 0 };
-                    *to = if inside && columns.0 <= w && w < columns.1 { offset } else { usize::MAX };
-                    offset = offset.wrapping_add(l.dilation[2] * ic);
-                }
+        let ([_, ih, iw, ic], [kd, kh, kw]) = (l.x_strides, l.kernel);
+        let mut taps = Taps { from_first: [0; TAPS], count: kd * kh * kw, column: 0, width: kw };
+        let mut to = taps.from_first.iter_mut();
+        for row in 0..kd * kh {
+            let start = row / kh * l.dilation[0] * ih + row % kh * l.dilation[1] * iw;
+            for (w, to) in (0..kw).zip(&mut to) {
+                *to = start + w * l.dilation[2] * ic;
+            }
+            taps.column |= 1u64.checked_shl((row * kw) as u32).unwrap_or(0);
+        }
+        taps
+    }
+
+    fn line(&self, taps: &Taps, image: usize, [d, h]: [usize; 2]) -> Line {
+        let l = &self.0;
+        let start = |q: usize, axis: usize| (q * l.stride[axis]) as isize - l.padding[axis] as isize;
+        let (sd, sh, sw) = (start(d, 0), start(h, 1), start(0, 2));
+        let [id, ih, iw, ic] = l.x_strides.map(|step| step as isize);
+        let planes = taps_inside(sd, l.size[0], l.kernel[0], l.dilation[0]);
+        let rows = taps_inside(sh, l.size[1], l.kernel[1], l.dilation[1]);
+        let mut inside = 0;
+        for d in planes.0..planes.1 {
+            for h in rows.0..rows.1 {
+                let first = (d * l.kernel[1] + h) * taps.width;
+                inside |= ones(taps.width).checked_shl(first as u32).unwrap_or(0);
             }
         }
-        // An odd one is paired with the first; its weight is 0.
-        let len = kd * kh * kw;
-        if len.is_multiple_of(2) {
-            return len;
+        Line { start: (image as isize * id + sd * ih + sh * iw + sw * ic) as usize, inside }
+    }
+
+    /// Columns of taps of an output inside the image.
+    fn columns(&self, w: usize) -> (usize, usize) {
+        let l = &self.0;
+        let start = (w * l.stride[2]) as isize - l.padding[2] as isize;
+        taps_inside(start, l.size[2], l.kernel[2], l.dilation[2])
+    }
+
+    /// Where the taps of one output read, in whole turns of the loop: how many, and whether all are inside.
+    #[inline(always)]
+    fn table(&self, taps: &Taps, line: &Line, w: usize, table: &mut [usize; TAPS + TURN]) -> (usize, bool) {
+        let mut inside = line.inside & taps.columns(self.columns(w));
+        let whole = inside == ones(taps.count);
+        let base = line.start.wrapping_add(w * self.0.stride[2] * self.0.x_strides[3]);
+        for (to, from_first) in table.iter_mut().zip(&taps.from_first).take(taps.count) {
+            *to = if inside & 1 == 1 { base.wrapping_add(*from_first) } else { usize::MAX };
+            inside >>= 1;
         }
-        let first = taps.first().copied().unwrap_or_default();
-        if let Some(to) = taps.get_mut(len) {
+        // What is missing in the last turn is the first, whose weight there is 0.
+        let all = taps.count.next_multiple_of(if MVE { TURN } else { 2 });
+        let first = table[0];
+        for to in table.get_mut(taps.count..all).unwrap_or_default() {
             *to = first;
         }
-        len + 1
+        (all, whole)
     }
 }
 
-impl Op for Image<'_> {
+impl<const MVE: bool> Op for Image<'_, MVE> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(mut self, _: S) {
@@ -116,25 +173,23 @@ impl Op for Image<'_> {
         let outside = &*core::mem::take(&mut l.scratch);
         let l = &self.0;
         let (x_step, y_step) = (l.stride[2] * l.x_strides[3], l.y_strides[3]);
-        let mut taps = [0; TAPS];
+        let (all, mut table) = (self.taps(), [0; TAPS + TURN]);
         // Outputs of a row whose columns of taps all lie inside: windows move right, so they are neighbours.
-        let whole = |q: &usize| {
-            let start = (q * l.stride[2]) as isize - l.padding[2] as isize;
-            taps_inside(start, l.size[2], l.kernel[2], l.dilation[2]) == (0, l.kernel[2])
-        };
+        let whole = |w: &usize| self.columns(*w) == (0, l.kernel[2]);
         let first = (0..l.out[2]).find(whole).unwrap_or(l.out[2]);
         let last = (first..l.out[2]).rev().find(whole).map_or(first, |q| q + 1);
         for image in 0..l.batch {
             for d in 0..l.out[0] {
                 for h in 0..l.out[1] {
+                    let line = self.line(&all, image, [d, h]);
                     let mut w = 0;
                     while w < l.out[2] {
-                        let len = self.taps(image, [d, h, w], &mut taps);
-                        let taps = taps.get(..len).unwrap_or_default();
-                        let pixels = if w >= first && w < last && !taps.contains(&usize::MAX) { last - w } else { 1 };
+                        let (len, whole) = self.table(&all, &line, w, &mut table);
+                        let taps = table.get_mut(..len).unwrap_or_default();
+                        let pixels = if whole { last - w } else { 1 };
                         let at = image * l.y_strides[0] + d * l.y_strides[1] + h * l.y_strides[2] + w * y_step;
                         let y = y.get_mut(at..).unwrap_or_default();
-                        let fours = l.channels / 4 * 4;
+                        let fours = if MVE { l.channels } else { l.channels / 4 * 4 };
                         let window = Window {
                             x: l.x,
                             outside,
@@ -143,8 +198,13 @@ impl Op for Image<'_> {
                             pixels,
                             x_step,
                             y_step,
-                            zero: l.format.zero,
+                            format: l.format,
                         };
+                        if MVE {
+                            mve::body::depthwise(&window, taps, y);
+                            w += pixels;
+                            continue;
+                        }
                         body::depthwise(&window, taps, y);
                         if fours < l.channels {
                             // The last four channels, some of them again.

@@ -23,11 +23,6 @@ use crate::arch::dsp as body;
 #[cfg(not(arm_dsp))]
 use portable as body;
 
-#[cfg(arm_mve)]
-use crate::arch::mve as body_mve;
-#[cfg(not(arm_mve))]
-use mve::portable as body_mve;
-
 use records::{PIXELS, tile_words};
 
 /// What the output of a layer is.
@@ -62,7 +57,7 @@ pub struct Window<'a> {
     pub x: &'a [i8],
     /// One per channel, for taps outside the image.
     pub outside: &'a [i8],
-    /// One per four channels.
+    /// One per four channels, or eight.
     pub records: &'a [i32],
     /// A multiple of 4.
     pub channels: usize,
@@ -72,8 +67,8 @@ pub struct Window<'a> {
     pub x_step: usize,
     /// Distance of outputs.
     pub y_step: usize,
-    /// The output that stands for 0.
-    pub zero: i32,
+    /// What outputs are; its bounds are left to the caller but by Helium's loop.
+    pub format: Format,
 }
 
 /// A part of a layer with all output channels: what every tile of it needs.

@@ -80,7 +80,7 @@ pub fn vector(x: &[i8], records: &[i32], zero: i32, y: &mut [i8], pairs: usize) 
 /// `pixels` neighbouring outputs of a depthwise convolution, four channels at a time. `taps` are where the first of them
 /// reads in `x`, `usize::MAX` for a tap outside the image, which reads `outside`; then there is only one pixel.
 pub fn depthwise(window: &Window<'_>, taps: &[usize], y: &mut [i8]) {
-    let &Window { x, outside, records, channels, pixels, x_step, y_step, zero } = window;
+    let &Window { x, outside, records, channels, pixels, x_step, y_step, format } = window;
     if taps.len() > TAPS {
         return;
     }
@@ -101,7 +101,7 @@ pub fn depthwise(window: &Window<'_>, taps: &[usize], y: &mut [i8]) {
                     sum = sum.wrapping_add(both(halves(a, b), at(4 * (1 + pair) + lane)));
                 }
                 if let Some(to) = y.get_mut(pixel * y_step + channel) {
-                    *to = scaled(sum, at(record.len() - 4 + lane), zero);
+                    *to = scaled(sum, at(record.len() - 4 + lane), format.zero);
                 }
             }
         }
