@@ -13,7 +13,8 @@ pub fn caps(graph: &Graph, golden: &Golden) -> BTreeMap<String, i64> {
     let mut caps: BTreeMap<String, i64> = BTreeMap::new();
     for case in &golden.cases {
         for (symbol, value) in bind(graph, case) {
-            if graph.ranges.get(&symbol).max.is_none() {
+            let derived = graph.derived.iter().any(|(derived, _)| *derived == symbol);
+            if !derived && graph.ranges.get(&symbol).max.is_none() {
                 let cap = caps.entry(symbol.to_string()).or_insert(value);
                 *cap = value.max(*cap);
             }
@@ -27,7 +28,7 @@ fn bind(graph: &Graph, case: &Case) -> BTreeMap<Symbol, i64> {
     let mut known = BTreeMap::new();
     for (input, value) in graph.inputs.iter().zip(&case.inputs) {
         match &input.kind {
-            InputKind::Tensor(tensor) => sizes(&graph.ty(*tensor).shape, value, &mut known),
+            InputKind::Tensor(_) => sizes(&graph.stated_shape(input), value, &mut known),
             InputKind::Int(expr) => number(expr, value, &mut known),
             InputKind::Constant(_) => {}
         }

@@ -27,9 +27,9 @@ fn begins_with(text: &str, words: &str) -> bool {
     rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '.'))
 }
 
-/// A condition without parentheses: torch leaves out those of the archive's text that Python does not need.
+/// A condition without parentheses and spaces: torch prints those of the archive's text anew, as Python needs them.
 fn bare(text: &str) -> String {
-    text.chars().filter(|c| !matches!(c, '(' | ')')).collect()
+    text.chars().filter(|c| !matches!(c, '(' | ')' | ' ')).collect()
 }
 
 /// Whether one of our sentences speaks of an argument that the guard speaks of.
@@ -145,6 +145,9 @@ mod tests {
             let literally = format!("Guard failed: {guard}");
             assert!(agree(&format!("AssertionError: {literally}"), &literally), "{guard}");
         }
+        let (torch, ours) =
+            ("x.size()[2] == 2 + 2 * ((-1 + x.size()[2]) // 2)", "x.size()[2] == (2 + 2*(((-1) + x.size()[2]) // 2))");
+        assert!(agree(&format!("AssertionError: Guard failed: {torch}"), &format!("Guard failed: {ours}")));
         let (torch, ours) = ("(x.size()[0] + y.size()[1]) % 4 == 0", "((x.size()[0] + y.size()[1]) % 4) == 0");
         assert!(agree(&format!("AssertionError: Guard failed: {torch}"), &format!("Guard failed: {ours}")));
         for guard in ["x.size()[0] <= 6", "y.size()[1] <= 6", "x.size()[1] <= 5", "x == 6"] {

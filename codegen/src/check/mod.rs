@@ -17,6 +17,8 @@ pub struct Entry {
     pub steps: Vec<EntryStep>,
     /// Conditions beyond sizes and ranges, in the archive's order; after `steps`.
     pub guards: Vec<Guard>,
+    /// Symbols that follow from others ([`Graph::derived`]), before the guards, which may speak of them.
+    pub derived: Vec<(Symbol, Expr)>,
     /// After everything else: numbers that must be what several symbols make them. PyTorch leaves these to assertions of the
     /// program, which compare the size with itself as soon as the recorded size is believed.
     pub closing: Vec<EntryStep>,
@@ -84,6 +86,7 @@ pub enum Source {
 pub fn check(graph: &mut Graph, options: &Options) -> Result<Entry, Errors> {
     let mut errors = Errors::default();
     apply_caps(graph, options, &mut errors);
+    graph.derive_ranges();
     let ranges = graph.ranges.clone();
     data_ranges(graph, &ranges);
     let entry = entry(graph, options, &mut errors);
@@ -114,7 +117,9 @@ fn apply_caps(graph: &mut Graph, options: &Options, errors: &mut Errors) {
                 range.min = range.min.map(|min| min.min(cap));
             }
             None => {
-                let known: Vec<&str> = graph.ranges.0.keys().map(|s| s.as_ref()).collect();
+                let of_caller =
+                    |s: &&Symbol| !s.starts_with('z') && !graph.derived.iter().any(|(derived, _)| derived == *s);
+                let known: Vec<&str> = graph.ranges.0.keys().filter(of_caller).map(|s| s.as_ref()).collect();
                 errors.push(
                     Diagnostic::new(crate::diag::Kind::Usage, format!("cap `{key}` names no dynamic dim"))
                         .help(format!("dynamic dims of this model: {}", known.join(", "))),
@@ -163,7 +168,7 @@ fn symbol_of_dim(graph: &Graph, key: &str) -> Option<Symbol> {
     let dim: usize = dim.parse().ok()?;
     let input = graph.inputs.iter().find(|i| path_text(&i.path) == argument)?;
     match (&input.kind, dim) {
-        (InputKind::Tensor(v), d) => match graph.ty(*v).shape.get(d)? {
+        (InputKind::Tensor(_), d) => match graph.stated_shape(input).get(d)? {
             Expr::Symbol(s) => Some(s.clone()),
             other => other.symbols().into_iter().next(),
         },
@@ -184,7 +189,7 @@ pub fn path_text(path: &[PathPart]) -> String {
 }
 
 fn entry(graph: &Graph, options: &Options, errors: &mut Errors) -> Entry {
-    let mut entry = Entry::default();
+    let mut entry = Entry { derived: graph.derived.clone(), ..Entry::default() };
     let mut known = std::collections::BTreeSet::new();
     let mut later = Vec::new();
     for (source, expr) in numbers(graph) {
@@ -210,7 +215,8 @@ fn entry(graph: &Graph, options: &Options, errors: &mut Errors) -> Entry {
             Some(false) => errors.push(never(guard)),
             None => {}
         }
-        if let Some(unknown) = guard.condition.symbols().into_iter().find(|s| !known.contains(s)) {
+        let derived = |s: &Symbol| graph.derived.iter().any(|(derived, _)| derived == s);
+        if let Some(unknown) = guard.condition.symbols().into_iter().find(|s| !known.contains(s) && !derived(s)) {
             let fault = Diagnostic::unsupported(format!("assertion on `{unknown}`, which depends on data"));
             errors.push(guard.origin.as_ref().map_or(fault.clone(), |o| fault.at(o)));
         }
@@ -302,6 +308,10 @@ pub fn relaxed(graph: &Graph) -> crate::sym::Ranges {
         };
         interval.min = interval.min.map(|min| min.min(low));
     }
+    for (symbol, value) in &graph.derived {
+        let range = value.interval(&ranges);
+        ranges.0.insert(symbol.clone(), range);
+    }
     ranges
 }
 
@@ -310,9 +320,9 @@ fn numbers(graph: &Graph) -> Vec<(Source, Expr)> {
     let mut numbers = Vec::new();
     for (input, argument) in graph.inputs.iter().enumerate() {
         match &argument.kind {
-            InputKind::Tensor(v) => {
-                let sizes = graph.ty(*v).shape.iter().enumerate();
-                numbers.extend(sizes.map(|(dim, size)| (Source::Size { input, dim }, size.clone())));
+            InputKind::Tensor(_) => {
+                let sizes = graph.stated_shape(argument).into_iter().enumerate();
+                numbers.extend(sizes.map(|(dim, size)| (Source::Size { input, dim }, size)));
             }
             InputKind::Int(expr) => numbers.push((Source::Value { input }, expr.clone())),
             InputKind::Constant(_) => {}
@@ -338,7 +348,11 @@ fn bounded(graph: &Graph, errors: &mut Errors) {
             if size.interval(&graph.ranges).max.is_some() {
                 continue;
             }
-            for symbol in size.symbols() {
+            let stated = |s: Symbol| match graph.derived.iter().find(|(derived, _)| *derived == s) {
+                Some((_, value)) => value.symbols(),
+                None => [s].into(),
+            };
+            for symbol in size.symbols().into_iter().flat_map(stated) {
                 if graph.ranges.get(&symbol).max.is_none() && seen.insert(symbol.clone()) {
                     errors.push(unbounded(graph, &symbol));
                 }
@@ -349,8 +363,7 @@ fn bounded(graph: &Graph, errors: &mut Errors) {
 
 fn unbounded(graph: &Graph, symbol: &Symbol) -> Diagnostic {
     let place = graph.inputs.iter().find_map(|input| {
-        let InputKind::Tensor(v) = input.kind else { return None };
-        let dim = graph.ty(v).shape.iter().position(|s| s.mentions(symbol))?;
+        let dim = graph.stated_shape(input).iter().position(|s| s.mentions(symbol))?;
         Some((path_text(&input.path), dim))
     });
     let value = graph.inputs.iter().find(|input| matches!(&input.kind, InputKind::Int(e) if e.mentions(symbol)));

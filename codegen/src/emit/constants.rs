@@ -86,6 +86,14 @@ fn sizes(emitter: &Emitter<'_>, items: &mut Items) {
 fn texts(emitter: &Emitter<'_>, items: &mut Items) {
     let steps: Vec<&str> = emitter.steps.steps.iter().map(|s| s.name.as_str()).collect();
     items.list("LAYERS", &steps, "Names of the layers, in the order in which [`Run::step`] runs them.");
+    let modules = super::modules::table(&emitter.steps.steps);
+    let count = literal(modules.len());
+    items.push(
+        "MODULES",
+        &quote!([(&str, ::core::ops::Range<usize>); #count]),
+        &quote!([#(#modules),*]),
+        "Modules of the Python model, outer ones first, and which of [`LAYERS`] are theirs; one that is called twice is here twice, one of a single layer is that layer.",
+    );
     let guards: Vec<&str> = emitter.entry.guards.iter().map(|g| g.message.as_str()).collect();
     items.list("GUARDS", &guards, "What the model demands of its inputs together, as `rt::Error::Guard` counts it.");
     let asserts: Vec<&str> = emitter.asserts.iter().map(|(_, m)| m.as_str()).collect();

@@ -5,7 +5,7 @@ use super::{Emitter, doc, literal, names};
 use crate::check::{EntryStep, Source};
 use crate::diag::Diagnostic;
 use crate::options::InputMemory;
-use crate::sym::{Expr, Symbol};
+use crate::sym::{Expr, Kind, Symbol};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
@@ -25,6 +25,11 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
         uses_inputs = true;
         statements.push(statement(step, &number));
     }
+    for (symbol, value) in &emitter.entry.derived {
+        symbols.push(symbol.clone());
+        let (symbol, value) = (names::field(symbol), value.rust());
+        statements.push(quote!(let #symbol = #value;));
+    }
     for (index, guard) in emitter.entry.guards.iter().enumerate() {
         let (condition, index) = (guard.condition.rust(), literal(index));
         statements.push(quote!(if !(#condition) { return Err(rt::Error::Guard { index: #index }); }));
@@ -35,12 +40,17 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
         statements.push(statement(step, &number));
     }
     let names: Vec<Ident> = symbols.iter().map(|s| names::field(s)).collect();
-    let bound: Vec<Ident> = super::layers::bound(&emitter.steps.steps).iter().map(|s| names::field(s)).collect();
+    let read = super::layers::bound(&emitter.steps.steps);
+    let bound: Vec<Ident> = read.iter().map(|s| names::field(s)).collect();
+    let types: Vec<TokenStream> = read.iter().map(super::layers::number_type).collect();
+    let unread =
+        read.iter().map(|s| if Expr::Symbol(s.clone()).kind() == Kind::Float { quote!(0.0) } else { quote!(0) });
+    let unread: Vec<TokenStream> = unread.collect();
     let new = match emitter.options.inputs {
         InputMemory::Caller => quote!(),
         InputMemory::Workspace => quote! {
             impl Frame {
-                pub(super) fn new(level: rt::Level) -> Frame { Frame { level, #(#bound: 0),* } }
+                pub(super) fn new(level: rt::Level) -> Frame { Frame { level, #(#bound: #unread),* } }
             }
         },
     };
@@ -52,14 +62,14 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
         #about
         #[derive(Clone, Copy, Debug)]
         #[allow(dead_code)]
-        pub(super) struct Frame { pub(super) level: rt::Level, #(pub(super) #names: i64,)* #(pub(super) #bound: i64),* }
+        pub(super) struct Frame { pub(super) level: rt::Level, #(pub(super) #names: i64,)* #(pub(super) #bound: #types),* }
 
         #new
 
         #checks
         pub(super) fn check_inputs(level: rt::Level, #inputs: &#ty) -> Result<Frame, rt::Error> {
             #(#statements)*
-            Ok(Frame { level, #(#names,)* #(#bound: 0),* })
+            Ok(Frame { level, #(#names,)* #(#bound: #unread),* })
         }
     })
 }

@@ -249,10 +249,9 @@ impl Interface {
 fn input_leaf(graph: &Graph, options: &Options, input: &crate::ir::Input, mutable: bool) -> Leaf {
     match &input.kind {
         InputKind::Tensor(v) => {
-            let ty = graph.ty(*v);
-            let rank = ty.shape.len();
-            let order = crate::lower::input_order(options, &input.name, rank);
-            Leaf::Tensor(Tensor { mutable, ..Tensor::new(ty, order) })
+            let ty = TensorType { dtype: graph.ty(*v).dtype, shape: graph.stated_shape(input) };
+            let order = crate::lower::input_order(options, &input.name, ty.shape.len());
+            Leaf::Tensor(Tensor { mutable, ..Tensor::new(&ty, order) })
         }
         InputKind::Int(e) => Leaf::Int(e.clone()),
         InputKind::Constant(c) => Leaf::Constant(c.clone()),

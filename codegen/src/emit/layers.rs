@@ -9,7 +9,7 @@ use super::memory::{Slices, element};
 use super::{Emitter, doc, names};
 use crate::diag::Diagnostic;
 use crate::lower::{Access, Condition, Loop, Place, Region, Step, Work};
-use crate::sym::{Expr, Symbol};
+use crate::sym::{Expr, Kind, Symbol};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,16 +111,22 @@ fn load(emitter: &Emitter<'_>, step: &Step, symbol: &Symbol, region: &Region) ->
     let Parameters { declared, passed } = parameters(emitter, &slices, false);
     let (name, about, field) = (names::ident(&step.name), doc(&about(step)), names::field(symbol));
     let (taken, symbols) = (slices.statements(), locals(&slices.symbols));
+    let ty = number_type(symbol);
     let items = quote! {
         #about
-        pub(super) fn #name(#(#declared),*) -> Result<i64, rt::Error> {
+        pub(super) fn #name(#(#declared),*) -> Result<#ty, rt::Error> {
             #symbols
             #taken
             let element = #element.first().ok_or(rt::Error::Internal)?;
-            Ok(*element as i64)
+            Ok(rt::scalar::cast::<_, #ty>(*element))
         }
     };
     Ok(Layer { items, call: quote!(self.frame.#field = layers::#name(#(#passed),*)?) })
+}
+
+/// The type of a symbol's value.
+pub(super) fn number_type(symbol: &Symbol) -> TokenStream {
+    if Expr::Symbol(symbol.clone()).kind() == Kind::Float { quote!(f64) } else { quote!(i64) }
 }
 
 /// Symbols that steps give values, in order.
@@ -242,12 +248,13 @@ fn generated_loop(
     let body = loops::body(work, &inputs, &outputs)?;
     let symbols: BTreeSet<Symbol> = loop_symbols(work);
     let names: Vec<Ident> = symbols.iter().map(|s| names::field(s)).collect();
+    let types: Vec<TokenStream> = symbols.iter().map(number_type).collect();
     slices.symbols.extend(symbols);
     let name = names::ident(&names::camel(&format!("loop_{}", step.name)));
     let lifetime = if spans.is_empty() { quote!() } else { quote!(<'a>) };
     let elided = if spans.is_empty() { quote!() } else { quote!(<'_>) };
     items.extend(quote! {
-        struct #name #lifetime { #(#fields,)* #(#names: i64,)* }
+        struct #name #lifetime { #(#fields,)* #(#names: #types,)* }
         impl rt::Op for #name #elided {
             type Output = ();
             #[inline(always)]

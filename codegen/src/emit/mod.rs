@@ -21,6 +21,7 @@ mod layers;
 mod loops;
 mod memory;
 mod model;
+mod modules;
 mod names;
 mod program;
 mod run;

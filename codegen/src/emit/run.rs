@@ -3,7 +3,7 @@
 use super::interface::{Form, Leaf, Tensor};
 use super::layers::Layer;
 use super::structs::construct;
-use super::{Emitter, doc, literal, memory, scalar};
+use super::{Emitter, doc, literal, memory, modules, scalar};
 use crate::diag::Diagnostic;
 use crate::lower::{Region, Work};
 use crate::options::InputMemory;
@@ -35,7 +35,13 @@ pub(super) fn run(emitter: &Emitter<'_>, printed: &[Layer]) -> Result<TokenStrea
     let ok = quote!(::core::result::Result::Ok);
     // Straight through where nothing jumps.
     let jumps = emitter.steps.steps.iter().any(|step| matches!(step.work, Work::Jump { .. } | Work::Branch { .. }));
-    let all = if jumps { quote!(while self.step()? {}) } else { quote!(#(#calls;)* self.next = #count;) };
+    let (modules, all) = match jumps {
+        true => (TokenStream::new(), quote!(while self.step()? {})),
+        false => {
+            let modules::Functions { items, calls } = modules::functions(&emitter.steps.steps, &calls);
+            (items, quote!(#calls self.next = #count;))
+        }
+    };
     let generics = emitter.operators.generics();
     let lifetimes = quote!('r, 'w);
     let (of, bounded) = (generics.arguments(&lifetimes), generics.bounded(&lifetimes));
@@ -80,6 +86,8 @@ pub(super) fn run(emitter: &Emitter<'_>, printed: &[Layer]) -> Result<TokenStrea
                 #all
                 #ok(())
             }
+
+            #modules
 
             fn outputs(self) -> #result<#outputs, rt::Error> { #results }
         }

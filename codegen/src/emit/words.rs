@@ -4,7 +4,7 @@
 use super::interface::Leaf;
 use super::{Emitter, doc, float, kernel, literal};
 use crate::check::{EntryStep, Source, path_text};
-use crate::ir::{InputKind, Scalar};
+use crate::ir::{InputKind, Scalar, TensorType};
 use crate::sym::{Expr, Symbol};
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -36,7 +36,10 @@ fn argument(emitter: &Emitter<'_>, index: usize) -> TokenStream {
     let input = &emitter.graph.inputs[index];
     let (python, name) = (&input.python, path_text(&input.path));
     let kind = match &input.kind {
-        InputKind::Tensor(v) => emitter.graph.ty(*v).to_string(),
+        InputKind::Tensor(v) => {
+            let dtype = emitter.graph.ty(*v).dtype;
+            TensorType { dtype, shape: emitter.graph.stated_shape(input) }.to_string()
+        }
         InputKind::Int(_) => "int".to_string(),
         InputKind::Constant(value) => python_type(value).to_string(),
     };

@@ -1,7 +1,7 @@
 //! What the rule of an operator row sees: its arguments by name, defaults filled in, and a builder of graph nodes.
 
 use crate::diag::{Diagnostic, Origin};
-use crate::ir::{Constant, Formula, Graph, InputKind, Node, Op, TensorType, ValueId, View, infer};
+use crate::ir::{Constant, Formula, Graph, Guard, InputKind, Node, Op, TensorType, ValueId, View, infer};
 use crate::ops::Schema;
 use crate::sym::{Expr, Symbol};
 use exported_runtime::DType;
@@ -63,6 +63,8 @@ pub struct Call<'a> {
     pub(super) name: &'a str,
     /// Type that the archive recorded for the first result.
     pub(super) recorded: Option<TensorType>,
+    /// Conditions on sizes that torch took for granted when exporting, and a call may break.
+    pub(super) assumed: &'a mut Vec<Guard>,
     /// Whether statistics of the batch are wanted ([`crate::options::Options::train_mode`]).
     pub(super) train_mode: bool,
 }
@@ -330,6 +332,34 @@ impl Call<'_> {
         let node = Node { op, inputs: inputs.to_vec(), outputs: outputs.clone(), origin: self.origin.clone() };
         self.graph.nodes.push(node);
         Ok(outputs)
+    }
+
+    /// Whether a condition on sizes holds, as far as their ranges tell. These begin at 2 where a call may have 0 or 1: what
+    /// such a call would break is checked when it is made.
+    pub fn decided(&mut self, condition: Expr) -> Option<bool> {
+        let verdict = condition.prove(&self.graph.ranges)?;
+        self.require(if verdict { condition } else { Expr::not(condition) });
+        Some(verdict)
+    }
+
+    /// What must hold of the sizes of a call: checked at its entry, or here if it is of numbers read from data.
+    pub fn require(&mut self, condition: Expr) {
+        let mut ranges = crate::check::relaxed(self.graph);
+        let from_data = |symbol: &Symbol| symbol.starts_with('u');
+        // Those are checked against their whole range where they are read.
+        let stated = self.graph.ranges.0.iter().filter(|(symbol, _)| from_data(symbol));
+        ranges.0.extend(stated.map(|(symbol, range)| (symbol.clone(), *range)));
+        if condition.prove(&ranges) == Some(true) {
+            return;
+        }
+        let message = format!("Expected {condition}, which the exported program takes for granted");
+        let origin = self.origin.clone();
+        if condition.symbols().iter().any(from_data) {
+            let op = Op::Assert { condition, message };
+            self.graph.nodes.push(Node { op, inputs: vec![], outputs: vec![], origin });
+        } else if self.assumed.iter().all(|known| known.condition != condition) {
+            self.assumed.push(Guard { condition, message, origin: Some(origin) });
+        }
     }
 
     /// The symbol that the archive recorded as size of a dim of the first result, if no input determines it.

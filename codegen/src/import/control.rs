@@ -5,9 +5,13 @@
 
 use super::{Importer, Number};
 use crate::diag::{Diagnostic, Origin};
-use crate::ir::{Graph, Input, InputKind, Node, Op, Output, OutputKind, PathPart, TensorType, ValueId, infer};
+use crate::ir::{
+    ExprNode, Formula, Graph, Input, InputKind, Literal, Node, Op, Output, OutputKind, PathPart, TensorType, ValueId,
+    infer,
+};
 use crate::schema::{self, Argument, GraphArgument, NameOr};
 use crate::sym::Expr;
+use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -15,6 +19,7 @@ impl<'a> Importer<'a> {
     pub(super) fn control_node(&mut self, node: &'a schema::Node, operator: &str, origin: &Origin) -> Result<()> {
         match operator {
             "wrap_with_set_grad_enabled" => self.inline(node),
+            "wrap_with_autocast" => self.autocast(node),
             "cond" => self.cond(node, origin),
             "while_loop" => self.while_loop(node, origin),
             "scan" => self.scan(node, origin, 1),
@@ -41,7 +46,7 @@ impl<'a> Importer<'a> {
             _ => return Err(malformed(&node.target)),
         }
         let types = self.types(&operands);
-        let (first, second) = (self.subgraph(first, &types), self.subgraph(second, &types));
+        let (first, second) = (self.subgraph(first, &types, origin), self.subgraph(second, &types, origin));
         let branches = Box::new([first?, second?]);
         inputs.extend(tensors(&operands));
         self.control(node, origin, Op::Cond { on_size, branches }, inputs)
@@ -54,13 +59,10 @@ impl<'a> Importer<'a> {
         };
         let mut operands = self.operands(&[carried])?;
         let carried = operands.len();
-        if tensors(&operands).len() != carried {
-            return Err(Diagnostic::unsupported("a loop that carries a number which is no tensor")
-                .help("carry it as a tensor: `torch.tensor(n)`"));
-        }
+        self.as_tensors(&mut operands, origin)?;
         operands.extend(self.operands(rest)?);
         let types = self.types(&operands);
-        let (condition, body) = (self.subgraph(condition, &types), self.subgraph(body, &types));
+        let (condition, body) = (self.subgraph(condition, &types, origin), self.subgraph(body, &types, origin));
         let (condition, body) = (Box::new(condition?), Box::new(body?));
         self.control(node, origin, Op::While { carried, condition, body }, tensors(&operands))
     }
@@ -75,7 +77,8 @@ impl<'a> Importer<'a> {
         else {
             return Err(malformed(&node.target));
         };
-        let (initial, sequences) = (self.operands(initial)?, self.operands(sequences)?);
+        let (mut initial, sequences) = (self.operands(initial)?, self.operands(sequences)?);
+        self.as_tensors(&mut initial, origin)?;
         let rest = self.operands(rest)?;
         let (carried, count) = (initial.len(), sequences.len());
         let mut types = self.types(&initial);
@@ -90,7 +93,7 @@ impl<'a> Importer<'a> {
         }
         let length = length.ok_or_else(|| malformed(&node.target))?;
         types.extend(self.types(&rest));
-        let body = Box::new(self.subgraph(body, &types)?);
+        let body = Box::new(self.subgraph(body, &types, origin)?);
         let inputs: Vec<ValueId> = [initial, sequences, rest].iter().flat_map(|l| tensors(l)).collect();
         self.control(node, origin, Op::Scan { carried, sequences: count, length, body }, inputs)
     }
@@ -107,17 +110,72 @@ impl<'a> Importer<'a> {
         let outputs: Vec<ValueId> =
             names.iter().zip(results).map(|(name, ty)| self.graph.add_value(name, ty)).collect();
         self.graph.nodes.push(Node { op, inputs, outputs: outputs.clone(), origin: origin.clone() });
-        for (name, value) in names.into_iter().zip(outputs) {
-            self.names.define(name, value);
-            self.check_recorded(name)?;
+        for (result, value) in flat(node.outputs.iter()).into_iter().zip(outputs) {
+            match result {
+                Flat::Tensor(name) => {
+                    self.names.define(name, value);
+                    self.check_recorded(name)?;
+                }
+                Flat::Scalar(name) => self.bind_integer(name, value, origin)?,
+                Flat::Int(_) => return Err(malformed(&node.target)),
+            }
         }
+        Ok(())
+    }
+
+    /// Integers that are carried: a region takes and gives them as tensors of one element.
+    fn as_tensors(&mut self, operands: &mut [Value], origin: &Origin) -> Result<()> {
+        for operand in operands {
+            if let Value::Scalar(number) = operand {
+                *operand = Value::Tensor(self.number_tensor(&number.clone(), origin)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// A number as a tensor without dims.
+    fn number_tensor(&mut self, number: &Number, origin: &Origin) -> Result<ValueId> {
+        let (value, dtype) = match number {
+            Number::Int(value) => (value.clone(), DType::I64),
+            Number::Bool(condition) => (Expr::ite(condition, 1, 0), DType::Bool),
+            Number::Float(_) | Number::SymFloat(_) => {
+                return Err(Diagnostic::unsupported("a floating-point number that a region takes or gives")
+                    .help("carry it as a tensor: `torch.tensor(x)`"));
+            }
+        };
+        let mut formula = Formula::new(&[]);
+        let value = match value {
+            Expr::Int(v) => formula.push(ExprNode::Const(DType::I64, Literal::Int(v))),
+            value => {
+                formula.sizes.push(value);
+                formula.push(ExprNode::Size(0))
+            }
+        };
+        let value = formula.cast(dtype, value);
+        formula.results.push(value);
+        let op = Op::Pointwise { formula, shape: Vec::new() };
+        let result = self.graph.add_value(&origin.node, TensorType { dtype, shape: Vec::new() });
+        self.graph.nodes.push(Node { op, inputs: vec![], outputs: vec![result], origin: origin.clone() });
+        Ok(result)
+    }
+
+    /// Lets the symbol that the archive recorded for an integer have the value of a tensor from here on.
+    fn bind_integer(&mut self, name: &'a str, value: ValueId, origin: &Origin) -> Result<()> {
+        let recorded = self.scope.sym_int_values.get(name);
+        let symbol = self.recorded_item(name, recorded)?;
+        self.scalars.insert(name, Number::Int(Expr::Symbol(symbol.clone())));
+        self.push_item(symbol, value, origin);
         Ok(())
     }
 
     /// Values of operands, lists opened.
     fn operands(&mut self, arguments: &[&'a Argument]) -> Result<Vec<Value>> {
         let read = |operand| match operand {
-            Flat::Tensor(name) => self.tensor(name).map(Value::Tensor),
+            // A list of both is written as a list of tensors.
+            Flat::Tensor(name) => match self.scalars.get(name) {
+                Some(number) => Ok(Value::Scalar(number.clone())),
+                None => self.tensor(name).map(Value::Tensor),
+            },
             Flat::Scalar(name) => self.scalar(name).map(Value::Scalar),
             Flat::Int(v) => Ok(Value::Scalar(Number::Int(Expr::Int(v)))),
         };
@@ -133,11 +191,13 @@ impl<'a> Importer<'a> {
     }
 
     /// A subgraph on operands of these kinds. It sees the symbols of this graph and numbers as they are.
-    fn subgraph(&mut self, region: &'a GraphArgument, operands: &[Kind]) -> Result<Graph> {
-        let mut inner = Importer::new(self.program, self.archive, self.options, &region.graph);
+    fn subgraph(&mut self, region: &'a GraphArgument, operands: &[Kind], origin: &Origin) -> Result<Graph> {
+        let mut inner = Importer::new(self.program, self.archive, self.options, self.forms, &region.graph);
         inner.conditional = true;
+        inner.sizes.clone_from(&self.sizes);
         inner.unbacked = self.unbacked.clone();
         inner.graph.ranges = self.graph.ranges.clone();
+        inner.graph.multiples.clone_from(&self.graph.multiples);
         let placeholders = flat(region.graph.inputs.iter());
         if placeholders.len() != operands.len() {
             let message =
@@ -155,6 +215,12 @@ impl<'a> Importer<'a> {
                 (Flat::Scalar(name), Kind::Scalar(number)) => {
                     inner.scalars.insert(name, number.clone());
                 }
+                (Flat::Scalar(name), Kind::Tensor(ty)) => {
+                    let value = inner.graph.add_value(name, ty.clone());
+                    let path = vec![PathPart::Key(name.to_string())];
+                    inner.graph.inputs.push(Input::new(name.to_string(), path, InputKind::Tensor(value)));
+                    inner.bind_integer(name, value, origin)?;
+                }
                 (Flat::Int(_), Kind::Scalar(_)) => {}
                 _ => return Err(Diagnostic::damaged("an operand of a subgraph is of another kind than its input")),
             }
@@ -163,15 +229,16 @@ impl<'a> Importer<'a> {
             inner.node(node);
         }
         if inner.errors.0.is_empty() {
-            inner.results(region);
+            inner.results(region, origin);
         }
         // The last fault is the caller's to report, so that results are bound all the same.
         let last = inner.errors.0.pop();
         self.errors.extend(inner.errors);
+        self.assumed.extend(inner.assumed);
         last.map_or(Ok(inner.graph), Err)
     }
 
-    fn results(&mut self, region: &'a GraphArgument) {
+    fn results(&mut self, region: &'a GraphArgument, origin: &Origin) {
         for input in &region.graph.inputs {
             for name in input.names().filter(|name| self.names.is_written(name)) {
                 self.errors.push(Diagnostic::unsupported(format!("subgraph `{}` writes to `{name}`", region.name)));
@@ -180,9 +247,8 @@ impl<'a> Importer<'a> {
         for result in flat(region.graph.outputs.iter()) {
             let value = match result {
                 Flat::Tensor(name) => self.tensor(name),
-                _ => {
-                    Err(Diagnostic::unsupported(format!("subgraph `{}` gives a number that is no tensor", region.name)))
-                }
+                Flat::Scalar(name) => self.scalar(name).and_then(|number| self.number_tensor(&number, origin)),
+                Flat::Int(v) => self.number_tensor(&Number::Int(Expr::Int(v)), origin),
             };
             match value {
                 Ok(v) => {
@@ -192,6 +258,23 @@ impl<'a> Importer<'a> {
                 Err(fault) => self.errors.push(fault),
             }
         }
+    }
+
+    /// `wrap_with_autocast(device_type, dtype, enabled, cache_enabled, region, operands)`. Of another device, or switched
+    /// off, it changes nothing.
+    fn autocast(&mut self, node: &'a schema::Node) -> Result<()> {
+        let [Argument::String(device), dtype, enabled, ..] = &arguments(node)[..] else {
+            return Err(malformed(&node.target));
+        };
+        if device != "cpu" || matches!(enabled, Argument::Bool(false)) {
+            return self.inline(node);
+        }
+        let dtype = match dtype {
+            Argument::ScalarType(dtype) => format!(" to `{}`", dtype.name()),
+            _ => String::new(),
+        };
+        Err(Diagnostic::unsupported(format!("a region under `torch.autocast(\"cpu\")`, whose operators convert{dtype} as they run"))
+            .help("`ep.run_decompositions()` before saving makes the conversions nodes of the program; or export without autocast"))
     }
 
     /// A region that runs exactly once, whatever gradients would do: its nodes become nodes of this graph.

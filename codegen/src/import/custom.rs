@@ -3,7 +3,7 @@
 //! The archive says what each call gives and what came out, nothing about the operator itself. An operator without a
 //! result would have to change an argument, and which one is not recorded: it is refused.
 
-use super::{Importer, Number, Result_, output_names, tensor_type};
+use super::{Importer, Number, Result_, output_names};
 use crate::diag::{Diagnostic, Kind, Origin};
 use crate::import::Arg;
 use crate::ir::{Custom, Given, Node, Op, TensorType, ValueId};
@@ -92,7 +92,7 @@ impl<'a> Importer<'a> {
 
     fn recorded_type(&self, name: &str) -> Result_<TensorType> {
         let meta = self.scope.tensor_values.get(name);
-        tensor_type(meta.ok_or_else(|| Diagnostic::damaged(format!("tensor `{name}` has no recorded type")))?)
+        self.tensor_type(meta.ok_or_else(|| Diagnostic::damaged(format!("tensor `{name}` has no recorded type")))?)
     }
 
     /// Names in the options that no call bears: a slip of the pen would otherwise go unnoticed.

@@ -6,6 +6,9 @@
 //! name makes a new value of its base, and names are read by replaying their chain on the base's current value
 //! (`alias`). What the archive recorded about shapes and dtypes is compared with our own inference at every node; a
 //! difference is a fault, whoever is right.
+//!
+//! Sizes are compared by structure, which an `s//4` ends although a guard says that 4 divides `s`. Where guards leave one
+//! remainder of a symbol, the program is imported once more with `4*t` in the place of `s` ([`Graph::derived`]).
 
 mod alias;
 mod call;
@@ -24,7 +27,7 @@ use crate::ir::{Graph, Guard, Op, TensorType, ValueId};
 use crate::ops::{self, Alias, Out, Schema};
 use crate::options::Options;
 use crate::schema::{self, Argument, Layout, NameOr, Program, TensorMeta};
-use crate::sym::{self, Expr, Interval};
+use crate::sym::{self, Expr, Interval, Multiple, Ranges, Symbol};
 use alias::{Names, Tensor};
 use std::collections::{BTreeMap, HashMap};
 
@@ -33,7 +36,31 @@ use std::collections::{BTreeMap, HashMap};
 /// # Errors
 /// Every operator without a row, every argument that cannot be honoured, every contradiction: all that can be found.
 pub fn import(program: &Program, archive: &Archive<'_>, options: &Options) -> Result<Graph, Errors> {
-    let mut importer = Importer::new(program, archive, options, &program.graph_module.graph);
+    let none = Forms::default();
+    let stated = imported(program, archive, options, &none);
+    let forms = Forms::new(&stated.graph.guards, &stated.graph.ranges);
+    let Importer { graph, assumed, errors, .. } = stated;
+    if forms.of.is_empty() && forms.multiples.is_empty() {
+        return errors.into_result(with_guards(graph, assumed));
+    }
+    let again = imported(program, archive, options, &forms);
+    // The entry checks what the archive states, in its own symbols.
+    let assumed = [forms.assumed.clone(), again.assumed].concat();
+    again.errors.into_result(with_guards(Graph { guards: graph.guards, ..again.graph }, assumed))
+}
+
+fn with_guards(mut graph: Graph, more: Vec<Guard>) -> Graph {
+    graph.guards.extend(more);
+    graph
+}
+
+fn imported<'a>(
+    program: &'a Program,
+    archive: &'a Archive<'a>,
+    options: &'a Options,
+    forms: &'a Forms,
+) -> Importer<'a> {
+    let mut importer = Importer::new(program, archive, options, forms, &program.graph_module.graph);
     importer.ranges();
     importer.inputs();
     for node in &program.graph_module.graph.nodes {
@@ -44,22 +71,97 @@ pub fn import(program: &Program, archive: &Archive<'_>, options: &Options) -> Re
         importer.outputs();
     }
     importer.unknown_operators();
-    importer.errors.into_result(importer.graph)
+    importer
+}
+
+/// Most rounds in which what is known of some symbols is asked what it says of others.
+const MAX_ROUNDS: usize = 4;
+
+/// What stands in the place of symbols that the guards say more of.
+#[derive(Default)]
+struct Forms {
+    /// `s` → `4*t`, or `s1` → `s0` where they are equal.
+    of: BTreeMap<Symbol, Expr>,
+    /// `t` = `s//4`.
+    quotients: Vec<(Symbol, Expr)>,
+    /// Over the symbols of the graph.
+    multiples: Vec<Multiple>,
+    /// Conditions behind these that no guard states as they are.
+    assumed: Vec<Guard>,
+}
+
+impl Forms {
+    fn new(guards: &[Guard], ranges: &Ranges) -> Forms {
+        let equal = sym::equalities(guards.iter().map(|guard| &guard.condition));
+        let mut forms = Forms::default();
+        for (symbol, value) in equal {
+            forms.take(guards, Expr::eq(Expr::Symbol(symbol.clone()), &value));
+            forms.of.insert(symbol, value);
+        }
+        // What one symbol is makes conditions of several to conditions of one.
+        for _ in 0..MAX_ROUNDS {
+            let conditions: Vec<Expr> = guards.iter().map(|guard| guard.condition.substitute(&forms.of)).collect();
+            let mut residues = sym::residues(&conditions, ranges);
+            residues.retain(|symbol, _| !forms.is_quotient(symbol));
+            if residues.is_empty() {
+                residues = sym::joint_residues(&conditions, ranges);
+                residues.retain(|symbol, _| !forms.is_quotient(symbol));
+                for (symbol, residue) in &residues {
+                    forms.take(guards, residue.condition(symbol));
+                }
+            }
+            if residues.is_empty() {
+                break;
+            }
+            forms.add(residues);
+        }
+        let conditions: Vec<Expr> = guards.iter().map(|guard| guard.condition.substitute(&forms.of)).collect();
+        forms.multiples = sym::multiples(&conditions);
+        forms
+    }
+
+    fn is_quotient(&self, symbol: &Symbol) -> bool {
+        self.quotients.iter().any(|(quotient, _)| quotient == symbol)
+    }
+
+    fn add(&mut self, residues: BTreeMap<Symbol, sym::Residue>) {
+        let mut new = BTreeMap::new();
+        for (symbol, residue) in residues {
+            let quotient: Symbol = format!("{symbol}_{}", residue.factor).into();
+            self.quotients.push((quotient.clone(), residue.quotient(&symbol)));
+            new.insert(symbol, residue.form(&quotient));
+        }
+        self.of.values_mut().for_each(|value| *value = value.substitute(&new));
+        self.of.extend(new);
+    }
+
+    /// A condition that guards imply unless a size is 0: checked, too.
+    fn take(&mut self, guards: &[Guard], condition: Expr) {
+        if !guards.iter().any(|guard| guard.condition == condition) {
+            let message = format!("Expected {condition}, which the exported program takes for granted");
+            self.assumed.push(Guard { condition, message, origin: None });
+        }
+    }
 }
 
 struct Importer<'a> {
     program: &'a Program,
     archive: &'a Archive<'a>,
     options: &'a Options,
+    forms: &'a Forms,
     /// The graph whose names hold: the program's, or a subgraph of it.
     scope: &'a schema::Graph,
     /// Whether this is a part of the program that may not run at all: its assertions hold where they stand.
     conditional: bool,
     graph: Graph,
+    /// Entry checks that no guard of the archive states.
+    assumed: Vec<Guard>,
+    /// Sizes that the archive gives a symbol of their own although they follow from others.
+    sizes: BTreeMap<Symbol, Expr>,
     /// Tensors by name.
     names: Names,
     /// Symbols that have their values from data.
-    unbacked: std::collections::BTreeSet<sym::Symbol>,
+    unbacked: std::collections::BTreeSet<Symbol>,
     /// Floating-point numbers read from tensors, as tensors of one element, by name.
     items: HashMap<&'a str, ValueId>,
     /// Symbolic and plain scalars by name.
@@ -70,14 +172,23 @@ struct Importer<'a> {
 type Result_<T> = Result<T, Diagnostic>;
 
 impl<'a> Importer<'a> {
-    fn new(program: &'a Program, archive: &'a Archive<'a>, options: &'a Options, scope: &'a schema::Graph) -> Self {
+    fn new(
+        program: &'a Program,
+        archive: &'a Archive<'a>,
+        options: &'a Options,
+        forms: &'a Forms,
+        scope: &'a schema::Graph,
+    ) -> Self {
         Importer {
             program,
             archive,
             options,
+            forms,
             scope,
             conditional: false,
             graph: Graph::default(),
+            assumed: Vec::new(),
+            sizes: BTreeMap::new(),
             names: Names::default(),
             items: HashMap::new(),
             unbacked: Default::default(),
@@ -100,6 +211,15 @@ impl<'a> Importer<'a> {
                 Err(fault) => self.errors.push(Diagnostic::damaged(format!("range of `{}`: {fault}", excerpt(text)))),
             }
         }
+        // Of two equal symbols the one that stays has the bounds of both.
+        for (symbol, value) in &self.forms.of {
+            let (Expr::Symbol(kept), Some(max)) = (value, self.graph.ranges.get(symbol).max) else { continue };
+            let range = self.graph.ranges.0.entry(kept.clone()).or_default();
+            range.max = range.max.or(Some(max));
+        }
+        self.graph.derived.clone_from(&self.forms.quotients);
+        self.graph.multiples.clone_from(&self.forms.multiples);
+        self.graph.derive_ranges();
     }
 
     fn node(&mut self, node: &'a schema::Node) {
@@ -129,7 +249,7 @@ impl<'a> Importer<'a> {
             } else {
                 let recorded = match self.scope.sym_int_values.get(name) {
                     Some(schema::Sym::Value(v)) => Ok(Expr::Int(*v)),
-                    Some(schema::Sym::Expr(e)) => sym::parse(&e.expr_str),
+                    Some(schema::Sym::Expr(e)) => sym::parse(&e.expr_str).map(|e| e.substitute(&self.forms.of)),
                     None => Ok(Expr::symbol(name)),
                 };
                 self.scalars.insert(name, Number::Int(recorded.unwrap_or_else(|_| Expr::symbol(name))));
@@ -140,7 +260,7 @@ impl<'a> Importer<'a> {
     /// The type the archive recorded for a tensor name, as far as it can be read.
     fn recorded(&self, name: &str) -> Option<TensorType> {
         let meta = self.scope.tensor_values.get(name)?;
-        tensor_type(meta).ok()
+        self.tensor_type(meta).ok()
     }
 
     /// Runs the operator's rule, writes results of in-place operators back and binds names.
@@ -171,8 +291,16 @@ impl<'a> Importer<'a> {
         let recorded = node.outputs.iter().flat_map(Argument::names).next().and_then(|name| self.recorded(name));
         let before = self.graph.nodes.len();
         let train_mode = self.options.train_mode;
-        let mut call =
-            Call { graph: &mut self.graph, origin, schema: &row_schema, arguments, name: label, recorded, train_mode };
+        let mut call = Call {
+            graph: &mut self.graph,
+            origin,
+            schema: &row_schema,
+            arguments,
+            name: label,
+            recorded,
+            assumed: &mut self.assumed,
+            train_mode,
+        };
         let mut outs = (row.rule)(&mut call)?;
         for node in &self.graph.nodes[before..] {
             if let Op::Item { symbol } = &node.op {
@@ -354,6 +482,13 @@ impl<'a> Importer<'a> {
         })
     }
 
+    /// Recorded dtype and sizes, over the symbols of the graph.
+    fn tensor_type(&self, meta: &TensorMeta) -> Result_<TensorType> {
+        let TensorType { dtype, shape } = tensor_type(meta)?;
+        let known = |size: &Expr| size.substitute(&self.forms.of).substitute(&self.sizes);
+        Ok(TensorType { dtype, shape: shape.iter().map(known).collect() })
+    }
+
     fn tensor(&mut self, name: &str) -> Result_<ValueId> {
         self.names.read(&mut self.graph, name)
     }
@@ -364,10 +499,25 @@ impl<'a> Importer<'a> {
             return Err(Diagnostic::damaged(format!("tensor `{name}` has no recorded type")));
         };
         let value = self.names.read(&mut self.graph, name)?;
-        let recorded = tensor_type(meta)?;
+        let mut recorded = self.tensor_type(meta)?;
         let ours = self.graph.ty(value);
         if *ours == recorded {
             return Ok(());
+        }
+        // A slice by a number from data may be recorded with a size of its own, which only ours explains.
+        for (recorded, ours) in recorded.shape.iter_mut().zip(&ours.shape) {
+            if let Expr::Symbol(symbol) = &*recorded
+                && symbol.starts_with('u')
+                && !self.unbacked.contains(symbol)
+            {
+                self.sizes.insert(symbol.clone(), ours.clone());
+                *recorded = ours.clone();
+            }
+        }
+        // Torch assumed that sizes are 2 at least; what ours says for smaller ones holds, too.
+        let mut assumed = self.graph.ranges.clone();
+        for (_, range) in assumed.0.iter_mut().filter(|(symbol, _)| symbol.starts_with('s')) {
+            range.min = range.min.max(Some(2));
         }
         let same = ours.dtype == recorded.dtype
             && ours.shape.len() == recorded.shape.len()
@@ -375,7 +525,7 @@ impl<'a> Importer<'a> {
                 .shape
                 .iter()
                 .zip(&recorded.shape)
-                .all(|(a, b)| a == b || Expr::eq(a.clone(), b.clone()).prove(&self.graph.ranges) == Some(true));
+                .all(|(a, b)| self.graph.same(a, b) || Expr::eq(a, b).prove(&assumed) == Some(true));
         if same {
             return Ok(());
         }
@@ -410,7 +560,7 @@ fn guard_message(text: &str) -> String {
         message += name;
         rest = after;
     }
-    message + rest
+    (message + rest).replace("**", "^").replace('*', " * ").replace('^', " ** ")
 }
 
 /// The beginning of a text of the file, short enough for a message.
@@ -450,7 +600,7 @@ fn functional_target(target: &str) -> String {
     }
 }
 
-/// Recorded dtype and sizes.
+/// Recorded dtype and sizes, over the symbols of the archive.
 fn tensor_type(meta: &TensorMeta) -> Result_<TensorType> {
     let dtype = meta.dtype.to_dtype().ok_or_else(|| {
         Diagnostic::unsupported(format!("tensors of dtype `{}`", meta.dtype.name()))

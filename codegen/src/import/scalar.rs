@@ -3,8 +3,9 @@
 use super::{Importer, Number};
 use crate::diag::{Diagnostic, Origin};
 use crate::ir::{Guard, Op, TensorType};
-use crate::schema::{Argument, NameOr, Node, SymInt};
-use crate::sym::Expr;
+use crate::schema::{Argument, NameOr, Node, Sym, SymInt};
+use crate::sym::{Expr, Symbol};
+use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -30,12 +31,6 @@ pub(super) fn is_scalar(target: &str) -> bool {
 impl<'a> Importer<'a> {
     /// The scalar of that name.
     pub(super) fn scalar(&self, name: &str) -> Result<Number> {
-        if self.items.contains_key(name) {
-            return Err(Diagnostic::unsupported(
-                "arithmetic on a floating-point number read from a tensor (`.item()`)",
-            )
-            .help("compute with the tensor itself: `x * s` instead of `x * (s.item() + 1)`"));
-        }
         self.scalars
             .get(name)
             .cloned()
@@ -77,8 +72,9 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// `x.item()`. An integer becomes a symbol that has its value from here on; a float stays the tensor it is, which
-    /// means the same to every operator that takes a tensor or a number.
+    /// `x.item()`. A number becomes a symbol that has its value from here on, a truth value the condition that its symbol
+    /// is 1. To operators that take a tensor or a number, a float is also the tensor it is; its symbol has a value only
+    /// where something is computed with it.
     fn item(&mut self, node: &'a Node, origin: &Origin) -> Result<()> {
         let value = match node.inputs.first().map(|i| &i.arg) {
             Some(Argument::Tensor(name)) => self.tensor(name)?,
@@ -97,26 +93,56 @@ impl<'a> Importer<'a> {
                     origin: origin.clone(),
                 });
                 self.items.insert(name, scalar);
+                if self.computed_with(name) {
+                    let recorded = self.scope.sym_float_values.get(name);
+                    let symbol = self.recorded_item(name, recorded)?;
+                    self.scalars.insert(name, Number::SymFloat(Expr::Symbol(symbol.clone())));
+                    self.push_item(symbol, value, origin);
+                }
+                Ok(())
+            }
+            Some(Argument::SymBool(NameOr::Name(name))) if known && self.graph.ty(value).dtype == DType::Bool => {
+                let recorded = self.scope.sym_bool_values.get(name);
+                let symbol = self.recorded_item(name, recorded)?;
+                self.scalars.insert(name, Number::Bool(Expr::eq(Expr::Symbol(symbol.clone()), 1)));
+                self.push_item(symbol, value, origin);
                 Ok(())
             }
             Some(Argument::SymInt(NameOr::Name(name))) if known && self.graph.ty(value).dtype.is_int() => {
-                let symbol = match self.scope.sym_int_values.get(name) {
-                    Some(SymInt::Expr(e)) => crate::sym::parse(&e.expr_str).map_err(Diagnostic::damaged)?,
-                    _ => return Err(Diagnostic::damaged(format!("`{name}` has no recorded symbol"))),
-                };
-                let Expr::Symbol(symbol) = symbol else {
-                    return Err(Diagnostic::damaged(format!("`{name}` is recorded as `{symbol}`")));
-                };
+                let recorded = self.scope.sym_int_values.get(name);
+                let symbol = self.recorded_item(name, recorded)?;
                 self.scalars.insert(name, Number::Int(Expr::Symbol(symbol.clone())));
-                self.unbacked.insert(symbol.clone());
-                let op = Op::Item { symbol };
-                let origin = origin.clone();
-                self.graph.nodes.push(crate::ir::Node { op, inputs: vec![value], outputs: vec![], origin });
+                self.push_item(symbol, value, origin);
                 Ok(())
             }
-            _ => Err(Diagnostic::unsupported("`.item()` of a truth value, or of more than one element")
-                .help("branch with `torch.cond` on the tensor itself")),
+            _ => Err(Diagnostic::damaged("`.item()` of another kind than its tensor, or of more than one element")),
         }
+    }
+
+    /// The symbol of a number that is read; of a truth value the archive records `u0 == 1`.
+    pub(super) fn recorded_item<T>(&self, name: &str, recorded: Option<&Sym<T>>) -> Result<Symbol> {
+        let expr = match recorded {
+            Some(Sym::Expr(e)) => crate::sym::parse(&e.expr_str).map_err(Diagnostic::damaged)?,
+            _ => return Err(Diagnostic::damaged(format!("`{name}` has no recorded symbol"))),
+        };
+        let symbols = expr.symbols();
+        match (symbols.first(), symbols.len()) {
+            (Some(symbol), 1) => Ok(symbol.clone()),
+            _ => Err(Diagnostic::damaged(format!("`{name}` is recorded as `{expr}`"))),
+        }
+    }
+
+    pub(super) fn push_item(&mut self, symbol: Symbol, value: crate::ir::ValueId, origin: &Origin) {
+        self.unbacked.insert(symbol.clone());
+        let (op, origin) = (Op::Item { symbol }, origin.clone());
+        self.graph.nodes.push(crate::ir::Node { op, inputs: vec![value], outputs: vec![], origin });
+    }
+
+    /// Whether a scalar is more than an argument of tensor operators.
+    fn computed_with(&self, name: &str) -> bool {
+        let computes = |node: &Node| is_scalar(&node.target) || node.target.contains("higher_order");
+        let mut nodes = self.scope.nodes.iter();
+        nodes.any(|n| computes(n) && n.inputs.iter().any(|i| i.arg.names().any(|used| used == name)))
     }
 
     /// A recorded integer must agree with ours where both are known. (Recorded truth values are what torch concluded,

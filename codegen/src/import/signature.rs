@@ -4,7 +4,9 @@
 use super::{Importer, Number, tensor_type};
 use crate::archive;
 use crate::diag::{Diagnostic, Origin};
-use crate::ir::{ConstId, Constant, Input, InputKind, Node, Op, Output, OutputKind, PathPart, Scalar, State, ValueId};
+use crate::ir::{
+    ConstId, Constant, Input, InputKind, Node, Op, Output, OutputKind, PathPart, Scalar, State, TensorType, ValueId,
+};
 use crate::schema::{Argument, ConstantValue, InputSpec, Key, NameOr, OutputSpec, TreeSpec};
 use crate::sym::Expr;
 use crate::sym::guards::{LeafPath, Property, Step};
@@ -93,16 +95,18 @@ impl<'a> Importer<'a> {
     }
 
     fn user_input(&mut self, arg: &'a Argument, place: Option<Place>) -> Result<()> {
-        let (name, kind) = match arg {
+        let (name, kind, stated) = match arg {
             Argument::Tensor(name) => {
                 let Some(meta) = self.scope.tensor_values.get(name) else {
                     return Err(Diagnostic::damaged(format!("input `{name}` has no recorded type")));
                 };
                 let ty = tensor_type(meta)
                     .map_err(|d| Diagnostic { message: format!("input `{name}`: {}", d.message), ..d })?;
-                let value = self.graph.add_value(name, ty);
+                let shape = ty.shape.iter().map(|size| size.substitute(&self.forms.of)).collect();
+                let stated = (ty.shape != shape).then_some(ty.shape);
+                let value = self.graph.add_value(name, TensorType { dtype: ty.dtype, shape });
                 self.names.define(name, value);
-                (name.as_str(), InputKind::Tensor(value))
+                (name.as_str(), InputKind::Tensor(value), stated)
             }
             Argument::SymInt(NameOr::Name(name)) => {
                 let recorded = self.scope.sym_int_values.get(name);
@@ -111,18 +115,21 @@ impl<'a> Importer<'a> {
                     Some(crate::schema::Sym::Value(v)) => Expr::Int(*v),
                     None => return Err(Diagnostic::damaged(format!("input `{name}` has no recorded value"))),
                 };
-                self.scalars.insert(name, Number::Int(expr.clone()));
-                (name.as_str(), InputKind::Int(expr))
+                self.scalars.insert(name, Number::Int(expr.substitute(&self.forms.of)));
+                (name.as_str(), InputKind::Int(expr), None)
             }
             other => return Err(Diagnostic::unsupported(format!("an input of this kind: {other:?}"))),
         };
         self.add_input(name, place, kind);
+        if let Some(input) = self.graph.inputs.last_mut() {
+            input.stated = stated;
+        }
         Ok(())
     }
 
     fn add_input(&mut self, name: &str, place: Option<Place>, kind: InputKind) {
         self.graph.inputs.push(match place {
-            Some(Place { path, python }) => Input { name: name.to_string(), path, python, kind },
+            Some(Place { path, python }) => Input { python, ..Input::new(name, path, kind) },
             None => Input::new(name, vec![PathPart::Key(name.to_string())], kind),
         });
     }
@@ -282,8 +289,8 @@ impl<'a> Importer<'a> {
         let input =
             self.graph.inputs.iter().find(|i| i.path == path).ok_or_else(|| format!("no argument at {leaf}"))?;
         match (&input.kind, leaf.property) {
-            (InputKind::Tensor(v), Property::Size(d)) => {
-                self.graph.ty(*v).shape.get(d).cloned().ok_or_else(|| format!("{leaf} has no dim {d}"))
+            (InputKind::Tensor(_), Property::Size(d)) => {
+                self.graph.stated_shape(input).get(d).cloned().ok_or_else(|| format!("{leaf} has no dim {d}"))
             }
             (InputKind::Int(e), Property::Value) => Ok(e.clone()),
             (InputKind::Constant(Scalar::Int(v)), Property::Value) => Ok(Expr::Int(*v)),

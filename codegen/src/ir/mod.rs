@@ -18,7 +18,7 @@ pub use op::*;
 pub use verify::verify;
 
 use crate::diag::Origin;
-use crate::sym::{Expr, Interval, Ranges};
+use crate::sym::{Expr, Interval, Multiple, Ranges, Symbol};
 use exported_runtime::DType;
 use std::collections::HashMap;
 
@@ -116,13 +116,15 @@ pub struct Input {
     pub python: String,
     /// What it is.
     pub kind: InputKind,
+    /// Sizes as the archive states them, where the graph has them over [`Graph::derived`] symbols.
+    pub stated: Option<Vec<Expr>>,
 }
 
 impl Input {
     /// An argument that messages call by its name.
     pub fn new(name: impl Into<String>, path: Vec<PathPart>, kind: InputKind) -> Input {
         let name = name.into();
-        Input { python: name.clone(), name, path, kind }
+        Input { python: name.clone(), name, path, kind, stated: None }
     }
 }
 
@@ -193,8 +195,13 @@ pub struct Graph {
     pub ranges: Ranges,
     /// Ranges of compound expressions, as the archive states them: checked where an input size is such an expression.
     pub derived_ranges: Vec<(Expr, Interval)>,
-    /// Entry checks beyond ranges.
+    /// Entry checks beyond ranges, over the symbols of the archive.
     pub guards: Vec<Guard>,
+    /// Symbols that the guards allow to speak of, over those of the archive: `t = s//4` where 4 divides `s`, which is `4*t`
+    /// in all types.
+    pub derived: Vec<(Symbol, Expr)>,
+    /// What the guards say of sizes of several symbols: 4 divides `s0*s1`.
+    pub multiples: Vec<Multiple>,
     /// What the integers of inputs and outputs stand for that the program has as floats.
     pub grids: Vec<Grid>,
     /// Names of the values, each with the greatest suffix tried for another value of that name.
@@ -221,6 +228,28 @@ pub enum IoLeaf {
 }
 
 impl Graph {
+    /// The sizes of a tensor argument over the symbols of the archive.
+    pub fn stated_shape(&self, input: &Input) -> Vec<Expr> {
+        match (&input.stated, &input.kind) {
+            (Some(sizes), _) => sizes.clone(),
+            (None, InputKind::Tensor(v)) => self.ty(*v).shape.clone(),
+            (None, _) => Vec::new(),
+        }
+    }
+
+    /// Whether two sizes are equal in every call.
+    pub fn same(&self, a: &Expr, b: &Expr) -> bool {
+        a == b || self.multiples.iter().any(|multiple| multiple.equates(a, b))
+    }
+
+    /// Gives derived symbols the ranges that follow from those of the archive's.
+    pub fn derive_ranges(&mut self) {
+        for (symbol, value) in &self.derived {
+            let range = value.interval(&self.ranges);
+            self.ranges.0.insert(symbol.clone(), range);
+        }
+    }
+
     /// The value.
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[id.0 as usize]

@@ -151,17 +151,17 @@ fn cartesian_prod(call: &mut Call<'_>) -> Result<Outs> {
 fn roll(call: &mut Call<'_>) -> Result<Outs> {
     let x = call.tensor("self")?;
     let shape = call.shape(x);
-    let (shifts, dims) = (call.ints("shifts")?, call.ints("dims")?);
+    let (shifts, dims) = (call.sym_ints("shifts")?, call.ints("dims")?);
     if dims.is_empty() {
         let flat = call.reshape(x, &[numel(&shape)])?;
-        let rolled = roll_dim(call, flat, 0, shifts.first().copied().unwrap_or(0))?;
+        let rolled = roll_dim(call, flat, 0, shifts.first().cloned().unwrap_or(Expr::Int(0)))?;
         return one(call.reshape(rolled, &shape)?);
     }
     if dims.len() != shifts.len() {
         return Err(call.damaged("as many shifts as dims are needed"));
     }
     let mut rolled = x;
-    for (&dim, &shift) in dims.iter().zip(&shifts) {
+    for (&dim, shift) in dims.iter().zip(shifts) {
         let dim = call.normalize_dim(dim, shape.len())?;
         rolled = roll_dim(call, rolled, dim, shift)?;
     }
@@ -173,14 +173,13 @@ fn half_roll(call: &mut Call<'_>, extra: i64) -> Result<Outs> {
     let mut x = call.tensor("self")?;
     let dims = call.dims("dim", call.rank(x))?;
     for dim in dims {
-        let size = call.shape(x)[dim].as_int();
-        let size = size.ok_or_else(|| call.unsupported("half of a size that depends on the input"))?;
-        x = roll_dim(call, x, dim, (size + extra) / 2)?;
+        let shift = Expr::floordiv(call.shape(x)[dim].clone() + Expr::Int(extra), 2);
+        x = roll_dim(call, x, dim, shift)?;
     }
     one(x)
 }
 
-fn roll_dim(call: &mut Call<'_>, x: ValueId, dim: usize, shift: i64) -> Result<ValueId> {
+fn roll_dim(call: &mut Call<'_>, x: ValueId, dim: usize, shift: Expr) -> Result<ValueId> {
     let Some(size) = call.shape(x).get(dim).cloned() else { return Ok(x) };
     if size == Expr::Int(0) {
         return Ok(x);
@@ -219,16 +218,58 @@ fn select_scatter(call: &mut Call<'_>) -> Result<Outs> {
 }
 
 /// Pairs of `name`, from the last dim backwards, as one pair per dim.
-fn pads(call: &Call<'_>, x: ValueId, name: &str) -> Result<Vec<(i64, i64)>> {
-    let (list, rank) = (call.ints(name)?, call.rank(x));
+fn sym_pads(call: &Call<'_>, x: ValueId, name: &str) -> Result<Vec<(Expr, Expr)>> {
+    let (list, rank) = (call.sym_ints(name)?, call.rank(x));
     if list.len() % 2 == 1 || list.len() / 2 > rank {
-        return Err(call.damaged(format!("padding {list:?} of a tensor with {rank} dims")));
+        return Err(call.damaged(format!("{} numbers pad a tensor with {rank} dims", list.len())));
     }
-    let mut pads = vec![(0, 0); rank];
+    let mut pads = vec![(Expr::Int(0), Expr::Int(0)); rank];
     for (pad, pair) in pads.iter_mut().rev().zip(list.chunks(2)) {
-        *pad = (pair[0], pair[1]);
+        *pad = (pair[0].clone(), pair[1].clone());
     }
     Ok(pads)
+}
+
+/// The pairs as numbers; `None` if some depend on sizes.
+fn known_pads(pads: &[(Expr, Expr)]) -> Option<Vec<(i64, i64)>> {
+    pads.iter().map(|(before, after)| Some((before.as_int()?, after.as_int()?))).collect()
+}
+
+fn pads(call: &Call<'_>, x: ValueId, name: &str) -> Result<Vec<(i64, i64)>> {
+    let known = known_pads(&sym_pads(call, x, name)?);
+    known.ok_or_else(|| call.unsupported(format!("argument `{name}` depends on the input sizes")))
+}
+
+/// Padding with a constant. Where its width depends on sizes, it is a concatenation; a negative width cuts off.
+fn padded_with(call: &mut Call<'_>, mut x: ValueId, name: &str, value: f64) -> Result<Outs> {
+    let pads = sym_pads(call, x, name)?;
+    if let Some(pads) = known_pads(&pads) {
+        return padded(call, x, pads, PadMode::Constant(value.to_bits()));
+    }
+    let dtype = call.dtype_of(x);
+    for (dim, (before, after)) in pads.into_iter().enumerate() {
+        if before == Expr::Int(0) && after == Expr::Int(0) {
+            continue;
+        }
+        let added = |call: &Call<'_>, pad: &Expr| match Expr::ge(pad, 0).prove(&call.graph().ranges) {
+            Some(true) => pad.clone(),
+            Some(false) => Expr::Int(0),
+            None => Expr::max(pad, 0),
+        };
+        let (first, last) = (added(call, &before), added(call, &after));
+        // What is cut off is written over what is added, so that all lengths together are the size plus the padding.
+        let start = Expr::sub(&first, &before);
+        let mut shape = call.shape(x);
+        let len = shape[dim].clone() - start.clone() - Expr::sub(&last, &after);
+        let inner = call.slice(x, dim, start, len, 1)?;
+        let mut fill = |call: &mut Call<'_>, len: Expr| {
+            shape[dim] = len;
+            super::index::filled(call, dtype, &shape, &Number::Float(value))
+        };
+        let parts = [fill(call, first)?, inner, fill(call, last)?];
+        x = call.push(Op::Concat { dim }, &parts)?;
+    }
+    one(x)
 }
 
 fn padded(call: &mut Call<'_>, x: ValueId, pads: Vec<(i64, i64)>, mode: PadMode) -> Result<Outs> {
@@ -269,13 +310,15 @@ fn constant_pad(call: &mut Call<'_>) -> Result<Outs> {
         Number::Bool(Expr::Bool(b)) => f64::from(u8::from(b)),
         _ => call.float("value")?,
     };
-    let pads = pads(call, x, "pad")?;
-    padded(call, x, pads, PadMode::Constant(value.to_bits()))
+    padded_with(call, x, "pad", value)
 }
 
 fn pad(call: &mut Call<'_>) -> Result<Outs> {
     let mode = match call.str("mode")? {
-        "constant" => PadMode::Constant(call.optional_float("value")?.unwrap_or(0.0).to_bits()),
+        "constant" => {
+            let (x, value) = (call.tensor("self")?, call.optional_float("value")?.unwrap_or(0.0));
+            return padded_with(call, x, "pad", value);
+        }
         "reflect" => PadMode::Reflect,
         "replicate" => PadMode::Replicate,
         "circular" => PadMode::Circular,

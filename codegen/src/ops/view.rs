@@ -315,9 +315,9 @@ fn movedim(call: &mut Call<'_>) -> Result<Outs> {
 // Parts.
 
 /// `index` counted from the start of a dim of this size.
-fn from_start(call: &Call<'_>, index: Expr, size: &Expr) -> Expr {
+fn from_start(call: &mut Call<'_>, index: Expr, size: &Expr) -> Expr {
     let negative = Expr::lt(index.clone(), 0);
-    match negative.prove(&call.graph().ranges) {
+    match call.decided(negative.clone()) {
         Some(true) => index + size.clone(),
         Some(false) => index,
         None => Expr::ite(negative, index.clone() + size.clone(), index),
@@ -325,35 +325,42 @@ fn from_start(call: &Call<'_>, index: Expr, size: &Expr) -> Expr {
 }
 
 /// `value` limited to `0..=size`.
-fn limited(call: &Call<'_>, value: Expr, size: &Expr) -> Expr {
-    let ranges = &call.graph().ranges;
-    let at_least = match Expr::ge(value.clone(), 0).prove(ranges) {
+fn limited(call: &mut Call<'_>, value: Expr, size: &Expr) -> Expr {
+    let at_least = match call.decided(Expr::ge(&value, 0)) {
         Some(true) => value,
-        _ => Expr::max(value, 0),
+        Some(false) => return Expr::Int(0),
+        None => Expr::max(value, 0),
     };
-    match Expr::le(at_least.clone(), size.clone()).prove(ranges) {
+    match call.decided(Expr::le(&at_least, size)) {
         Some(true) => at_least,
-        _ if Expr::ge(at_least.clone(), size.clone()).prove(ranges) == Some(true) => size.clone(),
-        _ => Expr::min(at_least, size.clone()),
+        Some(false) => size.clone(),
+        None if call.decided(Expr::ge(&at_least, size)) == Some(true) => size.clone(),
+        None => Expr::min(at_least, size.clone()),
     }
 }
 
 /// Start, length and step of a Python slice of a dim of this size.
-pub(super) fn slice_bounds(call: &Call<'_>, size: &Expr) -> Result<(Expr, Expr, i64)> {
+pub(super) fn slice_bounds(call: &mut Call<'_>, size: &Expr) -> Result<(Expr, Expr, i64)> {
     let step = call.int("step")?;
     if step < 1 {
         return Err(call.damaged(format!("a slice with step {step}")));
     }
     let start = match call.optional_sym_int("start")? {
-        Some(start) => limited(call, from_start(call, start, size), size),
+        Some(start) => {
+            let start = from_start(call, start, size);
+            limited(call, start, size)
+        }
         None => Expr::Int(0),
     };
     // `i64::MAX` stands for the end of the dim.
     let end = match call.optional_sym_int("end")?.filter(|e| *e != Expr::Int(i64::MAX)) {
-        Some(end) => limited(call, from_start(call, end, size), size),
+        Some(end) => {
+            let end = from_start(call, end, size);
+            limited(call, end, size)
+        }
         None => size.clone(),
     };
-    let span = match Expr::ge(end.clone(), start.clone()).prove(&call.graph().ranges) {
+    let span = match call.decided(Expr::ge(&end, &start)) {
         Some(true) => end - start.clone(),
         Some(false) => Expr::Int(0),
         None => Expr::max(end - start.clone(), 0),
@@ -379,11 +386,14 @@ pub(super) fn take(call: &mut Call<'_>, x: ValueId, dim: usize, index: Expr) -> 
 }
 
 /// Argument `index` of a dim of this size, as a position from its start.
-pub(super) fn select_index(call: &Call<'_>, size: &Expr) -> Result<Expr> {
-    let index = from_start(call, call.sym_int("index")?, size);
-    if Expr::and(Expr::ge(index.clone(), 0), Expr::lt(index.clone(), size.clone())).as_bool() == Some(false) {
+pub(super) fn select_index(call: &mut Call<'_>, size: &Expr) -> Result<Expr> {
+    let index = call.sym_int("index")?;
+    let index = from_start(call, index, size);
+    let inside = [Expr::ge(&index, 0), Expr::lt(&index, size)];
+    if inside.iter().any(|condition| condition.as_bool() == Some(false)) {
         return Err(call.damaged(format!("index {index} is outside of a dim of size {size}")));
     }
+    inside.into_iter().for_each(|condition| call.require(condition));
     Ok(index)
 }
 
@@ -401,8 +411,8 @@ fn narrow(call: &mut Call<'_>) -> Result<Outs> {
     let shape = call.shape(x);
     let dim = call.dim("dim", shape.len())?;
     let size = shape.get(dim).cloned().ok_or_else(|| call.damaged("a part of a 0-d tensor"))?;
-    let start = from_start(call, call.sym_int("start")?, &size);
-    let len = call.sym_int("length")?;
+    let start = call.sym_int("start")?;
+    let (start, len) = (from_start(call, start, &size), call.sym_int("length")?);
     one(call.slice(x, dim, start, len, 1)?)
 }
 
@@ -472,20 +482,28 @@ fn chunk(call: &mut Call<'_>) -> Result<Outs> {
     if step.clone() * Expr::Int(chunks) == size {
         return parts(call, x, dim, &vec![step; chunks as usize]);
     }
-    let size = known(call, &size)?;
-    if size == 0 {
-        return parts(call, x, dim, &vec![Expr::Int(0); chunks as usize]);
+    match size.as_int() {
+        Some(0) => parts(call, x, dim, &vec![Expr::Int(0); chunks as usize]),
+        Some(size) => even_parts(call, x, dim, size, (size + chunks - 1) / chunks),
+        // As many parts as the program was exported with: no fewer.
+        None => {
+            let last = size - step.clone() * Expr::Int(chunks - 1);
+            call.require(Expr::ge(&last, 1));
+            let mut sizes = vec![step; chunks as usize];
+            sizes[chunks as usize - 1] = last;
+            parts(call, x, dim, &sizes)
+        }
     }
-    even_parts(call, x, dim, size, (size + chunks - 1) / chunks)
 }
 
 fn tensor_split_sections(call: &mut Call<'_>) -> Result<Outs> {
     let (x, dim, size) = along(call)?;
-    let (size, sections) = (known(call, &size)?, call.int("sections")?);
+    let sections = call.int("sections")?;
     if sections < 1 {
         return Err(call.damaged(format!("{sections} sections")));
     }
-    let sizes: Vec<Expr> = (0..sections).map(|i| Expr::Int(size / sections + i64::from(i < size % sections))).collect();
+    let part = |i: i64| Expr::floordiv(size.clone() + Expr::Int(sections - 1 - i), sections);
+    let sizes: Vec<Expr> = (0..sections).map(part).collect();
     parts(call, x, dim, &sizes)
 }
 

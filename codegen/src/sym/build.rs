@@ -55,7 +55,8 @@ impl Expr {
         let (a, b) = (a.into(), b.into());
         match b {
             Expr::Int(d) if d != 0 => floordiv_const(&a, d).unwrap_or_else(|| fold(Func::FloorDiv, vec![a, b])),
-            _ => fold(Func::FloorDiv, vec![a, b]),
+            Expr::Int(_) => fold(Func::FloorDiv, vec![a, b]),
+            _ => a.exact_div(&b).unwrap_or_else(|| fold(Func::FloorDiv, vec![a, b])),
         }
     }
 

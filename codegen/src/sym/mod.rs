@@ -18,6 +18,7 @@ mod parse;
 mod poly;
 mod print;
 mod prove;
+mod residue;
 mod rust;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 pub use eval::Value;
 pub use parse::{infix, parse, parse_infix, parse_srepr};
+pub use residue::{Multiple, Residue, equalities, joint_residues, multiples, residues};
 
 /// Name of a symbol (`s77`, `u0`, `zuf0`).
 pub type Symbol = Arc<str>;

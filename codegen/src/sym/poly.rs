@@ -123,6 +123,36 @@ impl Poly {
         None
     }
 
+    /// The polynomial divided by what variables all its terms have in common.
+    pub(super) fn without_common_factor(self) -> Poly {
+        let mut monomials = self.0.keys();
+        let Some(first) = monomials.next() else { return self };
+        let mut common = first.clone();
+        for monomial in monomials {
+            common.0.retain_mut(|(variable, power)| {
+                let other = monomial.0.iter().find(|(other, _)| other == variable);
+                *power = other.map_or(0, |(_, other)| (*power).min(*other));
+                *power > 0
+            });
+        }
+        let divided = self.0.iter().map(|(m, c)| Some((m.div(&common)?, *c))).collect::<Option<_>>();
+        divided.map_or(self, Poly)
+    }
+
+    /// The polynomial where `from` equals `to`: no term is left that the leading term of `from`, whose coefficient must be
+    /// 1, divides.
+    pub(super) fn replaced(&self, from: &Poly, to: &Poly) -> Option<Poly> {
+        let (lead, _) = from.0.first_key_value().filter(|(_, coefficient)| **coefficient == 1)?;
+        let mut poly = self.clone();
+        for _ in 0..MAX_WORK {
+            let found = poly.0.iter().find_map(|(m, c)| Some((m.div(lead)?, *c)));
+            let Some((rest, coefficient)) = found else { return Some(poly) };
+            let rest = Poly(BTreeMap::from([(rest, coefficient)]));
+            poly = poly.add_scaled(&rest.mul(from)?, -1)?.add_scaled(&rest.mul(to)?, 1)?;
+        }
+        None
+    }
+
     pub(super) fn into_expr(self) -> Expr {
         let mut terms: Vec<Expr> = self.0.into_iter().map(|(m, c)| m.into_expr(c)).collect();
         match terms.len() {

@@ -1,7 +1,7 @@
 //! Control flow: types follow from those of the subgraphs, which must fit their operands and each other.
 
 use super::super::{Graph, InputKind, Op, OutputKind, TensorType};
-use crate::sym::Expr;
+use crate::sym::{Expr, Kind, Symbol};
 use exported_runtime::DType;
 
 /// Types of the results of a control-flow operation.
@@ -56,9 +56,10 @@ pub(super) fn control(op: &Op, inputs: &[TensorType]) -> Result<Vec<TensorType>,
 ///
 /// # Errors
 /// Another operand.
-pub(super) fn item(x: &TensorType) -> Result<Vec<TensorType>, String> {
+pub(super) fn item(symbol: &Symbol, x: &TensorType) -> Result<Vec<TensorType>, String> {
     let one = x.shape.iter().all(|size| *size == Expr::Int(1));
-    if one && x.dtype.is_int() { Ok(Vec::new()) } else { Err(format!("the integer in {x}")) }
+    let float = Expr::Symbol(symbol.clone()).kind() == Kind::Float;
+    if one && x.dtype.is_float() == float { Ok(Vec::new()) } else { Err(format!("the number `{symbol}` in {x}")) }
 }
 
 fn part(types: &[TensorType], start: usize, len: usize) -> Result<&[TensorType], String> {

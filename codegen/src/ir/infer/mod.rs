@@ -29,12 +29,12 @@ pub fn infer(op: &Op, inputs: &[TensorType], graph: &Graph) -> Result<Vec<Tensor
             Ok(vec![TensorType { dtype: c.dtype, shape: c.shape.iter().map(|&s| Expr::from(s)).collect() }])
         }
         Op::Pointwise { formula, shape } => view::pointwise(formula, shape, inputs),
-        Op::View(v) => Ok(vec![view::view(v, operand(inputs, 0)?)?]),
+        Op::View(v) => Ok(vec![view::view(v, operand(inputs, 0)?, graph)?]),
         Op::Concat { dim } => Ok(vec![view::concat(*dim, inputs)?]),
         Op::Pad { pads, .. } => Ok(vec![view::pad(pads, operand(inputs, 0)?)?]),
         Op::SliceScatter { dim, start, len, step } => {
             let sliced = super::View::Slice { dim: *dim, start: start.clone(), len: len.clone(), step: *step };
-            let expected = view::view(&sliced, operand(inputs, 0)?)?;
+            let expected = view::view(&sliced, operand(inputs, 0)?, graph)?;
             if *operand(inputs, 1)? != expected {
                 return Err(format!("the slice has type {expected}, but its source {}", inputs[1]));
             }
@@ -42,7 +42,7 @@ pub fn infer(op: &Op, inputs: &[TensorType], graph: &Graph) -> Result<Vec<Tensor
         }
         Op::Assert { .. } => Ok(Vec::new()),
         Op::Custom(call) => call.infer(inputs),
-        Op::Item { .. } => control::item(operand(inputs, 0)?),
+        Op::Item { symbol } => control::item(symbol, operand(inputs, 0)?),
         Op::Cond { .. } | Op::While { .. } | Op::Scan { .. } => control::control(op, inputs),
         Op::Linear(epilogue) => Ok(vec![matmul::linear(epilogue, inputs)?]),
         Op::MatMul(epilogue) => Ok(vec![matmul::matmul(epilogue, inputs)?]),

@@ -1,6 +1,6 @@
 //! Views, joins and pointwise operations.
 
-use super::super::{Formula, TensorType, View};
+use super::super::{Formula, Graph, TensorType, View};
 use super::broadcast;
 use crate::sym::Expr;
 
@@ -26,11 +26,11 @@ pub(super) fn pointwise(formula: &Formula, shape: &[Expr], inputs: &[TensorType]
     Ok(formula.results.iter().map(|&r| TensorType { dtype: formula.dtype(r), shape: shape.to_vec() }).collect())
 }
 
-pub(super) fn view(view: &View, x: &TensorType) -> Result<TensorType, String> {
+pub(super) fn view(view: &View, x: &TensorType, graph: &Graph) -> Result<TensorType, String> {
     let rank = x.shape.len();
     let shape = match view {
         View::Reshape(shape) => {
-            if numel(shape) != numel(&x.shape) {
+            if !graph.same(&numel(shape), &numel(&x.shape)) {
                 return Err(format!("{x} cannot be reshaped to {}", list(shape)));
             }
             shape.clone()
