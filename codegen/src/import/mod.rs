@@ -46,7 +46,9 @@ pub fn import(program: &Program, archive: &Archive<'_>, options: &Options) -> Re
     let again = imported(program, archive, options, &forms);
     // The entry checks what the archive states, in its own symbols.
     let assumed = [forms.assumed.clone(), again.assumed].concat();
-    again.errors.into_result(with_guards(Graph { guards: graph.guards, ..again.graph }, assumed))
+    let mut imported = again.graph;
+    imported.guards = graph.guards;
+    again.errors.into_result(with_guards(imported, assumed))
 }
 
 fn with_guards(mut graph: Graph, more: Vec<Guard>) -> Graph {
