@@ -4,6 +4,7 @@
 use exported_codegen::lower::{Buffer, Steps, Storage, Work};
 use exported_codegen::options::{Io, Options, Quantization, Target, WeightsForm};
 use exported_codegen::{Model, analyze, compile};
+use exported_runtime::DType;
 use std::path::Path;
 
 fn model(name: &str, quantization: Quantization) -> Model {
@@ -49,6 +50,31 @@ fn weights_are_stored_once_as_integers() {
         let weights = fused.steps.buffers.iter().filter(|b| matches!(b.storage, Storage::Weights(_)));
         let floats: Vec<&str> = weights.filter(|b| b.dtype.is_float()).map(|b| b.name.as_str()).collect();
         assert!(floats.is_empty(), "{name}: {floats:?}");
+    }
+}
+
+/// Kernels of the layers.
+fn kernels(steps: &Steps) -> Vec<&str> {
+    let path = |work: &Work| match work {
+        Work::Kernel(k) => Some(k.path),
+        _ => None,
+    };
+    steps.steps.iter().filter_map(|step| path(&step.work)).filter(|path| path.contains("::")).collect()
+}
+
+#[test]
+fn any_channels_and_unsigned_bytes_reach_the_instructions_for_bytes() {
+    // Depthwise channels that are no multiple of 4, and fewer than 4. Of the program on unsigned bytes one layer has weights of
+    // -128, which do not fit records, and the last makes floats.
+    for (name, expected) in [
+        ("mobile", ["int8::Conv", "int8::Conv", "int8::Depthwise", "int8::Linear"]),
+        ("unsigned", ["int8::Conv", "conv::Conv", "int8::Depthwise", "matmul::Linear"]),
+    ] {
+        let model = model(name, Quantization::Fused);
+        assert_eq!(kernels(&model.steps), expected, "{name}");
+        let unsigned: Vec<&str> =
+            model.steps.buffers.iter().filter(|b| b.dtype == DType::U8).map(|b| b.name.as_str()).collect();
+        assert!(unsigned.is_empty(), "{name}: {unsigned:?}");
     }
 }
 
