@@ -25,13 +25,14 @@ fn rows() -> impl Iterator<Item = &'static Row> {
 }
 
 /// What torch exports as its operand itself, or leaves out, so that no number depends on the node.
-const IDENTITIES: [&str; 12] = [
+const IDENTITIES: [&str; 13] = [
     "aten.alpha_dropout.default",
     "aten.atleast_1d.default",
     "aten.atleast_2d.default",
     "aten.conj.default",
     "aten.conj_physical.default",
     "aten.dropout.default",
+    "aten.feature_alpha_dropout.default",
     "aten.feature_dropout.default",
     "aten.lift_fresh.default",
     "aten.native_dropout.default",

@@ -627,9 +627,10 @@ fn tensor_type(meta: &TensorMeta) -> Result_<TensorType> {
 }
 
 /// Operators that are refused for what they mean, with the remedy. Dropout and its kin carry torch's tag for randomness,
-/// but are the identity when not training: where there is a row, it decides.
+/// but are the identity when not training: where there is a row (for an in-place form, the functional one's), it decides.
 fn refusal(target: &str) -> Option<Diagnostic> {
-    let random = Schema::find(target)?.has_tag("nondeterministic_seeded") && ops::find(target).is_none();
+    let row = ops::find(target).or_else(|| ops::find(&functional_target(target)));
+    let random = Schema::find(target)?.has_tag("nondeterministic_seeded") && row.is_none();
     random.then(|| {
         Diagnostic::violated(format!("`{target}` draws random numbers"))
             .help("call `model.eval()` before `torch.export.export`, or pass the random tensor as an input")

@@ -94,6 +94,7 @@ pub const ROWS: &[Row] = &[
     row("aten.dropout.default", dropout),
     row("aten.feature_dropout.default", dropout),
     row("aten.alpha_dropout.default", dropout),
+    row("aten.feature_alpha_dropout.default", dropout),
     row("aten.native_dropout.default", native_dropout),
 ];
 
