@@ -287,6 +287,31 @@ fn channels_as_depth() {
         };
         dispatch(Level::Portable, conv);
         assert_eq!(y, expected, "case {i}: {channels} channels to {outputs}");
+        y.fill(0);
+        let weights: Vec<Vec<i8>> = layer.weights.chunks(channels * taps).map(<[i8]>::to_vec).collect();
+        let words: Vec<i32> = mve::records::tiles(&layer.channels(&weights)).collect();
+        let helium = mve::Conv {
+            x: &x,
+            records: &words,
+            y: &mut y,
+            scratch: &mut vec![0; mve::scratch_len(1, kernel)],
+            batch: 1,
+            groups: 1,
+            channels: 1,
+            columns: outputs,
+            size: [channels, h, w],
+            out: g.out(),
+            kernel,
+            stride: g.stride,
+            dilation: g.dilation,
+            padding: g.padding,
+            x_strides: [0, h * w, w, 1, 1],
+            y_strides: [0, 0, ow * outputs, outputs],
+            input_zero: g.input_zero,
+            format: layer.format,
+        };
+        dispatch(Level::Portable, helium);
+        assert_eq!(y, expected, "Helium, case {i}: {channels} channels to {outputs}");
     }
 }
 

@@ -145,7 +145,7 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
     // Fewer channels than a word has are convolutions of one channel each.
     let depthwise = conv.groups >= 4 && channels == 1 && columns == 1;
     let mve = cx.options.target.mve();
-    let seen = if mve || depthwise { None } else { planes(conv, shape, &cx.place(node.inputs[0])) };
+    let seen = if depthwise { None } else { planes(conv, shape, &cx.place(node.inputs[0]), mve) };
     let (conv, shape) = seen.as_ref().map_or((conv, shape), |(conv, shape)| (conv, shape));
     let inner = patch_len(shape.channels, shape.kernel);
     let plain = |o: usize, k: usize| Some(o * taps + k);
@@ -154,7 +154,7 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
         (true, _) => None,
         (_, true) => layer(cx, node, epilogue, [outputs, taps], plain),
         _ if mve => {
-            let line = channels * shape.kernel[2];
+            let line = shape.channels * shape.kernel[2];
             // Without the gaps that fill rows up to fours.
             let at = |o: usize, k: usize| shape.in_fours(o, k / line * line.next_multiple_of(4) + k % line);
             layer(cx, node, epilogue, [outputs, channels * taps], at)
@@ -186,14 +186,17 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
 
 /// The same convolution with its channels as the outermost of its spatial dims, where these stand apart and pixels of a row
 /// together: kernel rows are then read as they lie.
-fn planes(conv: &Conv, shape: &Shape, x: &Place) -> Option<(Conv, Shape)> {
+fn planes(conv: &Conv, shape: &Shape, x: &Place, mve: bool) -> Option<(Conv, Shape)> {
     let one = Expr::Int(1);
     let apart = shape.channels > 1 && x.strides[1] != one && x.strides.last() == Some(&one);
     let plain = conv.groups == 1 && !conv.transposed && conv.spatial < 3 && conv.dilation[2] == 1;
     let [_, h, w] = shape.kernel;
     let kernel = [shape.channels, h, w];
-    // Short rows are filled up to fours.
-    let short = 2 * patch_len(1, kernel) > 3 * patch_len(shape.channels, shape.kernel);
+    // Short rows are filled up to fours, but not for Helium.
+    let short = match mve {
+        true => w == 1,
+        false => 2 * patch_len(1, kernel) > 3 * patch_len(shape.channels, shape.kernel),
+    };
     if !apart || !plain || short {
         return None;
     }

@@ -94,8 +94,14 @@ impl Op for Images<'_> {
                     let patches = l.scratch.split_at_mut_checked(inner);
                     let (first, second) = patches.unwrap_or_default();
                     for (row, patch) in [(pair[0], first), (pair[1], second)] {
-                        match plan.base(row) {
-                            Some(at) => lines.copy(l.x, at, patch),
+                        match plan.corner(row) {
+                            Some(at) if l.kernel[0] == 1 => lines.copy(l.x, at, patch),
+                            Some(at) => {
+                                let planes = patch.chunks_exact_mut((len * l.kernel[1]).max(1));
+                                for (d, plane) in planes.enumerate() {
+                                    lines.copy(l.x, at + d * l.dilation[0] * l.x_strides[1], plane);
+                                }
+                            }
                             None => plan.patch(row, l.x, patch, l.input_zero),
                         }
                     }
