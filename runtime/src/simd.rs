@@ -64,6 +64,10 @@ pub trait Simd: Copy + 'static {
     /// `a * b + c`; one rounding where the level has the instruction, else two.
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32;
 
+    /// Says that the memory `at` elements behind the start of `near` will be read; any place will do, nothing is read now.
+    #[inline(always)]
+    fn prefetch<T>(self, _near: &[T], _at: usize) {}
+
     /// The sums of a tile of bytes.
     #[inline(always)]
     fn dot4<X: Narrow, const ROWS: usize, const PANELS: usize>(

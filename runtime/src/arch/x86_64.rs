@@ -30,6 +30,10 @@ impl Simd for Avx2 {
         unsafe { apart(op) }
     }
     #[inline(always)]
+    fn prefetch<T>(self, near: &[T], at: usize) {
+        prefetch(near, at);
+    }
+    #[inline(always)]
     fn dot4<X: Narrow, const ROWS: usize, const PANELS: usize>(self, part: &Part<'_, X>) -> Sums<ROWS, PANELS> {
         // SAFETY: the token.
         unsafe { x86_dot4::sums_avx2(part) }
@@ -44,7 +48,7 @@ impl Simd for Avx512 {
     type F32 = F32x16;
     type F32x4 = F32x4;
     type F32x16 = F32x16;
-    // 8 x 2 accumulators, 2 of weights: 16 products for 10 loads; taller single panels are bound by their splats.
+    // 8 x 2 accumulators, 2 of weights: 16 products for 10 loads.
     type Tiles = Eight;
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
@@ -57,9 +61,20 @@ impl Simd for Avx512 {
         unsafe { apart_avx512(op) }
     }
     #[inline(always)]
+    fn prefetch<T>(self, near: &[T], at: usize) {
+        prefetch(near, at);
+    }
+    #[inline(always)]
     fn dot4<X: Narrow, const ROWS: usize, const PANELS: usize>(self, part: &Part<'_, X>) -> Sums<ROWS, PANELS> {
         x86_dot4::sums_avx512(part)
     }
+}
+
+/// Into the second-level cache: the first one is full of what is used now.
+#[inline(always)]
+fn prefetch<T>(near: &[T], at: usize) {
+    // SAFETY: SSE is part of x86-64; the instruction does nothing where there is no memory.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(near.as_ptr().wrapping_add(at).cast()) }
 }
 
 /// Sixteen f32 in a register.

@@ -492,7 +492,7 @@ impl<K: Arith, T: Simd, P: Panel, const ROWS: usize, const PANELS: usize> Op for
                 let at = self.panel + p * self.inner + run.weight;
                 panels[p] = self.weights.get(at..at + run.len).unwrap_or(&[]);
             }
-            accumulate::<K, T, P, ROWS, PANELS>(self.token, &mut sums, rows, panels, self.zero_point);
+            accumulate::<K, T, P, ROWS, PANELS>(self.token, &mut sums, rows, panels, self.zero_point, None);
         }
         *self.sums = sums;
     }

@@ -3,9 +3,9 @@
 //! f32 at AVX2: 6x16 tiles; one row (GEMV) takes 64 columns at once, which keeps up with the second-level cache.
 
 use super::arith::Arith;
-use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, cover, zeros};
+use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, ahead, cover, zeros};
 use crate::memory::Strips;
-use crate::simd::{Op, Panel, Simd};
+use crate::simd::{Op, Panel, Simd, unrolled};
 
 /// `y[rows, columns] = clamp(leaky((x[rows, inner] · weights) * scale + bias + residual))`.
 ///
@@ -152,17 +152,30 @@ impl<'a, K: Arith, P: Panel> Rows<'a, K, P> {
 impl<K: Arith, P: Panel, S: Simd> Body<S> for Rows<'_, K, P> {
     #[inline(always)]
     fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
-        let starts = core::array::from_fn(|i| (row + i) * self.x_stride);
         let offsets = core::array::from_fn(|i| (row + i) * self.y_stride);
-        let panels = core::array::from_fn(|p| (panel + p) * self.inner);
-        let x = Strips::<_, ROWS>::new(self.x, starts, self.inner).part(0, self.inner);
-        let w = Strips::<_, PANELS>::new(self.weights, panels, self.inner).part(0, self.inner);
+        let Some(x) = rows::<_, P, ROWS>(self.x, row, self.x_stride, self.inner) else { return };
+        let Some(w) = rows::<_, P, PANELS>(self.weights, panel, self.inner, self.inner) else { return };
         let first = panel * P::WIDTH;
         let zero_point = self.epilogue.zero_points::<S, P, PANELS>(s, first);
         let mut sums = zeros::<K, S, P, ROWS, PANELS>(s);
-        accumulate::<K, S, P, ROWS, PANELS>(s, &mut sums, x, w, &zero_point);
+        let ahead = ahead::<S, P, ROWS, PANELS>(self.inner, self.columns, row);
+        accumulate::<K, S, P, ROWS, PANELS>(s, &mut sums, x, w, &zero_point, ahead);
         self.epilogue.write::<S, P, ROWS, PANELS>(s, &sums, self.y, offsets, first, self.columns);
     }
+}
+
+/// `N` rows from `row` on, `stride` apart. One comparison for all of them takes more code than one each.
+#[inline(always)]
+fn rows<T, P: Panel, const N: usize>(from: &[T], row: usize, stride: usize, len: usize) -> Option<[&[T]; N]> {
+    if P::ROOM {
+        return Strips::even(from, row * stride, stride, len)?.part(0, len);
+    }
+    let mut rows: [&[T]; N] = [&[]; N];
+    unrolled!(N, i, {
+        let at = (row + i) * stride;
+        rows[i] = from.get(at..at + len)?;
+    });
+    Some(rows)
 }
 
 /// `y[i, j] = a[i, j] · b[i, j] + residual` for each of `batch[0] * batch[1]` pairs of matrices.

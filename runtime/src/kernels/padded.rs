@@ -6,7 +6,7 @@
 //! pass over the input, small beside the products of a kernel of more than one tap.
 
 use super::arith::Arith;
-use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, cover, from, spread, zeros};
+use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, ahead, cover, from, spread, zeros};
 use super::window::Axis;
 use crate::memory::Strips;
 use crate::simd::{Op, Panel, Simd, unrolled};
@@ -364,13 +364,14 @@ impl<K: Arith, P: Panel, S: Simd> Body<S> for Tiles<'_, K, P> {
     #[inline(always)]
     fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
         self.pixels.enter(row);
-        s.outline(Tile::<K, P, ROWS, PANELS> { tiles: self, panel });
+        s.outline(Tile::<K, P, ROWS, PANELS> { tiles: self, row, panel });
     }
 }
 
 /// One tile. A function of its own: among the loops around it, LLVM spills the sums.
 struct Tile<'a, 'b, K: Arith, P: Panel, const ROWS: usize, const PANELS: usize> {
     tiles: &'a mut Tiles<'b, K, P>,
+    row: usize,
     panel: usize,
 }
 
@@ -380,15 +381,17 @@ impl<K: Arith, P: Panel, const ROWS: usize, const PANELS: usize> Op for Tile<'_,
     fn call<S: Simd>(self, s: S) {
         let Tiles { x, weights, epilogue, y, taps, pixels, inner, first, end } = self.tiles;
         let [starts, offsets] = pixels.places::<ROWS>();
+        let ahead = ahead::<S, P, ROWS, PANELS>(*inner, *end - *first, self.row);
         let first = *first + self.panel * P::WIDTH;
         let zero_point = epilogue.zero_points::<S, P, PANELS>(s, first);
         let mut sums = zeros::<K, S, P, ROWS, PANELS>(s);
-        let x = Strips::new(x, starts, taps.reach);
-        let panels = core::array::from_fn(|p| (self.panel + p) * *inner);
-        let weights = Strips::<_, PANELS>::new(weights, panels, *inner);
+        let Some(x) = Strips::new(x, starts, taps.reach) else { return };
+        let Some(weights) = Strips::<_, PANELS>::even(weights, self.panel * *inner, *inner, *inner) else {
+            return;
+        };
         taps.each(|at, weight| {
-            let (rows, panels) = (x.part(at, taps.len), weights.part(weight, taps.len));
-            accumulate::<K, S, P, ROWS, PANELS>(s, &mut sums, rows, panels, &zero_point);
+            let (Some(rows), Some(panels)) = (x.part(at, taps.len), weights.part(weight, taps.len)) else { return };
+            accumulate::<K, S, P, ROWS, PANELS>(s, &mut sums, rows, panels, &zero_point, ahead);
         });
         epilogue.write::<S, P, ROWS, PANELS>(s, &sums, y, offsets, first, *end);
     }

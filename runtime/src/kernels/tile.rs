@@ -9,6 +9,7 @@
 //! slice per row: bounds are checked once per run, not per element.
 
 use super::arith::Arith;
+use crate::memory::StripsMut;
 use crate::simd::{Num, Panel, Simd, Vector, unrolled};
 
 /// The sums of a tile.
@@ -21,7 +22,8 @@ pub fn zeros<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: usize
 }
 
 /// Adds one run: `sums[i][p] += sum over k of rows[i][k] * (panels[p][k] - zero_point[p])`. The length of a run is that
-/// of the first panel; shorter rows or panels are a caller's fault and leave the sums as they are.
+/// of the first panel; shorter rows or panels are a caller's fault and leave the sums as they are. Weights that are `ahead`
+/// rows behind the first panel's are asked for meanwhile ([`ahead`]).
 #[inline(always)]
 pub fn accumulate<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
     s: S,
@@ -29,6 +31,7 @@ pub fn accumulate<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: 
     rows: [&[K::X]; ROWS],
     panels: [&[P::Row<K::W>]; PANELS],
     zero_point: &[K::V<S, P>; PANELS],
+    ahead: Option<usize>,
 ) {
     if K::accumulate::<S, P, ROWS, PANELS>(sums, rows, panels) {
         return;
@@ -45,24 +48,60 @@ pub fn accumulate<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: 
             return;
         }
     });
-    let mut local = *sums;
-    for k in 0..run {
+    // Two loops: asking costs a few per cent where there is nothing to ask for.
+    *sums = match ahead {
+        Some(ahead) => products::<K, S, P, ROWS, PANELS>(s, *sums, rows, panels, zero_point, |k| {
+            s.prefetch(panels[0], k + ahead);
+        }),
+        None => products::<K, S, P, ROWS, PANELS>(s, *sums, rows, panels, zero_point, |_| ()),
+    };
+}
+
+/// The loop of [`accumulate`]; all rows and panels are as long as the first panel.
+#[inline(always)]
+fn products<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
+    s: S,
+    mut sums: Sums<K, S, P, ROWS, PANELS>,
+    rows: [&[K::X]; ROWS],
+    panels: [&[P::Row<K::W>]; PANELS],
+    zero_point: &[K::V<S, P>; PANELS],
+    ask: impl Fn(usize),
+) -> Sums<K, S, P, ROWS, PANELS> {
+    for k in 0..panels[0].len() {
+        ask(k);
         let mut row = *zero_point;
         unrolled!(PANELS, p, {
-            let Some(stored) = panels[p].get(k) else { return };
+            let Some(stored) = panels[p].get(k) else { return sums };
             let stored = K::weights::<S, P>(s, stored);
             row[p] = if K::QUANTIZED { stored.sub(s, zero_point[p]) } else { stored };
         });
         unrolled!(ROWS, i, {
-            let Some(value) = rows[i].get(k) else { return };
+            let Some(value) = rows[i].get(k) else { return sums };
             let value = K::V::<S, P>::splat(s, K::input(*value));
             unrolled!(PANELS, p, {
-                local[i][p] = value.mul_add(s, row[p], local[i][p]);
+                sums[i][p] = value.mul_add(s, row[p], sums[i][p]);
             });
         });
     }
-    *sums = local;
+    sums
 }
+
+/// The distance, in rows of a panel, from the weights that a tile multiplies with to weights of the next tiles' panels, which
+/// are not in the cache where layers have more weights than it holds: tiles of the same panels share the asking, one panel
+/// each in turn. Nothing ahead where weights are few; nothing to ask where a tile has few products for each load, since one of
+/// few rows does nothing but load weights in order.
+#[inline(always)]
+pub fn ahead<S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
+    inner: usize,
+    columns: usize,
+    row: usize,
+) -> Option<usize> {
+    let many = const { P::ROOM && ROWS > 3 && PANELS == P::Tiles::<S>::PANELS };
+    (many && inner * columns > FAR).then(|| inner * (PANELS + row / ROWS % PANELS))
+}
+
+/// Weights that no layer before leaves in the second-level cache.
+const FAR: usize = BLOCK / 2;
 
 /// What happens to a sum before it is written: `clamp(leaky(sum * scale + bias + residual))`, or of requantized sums
 /// `clamp(rescale(sum + bias, scale))`. Per-channel slices are
@@ -146,11 +185,14 @@ impl<K: Arith> Epilogue<'_, K> {
         };
         let plain = !K::QUANTIZED && !K::REQUANTIZED && self.slope.is_empty();
         let plain = P::ROOM && plain && !self.bias.is_empty() && self.residual.is_empty() && !self.in_place;
+        // What is not used is not loaded.
+        let scale: &[K::A] = if K::QUANTIZED || K::REQUANTIZED { self.scale } else { &[] };
+        let slope: &[K::A] = if plain { &[] } else { self.slope };
         Prepared {
             epilogue: self,
             bias: panels(self.bias),
-            scale: panels(self.scale),
-            slope: panels(self.slope),
+            scale: panels(scale),
+            slope: panels(slope),
             low: Vector::splat(s, self.low),
             high: Vector::splat(s, self.high),
             first,
@@ -184,30 +226,14 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
         y: &mut [K::Y],
         offsets: [usize; ROWS],
     ) {
-        // Not for the narrow panels of small cores, where the second copy would only be code.
-        if const { P::WIDTH > 4 } && self.plain && self.end.saturating_sub(self.first) >= PANELS * P::WIDTH {
-            unrolled!(ROWS, i, {
-                let out = y.get_mut(offsets[i].saturating_add(self.first)..).unwrap_or_default();
-                // A length that is a constant: no store has to ask for it.
-                if let Some((out, _)) = out.split_at_mut_checked(const { PANELS * P::WIDTH }) {
-                    unrolled!(PANELS, p, {
-                        let out = out.get_mut(p * P::WIDTH..(p + 1) * P::WIDTH).unwrap_or_default();
-                        K::write::<S, P>(s, sums[i][p].add(s, self.bias[p]).clamp(s, self.low, self.high), out);
-                    });
-                }
-            });
-            return;
-        }
-        if self.plain {
-            let width = self.end.saturating_sub(self.first);
-            unrolled!(ROWS, i, {
-                let at = offsets[i].saturating_add(self.first);
-                if let Some(out) = y.get_mut(at..at.saturating_add(width)) {
-                    for (p, out) in out.chunks_mut(P::WIDTH).take(PANELS).enumerate() {
-                        K::write::<S, P>(s, sums[i][p].add(s, self.bias[p]).clamp(s, self.low, self.high), out);
-                    }
-                }
-            });
+        let width = self.end.saturating_sub(self.first);
+        // The length of whole panels is a constant: no store has to ask for it.
+        if self.plain
+            && match const { PANELS * P::WIDTH } {
+                whole if width >= whole => self.plain::<ROWS>(s, sums, y, offsets, whole),
+                _ => self.plain::<ROWS>(s, sums, y, offsets, width),
+            }
+        {
             return;
         }
         unrolled!(PANELS, p, {
@@ -222,6 +248,28 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
                 }
             }
         });
+    }
+
+    /// All rows with nothing but a bias and bounds, `width` channels; false if not all of them are inside.
+    #[inline(always)]
+    fn plain<const ROWS: usize>(
+        &self,
+        s: S,
+        sums: &Sums<K, S, P, ROWS, PANELS>,
+        y: &mut [K::Y],
+        offsets: [usize; ROWS],
+        width: usize,
+    ) -> bool {
+        let y = y.get_mut(self.first..).unwrap_or_default();
+        let Some(mut rows) = StripsMut::new(y, offsets, width) else { return false };
+        unrolled!(ROWS, i, {
+            let row = rows.get(i);
+            unrolled!(PANELS, p, {
+                let out = row.get_mut(p * P::WIDTH..width.min((p + 1) * P::WIDTH)).unwrap_or_default();
+                K::write::<S, P>(s, sums[i][p].add(s, self.bias[p]).clamp(s, self.low, self.high), out);
+            });
+        });
+        true
     }
 
     /// One row of panel `p`, finished, to `offset` and its channels after it.
@@ -344,7 +392,7 @@ tiles!(
     Six: 6 x 1, few: 1 x 4 2 x 2 3 x 1, one: 3 4 5 6,
 );
 tiles!(
-    /// Thirty-two registers, one per panel.
+    /// Thirty-two registers, one per panel. (Sixteen rows of a single panel have too many addresses for the other registers.)
     Eight: 8 x 2, sums: 15, few: 1 x 8 2 x 4 3 x 4, one: 4 5 6 7 8, two: 4 5 6 7 8
 );
 

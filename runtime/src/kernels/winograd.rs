@@ -17,7 +17,8 @@
 //! f32 divided by `AMPLIFICATION * sum |w|`.
 
 use super::arith::F32;
-use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, cover, zeros};
+use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, ahead, cover, zeros};
+use crate::memory::{Strips, StripsMut};
 use crate::simd::{Op, Panel, Simd, Vector, unrolled};
 
 /// A size of tiles, `OUT` outputs and `IN` inputs along a side, with its transforms in one dimension. Images apply them to
@@ -310,6 +311,7 @@ impl<P: Panel> Op for Products<'_, P> {
                 weights: self.weights.get(at * panels * self.inner..).unwrap_or(&[]),
                 y: self.sums.get_mut(at * self.planes[1]..).unwrap_or(&mut []),
                 inner: self.inner,
+                columns: self.positions * self.columns,
                 strides: [row_len(self.inner), row_len(self.columns)],
             };
             let order = Order::PanelsOuter(BLOCK / self.inner.max(1));
@@ -324,29 +326,29 @@ struct Position<'a, P: Panel> {
     weights: &'a [P::Row<f32>],
     y: &'a mut [f32],
     inner: usize,
+    /// Of all positions.
+    columns: usize,
     strides: [usize; 2],
 }
 
 impl<P: Panel, S: Simd> Body<S> for Position<'_, P> {
     #[inline(always)]
     fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
-        let mut x: [&[f32]; ROWS] = [&[]; ROWS];
-        unrolled!(ROWS, i, {
-            let at = (row + i) * self.strides[0];
-            x[i] = self.x.get(at..at + self.inner).unwrap_or(&[]);
-        });
-        let mut w: [&[P::Row<f32>]; PANELS] = [&[]; PANELS];
-        unrolled!(PANELS, p, {
-            let at = (panel + p) * self.inner;
-            w[p] = self.weights.get(at..at + self.inner).unwrap_or(&[]);
-        });
+        let [x_stride, y_stride] = self.strides;
+        let x = Strips::<_, ROWS>::even(self.x, row * x_stride, x_stride, self.inner);
+        let w = Strips::<_, PANELS>::even(self.weights, panel * self.inner, self.inner, self.inner);
+        let first = row * y_stride + panel * P::WIDTH;
+        let y = StripsMut::<_, ROWS>::even(self.y, first, y_stride, const { PANELS * P::WIDTH });
+        let (Some(x), Some(w), Some(mut y)) = (x, w, y) else { return };
+        let (Some(x), Some(w)) = (x.part(0, self.inner), w.part(0, self.inner)) else { return };
         let zero = [P::F32::<S>::splat(s, 0.0); PANELS];
         let mut sums = zeros::<F32, S, P, ROWS, PANELS>(s);
-        accumulate::<F32, S, P, ROWS, PANELS>(s, &mut sums, x, w, &zero);
+        let ahead = ahead::<S, P, ROWS, PANELS>(self.inner, self.columns, row);
+        accumulate::<F32, S, P, ROWS, PANELS>(s, &mut sums, x, w, &zero, ahead);
         unrolled!(ROWS, i, {
+            let row = y.get(i);
             unrolled!(PANELS, p, {
-                let at = (row + i) * self.strides[1] + (panel + p) * P::WIDTH;
-                sums[i][p].store(s, self.y.get_mut(at..at + P::WIDTH).unwrap_or(&mut []));
+                sums[i][p].store(s, row.get_mut(p * P::WIDTH..(p + 1) * P::WIDTH).unwrap_or_default());
             });
         });
     }

@@ -32,7 +32,7 @@ pub use nested::{
     Item, Nested, flat, flat_mut, items, items_mut, nested, nested_mut, nested_slice, nested_slice_mut, rows, rows_mut,
 };
 pub use state::State;
-pub(crate) use strips::{Columns, Strips};
+pub(crate) use strips::{Columns, Strips, StripsMut};
 pub use tensor::{TensorMut, TensorRef};
 pub use view::{bools, bools_mut, cast, cast_mut, copy_into, part, part_mut};
 pub use weights::Weights;

@@ -12,30 +12,80 @@ pub struct Strips<'a, T, const N: usize> {
 }
 
 impl<'a, T, const N: usize> Strips<'a, T, N> {
-    /// `reach` elements from each of `starts`; empty ones if not all of these lie inside.
+    /// `reach` elements from each of `starts`, if all of them lie inside.
     #[inline(always)]
-    pub fn new(slice: &'a [T], starts: [usize; N], reach: usize) -> Self {
-        let inside = match slice.len().checked_sub(reach) {
-            Some(last) => starts.iter().all(|start| *start <= last),
-            None => false,
-        };
-        Strips {
-            starts: starts.map(|start| slice.as_ptr().wrapping_add(if inside { start } else { 0 })),
-            reach: if inside { reach } else { 0 },
-            slice: PhantomData,
-        }
+    pub fn new(slice: &'a [T], starts: [usize; N], reach: usize) -> Option<Self> {
+        let inside = greatest(starts) <= slice.len().checked_sub(reach)?;
+        let starts = starts.map(|start| slice.as_ptr().wrapping_add(start));
+        inside.then_some(Strips { starts, reach, slice: PhantomData })
     }
 
-    /// Elements `at..at + len` of every strip; empty slices if the strips are shorter.
+    /// `reach` elements from `first` on and from each `step` after it, if all of them lie inside.
     #[inline(always)]
-    pub fn part(&self, at: usize, len: usize) -> [&'a [T]; N] {
-        if at > self.reach || len > self.reach - at {
-            return [&[]; N];
-        }
-        // SAFETY: `new` compared `start + reach` with the length of the slice, and `at + len <= reach`: the range lies in
-        // the slice, which stays borrowed for `'a`.
-        self.starts.map(|start| unsafe { core::slice::from_raw_parts(start.add(at), len) })
+    pub fn even(slice: &'a [T], first: usize, step: usize, reach: usize) -> Option<Self> {
+        let inside = last::<N>(first, step)? <= slice.len().checked_sub(reach)?;
+        let starts = core::array::from_fn(|i| slice.as_ptr().wrapping_add(first + i * step));
+        inside.then_some(Strips { starts, reach, slice: PhantomData })
     }
+
+    /// Elements `at..at + len` of every strip, if the strips are that long.
+    #[inline(always)]
+    pub fn part(&self, at: usize, len: usize) -> Option<[&'a [T]; N]> {
+        if at > self.reach || len > self.reach - at {
+            return None;
+        }
+        // SAFETY: a constructor compared `start + reach` with the length of the slice, and `at + len <= reach`: the range
+        // lies in the slice, which stays borrowed for `'a`.
+        Some(self.starts.map(|start| unsafe { core::slice::from_raw_parts(start.add(at), len) }))
+    }
+}
+
+/// [`Strips`] to write to, one after the other.
+#[derive(Debug)]
+pub struct StripsMut<'a, T, const N: usize> {
+    starts: [*mut T; N],
+    reach: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+impl<'a, T, const N: usize> StripsMut<'a, T, N> {
+    /// As [`Strips::new`].
+    #[inline(always)]
+    pub fn new(slice: &'a mut [T], starts: [usize; N], reach: usize) -> Option<Self> {
+        let inside = greatest(starts) <= slice.len().checked_sub(reach)?;
+        let all = slice.as_mut_ptr();
+        inside.then_some(StripsMut { starts: starts.map(|start| all.wrapping_add(start)), reach, slice: PhantomData })
+    }
+
+    /// As [`Strips::even`].
+    #[inline(always)]
+    pub fn even(slice: &'a mut [T], first: usize, step: usize, reach: usize) -> Option<Self> {
+        let inside = last::<N>(first, step)? <= slice.len().checked_sub(reach)?;
+        let all = slice.as_mut_ptr();
+        let starts = core::array::from_fn(|i| all.wrapping_add(first + i * step));
+        inside.then_some(StripsMut { starts, reach, slice: PhantomData })
+    }
+
+    /// Strip `i`; empty if there is none.
+    #[inline(always)]
+    pub fn get(&mut self, i: usize) -> &mut [T] {
+        let Some(start) = self.starts.get(i) else { return &mut [] };
+        // SAFETY: a constructor compared `start + reach` with the length of the slice, which stays borrowed for `'a`; of
+        // strips that overlap only one is borrowed at a time.
+        unsafe { core::slice::from_raw_parts_mut(*start, self.reach) }
+    }
+}
+
+/// One comparison for all of them.
+#[inline(always)]
+fn greatest<const N: usize>(starts: [usize; N]) -> usize {
+    starts.into_iter().fold(0, usize::max)
+}
+
+/// The last of `N` starts.
+#[inline(always)]
+fn last<const N: usize>(first: usize, step: usize) -> Option<usize> {
+    const { N.saturating_sub(1) }.checked_mul(step)?.checked_add(first)
 }
 
 /// `ROWS` rows of columns, `step` apart; of each column some elements side by side may be read.
@@ -103,24 +153,43 @@ impl<'a, T, const ROWS: usize> Columns<'a, T, ROWS> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Columns, Strips};
+    use super::{Columns, Strips, StripsMut};
 
     #[test]
     fn parts_lie_inside() {
         let numbers = [0, 1, 2, 3, 4, 5];
-        let strips = Strips::new(&numbers, [0, 3], 3);
-        assert_eq!(strips.part(1, 2), [&[1, 2][..], &[4, 5]]);
-        assert_eq!(strips.part(3, 0), [&[0; 0][..], &[]]);
-        assert_eq!(strips.part(2, 2), [&[0; 0][..], &[]]);
-        assert_eq!(strips.part(usize::MAX, 2), [&[0; 0][..], &[]]);
+        for strips in [Strips::new(&numbers, [0, 3], 3), Strips::even(&numbers, 0, 3, 3)] {
+            let strips = strips.unwrap();
+            assert_eq!(strips.part(1, 2), Some([&[1, 2][..], &[4, 5]]));
+            assert_eq!(strips.part(3, 0), Some([&[0; 0][..], &[]]));
+            assert_eq!(strips.part(2, 2), None);
+            assert_eq!(strips.part(usize::MAX, 2), None);
+        }
     }
 
     #[test]
-    fn strips_that_leave_the_slice_are_empty() {
-        let numbers = [0, 1, 2, 3, 4, 5];
+    fn there_are_no_strips_that_leave_the_slice() {
+        let mut numbers = [0, 1, 2, 3, 4, 5];
         for (starts, reach) in [([0, 4], 3), ([0, 0], 7), ([usize::MAX, 0], 1)] {
-            assert_eq!(Strips::new(&numbers, starts, reach).part(0, 1), [&[0; 0][..], &[]]);
+            assert!(Strips::new(&numbers, starts, reach).is_none());
+            assert!(StripsMut::new(&mut numbers, starts, reach).is_none());
         }
+        for (first, step, reach) in [(1, 3, 3), (0, 0, 7), (0, usize::MAX, 1), (usize::MAX, 1, 1), (6, 1, 0)] {
+            assert!(Strips::<_, 2>::even(&numbers, first, step, reach).is_none());
+            assert!(StripsMut::<_, 2>::even(&mut numbers, first, step, reach).is_none());
+        }
+    }
+
+    #[test]
+    fn strips_are_written_one_by_one() {
+        let mut numbers = [0; 6];
+        let mut strips = StripsMut::new(&mut numbers, [3, 0], 2).unwrap();
+        strips.get(0).fill(1);
+        strips.get(1).fill(2);
+        assert!(strips.get(2).is_empty());
+        let mut strips = StripsMut::<_, 3>::even(&mut numbers, 1, 2, 1).unwrap();
+        strips.get(2).fill(3);
+        assert_eq!(numbers, [2, 2, 0, 1, 1, 3]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the kernel suites share: levels, deterministic values, comparison.
 #![allow(dead_code)]
 
-use exported_runtime::Level;
+use exported_runtime::{Level, N4, N16, Op, Panel, Portable, dispatch};
 
 /// Every level of this CPU.
 pub fn levels() -> Vec<Level> {
@@ -12,6 +12,25 @@ pub fn levels() -> Vec<Level> {
     #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
     let all = [Level::Portable];
     all.into_iter().filter(|level| *level <= Level::detect()).collect()
+}
+
+/// Runs kernels over a panel at the levels that it is for: those of 4 belong to targets with none but the portable one, and
+/// compiling kernels for levels that never meet them takes most of a suite's time.
+pub trait Run: Panel {
+    fn run<O: Op>(level: Level, op: O) -> O::Output;
+}
+
+impl Run for N16 {
+    fn run<O: Op>(level: Level, op: O) -> O::Output {
+        dispatch(level, op)
+    }
+}
+
+impl Run for N4 {
+    fn run<O: Op>(level: Level, op: O) -> O::Output {
+        assert_eq!(level, Level::Portable);
+        op.call(Portable)
+    }
 }
 
 /// A small generator, so that failures repeat.
