@@ -44,12 +44,13 @@ impl Program for Model {
         &SIGNATURE
     }
 
-    fn forward_flat(
+    fn forward_watched(
         &mut self,
         _: rt::Level,
         workspace: &mut rt::Workspace<'_>,
         inputs: &[Value<'_>],
         outputs: &mut [ValueMut<'_>],
+        _: Option<&mut dyn FnMut(usize)>,
     ) -> Result<(), CallError> {
         workspace.arena(16)?;
         let one = f32::from_le_bytes([ONE[0], ONE[1], ONE[2], ONE[3]]);

@@ -30,6 +30,21 @@ pub trait Program {
         workspace: &mut Workspace<'_>,
         inputs: &[Value<'_>],
         outputs: &mut [ValueMut<'_>],
+    ) -> Result<(), CallError> {
+        self.forward_watched(level, workspace, inputs, outputs, None)
+    }
+
+    /// [`Program::forward_flat`] that calls `watch` with the index of every layer behind it, for profiling.
+    ///
+    /// # Errors
+    /// As [`Program::forward_flat`].
+    fn forward_watched(
+        &mut self,
+        level: Level,
+        workspace: &mut Workspace<'_>,
+        inputs: &[Value<'_>],
+        outputs: &mut [ValueMut<'_>],
+        watch: Option<&mut dyn FnMut(usize)>,
     ) -> Result<(), CallError>;
 
     /// Gives every mutated buffer the value it has in the archive.

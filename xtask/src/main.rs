@@ -8,6 +8,7 @@ mod boards;
 mod costs;
 mod elf;
 mod firmware;
+mod host;
 mod image;
 mod sections;
 mod tools;
@@ -44,6 +45,11 @@ const TOOLS: &[(&str, &str, Section)] = &[
         "costs",
         "prints flash, RAM, stack and instructions of each network (EXPORTED_NETWORK: a word in its name)",
         costs::print,
+    ),
+    (
+        "host",
+        "prints how long a release build of MobileNetV2 takes from scratch, and how large the program is",
+        host::print,
     ),
     ("bless-costs", "the same, and records them in firmware/costs.txt", costs::bless),
 ];

@@ -2,19 +2,25 @@
 //!
 //! ```sh
 //! BENCH_MODEL=$PWD/models/resnet8/model.pt2 cargo build --release -p exported-contract
-//! target/release/exported-contract models/resnet8 --out /tmp/out [--serve | --warmup W --runs N] [--level portable|avx2|avx512]
+//! target/release/exported-contract models/resnet8 --out /tmp/out [--serve | --warmup W --runs N | --layers]
+//!     [--level portable|avx2|avx512]
 //! ```
 //!
 //! Reads `in0.bin`, `in1.bin`, … of the folder (raw little-endian), runs once, writes output *i* to `OUT` + *i* + `.bin`, prints
 //! `{"ready":1,"load_ns":..,"first_ns":..,"maxrss_kb":..}`, then for every line `run N` of standard input (or once, without
 //! `--serve`) times N calls one by one: `{"n":N,"median_ns":..,"min_ns":..,"cpu_ns":..,"maxrss_kb":..}`.
+//!
+//! With `--layers` it prints the least time of each layer over N calls beside the share that the report estimates.
 #![forbid(unsafe_code)]
 
 use exported::rt::program::{PortKind, Program, Value, ValueMut};
 use exported::rt::{Level, Workspace};
 use std::error::Error;
 use std::io::{BufRead, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Multiply-accumulates and estimated share of time of each layer.
+const ESTIMATES: &[(u64, f64)] = &include!(concat!(env!("OUT_DIR"), "/estimates.rs"));
 
 mod model {
     include!(concat!(env!("OUT_DIR"), "/model.rs"));
@@ -23,16 +29,19 @@ mod model {
 /// Eight bytes at a time, so that tensors of any dtype start aligned.
 type Words = Vec<u64>;
 
+type Outcome = Result<(), Box<dyn Error>>;
+
 struct Options {
     folder: String,
     out: String,
     serve: bool,
+    layers: bool,
     warmup: usize,
     runs: usize,
     level: Level,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Outcome {
     let started = Instant::now();
     let options = options()?;
     let mut model = model::Model::new();
@@ -53,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut workspace = Workspace::boxed(signature.workspace_bytes);
     let load = started.elapsed();
 
-    let mut call = |outputs: &mut Vec<(Words, Vec<usize>)>| -> Result<(), Box<dyn Error>> {
+    let mut watched = |outputs: &mut Vec<(Words, Vec<usize>)>, watch: Option<&mut dyn FnMut(usize)>| -> Outcome {
         let mut values = Vec::new();
         for ((port, shape), (data, len)) in signature.inputs.iter().zip(&shapes).zip(&inputs) {
             let PortKind::Tensor { dtype, .. } = port.kind else { return Err("an input that is no tensor".into()) };
@@ -61,10 +70,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let mut slots: Vec<ValueMut<'_>> =
             outputs.iter_mut().map(|(data, shape)| ValueMut::Tensor { shape, data: bytes_of_mut(data) }).collect();
-        model.forward_flat(options.level, &mut workspace, &values, &mut slots).map_err(|e| format!("{e:?}").into())
+        let called = model.forward_watched(options.level, &mut workspace, &values, &mut slots, watch);
+        called.map_err(|e| format!("{e:?}").into())
     };
     let first = Instant::now();
-    call(&mut outputs)?;
+    watched(&mut outputs, None)?;
     let first = first.elapsed();
     for (i, ((data, _), port)) in outputs.iter().zip(signature.outputs).enumerate() {
         std::fs::write(format!("{}{i}.bin", options.out), &bytes_of(data)[..port.max_bytes()])?;
@@ -75,6 +85,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         first.as_nanos(),
         maxrss_kb()
     ))?;
+    if options.layers {
+        return layers(options.runs, &mut |watch| watched(&mut outputs, Some(watch)));
+    }
+    let mut call = |outputs: &mut Vec<(Words, Vec<usize>)>| watched(outputs, None);
     if !options.serve {
         for _ in 0..options.warmup {
             call(&mut outputs)?;
@@ -94,6 +108,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         folder: String::new(),
         out: "out".into(),
         serve: false,
+        layers: false,
         warmup: 10,
         runs: 100,
         level: Level::detect(),
@@ -118,6 +133,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
                 }
             }
             "--serve" => options.serve = true,
+            "--layers" => options.layers = true,
             folder if !folder.starts_with("--") => options.folder = folder.into(),
             other => return Err(format!("unknown option {other}").into()),
         }
@@ -125,8 +141,34 @@ fn options() -> Result<Options, Box<dyn Error>> {
     Ok(options)
 }
 
+/// Times the layers of `runs` calls.
+fn layers(runs: usize, call: &mut dyn FnMut(&mut dyn FnMut(usize)) -> Outcome) -> Outcome {
+    let clock = (0..1000).map(|_| Instant::now().elapsed()).min().unwrap_or_default();
+    let mut least = vec![Duration::MAX; model::LAYERS.len()];
+    for _ in 0..runs.max(1) {
+        let mut started = Instant::now();
+        call(&mut |layer| {
+            let now = Instant::now();
+            if let Some(least) = least.get_mut(layer) {
+                *least = (*least).min((now - started).saturating_sub(clock));
+            }
+            started = Instant::now();
+        })?;
+    }
+    let ran = |time: &&Duration| **time != Duration::MAX;
+    let all: Duration = least.iter().filter(ran).sum();
+    say(&format!("{:>12} {:>10} {:>9} {:>9}  layer", "MACs", "us", "share", "estimate"))?;
+    for ((name, time), (macs, estimate)) in model::LAYERS.iter().zip(&least).zip(ESTIMATES) {
+        if ran(&time) {
+            let (us, share) = (time.as_secs_f64() * 1e6, time.as_secs_f64() / all.as_secs_f64());
+            say(&format!("{macs:>12} {us:>10.2} {:>7.1} % {:>7.1} %  {name}", 100.0 * share, 100.0 * estimate))?;
+        }
+    }
+    say(&format!("{:>23.2} us in all", all.as_secs_f64() * 1e6))
+}
+
 /// Times `runs` calls and prints one line.
-fn batch(runs: usize, call: &mut dyn FnMut() -> Result<(), Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+fn batch(runs: usize, call: &mut dyn FnMut() -> Outcome) -> Outcome {
     let runs = runs.max(1);
     let mut times = Vec::with_capacity(runs);
     let cpu = cpu_time::ProcessTime::now();
@@ -145,7 +187,7 @@ fn batch(runs: usize, call: &mut dyn FnMut() -> Result<(), Box<dyn Error>>) -> R
     ))
 }
 
-fn say(line: &str) -> Result<(), Box<dyn Error>> {
+fn say(line: &str) -> Outcome {
     let mut out = std::io::stdout();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)

@@ -53,12 +53,13 @@ pub(super) fn program(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> 
         impl #bounded rt::program::Program for Model #of {
             fn signature(&self) -> &'static rt::program::Signature { &SIGNATURE }
 
-            fn forward_flat(
+            fn forward_watched(
                 &mut self,
                 level: rt::Level,
                 workspace: &mut rt::Workspace<'_>,
                 inputs: &[rt::program::Value<'_>],
                 outputs: &mut [rt::program::ValueMut<'_>],
+                watch: ::core::option::Option<&mut dyn ::core::ops::FnMut(usize)>,
             ) -> #result<(), #call_error> {
                 let [#(#ins),*] = inputs else {
                     return #result::Err(#call_error::InputCount { expected: #inputs_len, found: inputs.len() });
@@ -70,7 +71,16 @@ pub(super) fn program(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> 
                 #arguments
                 #rooms
                 let mut run = self.start_at(level, workspace, #value)?;
-                run.all()?;
+                match watch {
+                    ::core::option::Option::None => run.all()?,
+                    ::core::option::Option::Some(watch) => loop {
+                        let layer = run.next();
+                        if !run.step()? {
+                            break;
+                        }
+                        watch(layer);
+                    },
+                }
                 #results
                 #result::Ok(())
             }
