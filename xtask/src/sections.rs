@@ -69,10 +69,11 @@ pub fn msrv() -> Result<(), String> {
 pub fn bare_metal() -> Result<(), String> {
     for target in BARE_METAL {
         let toolchain = Toolchain::of(target)?;
-        let arguments = ["build", "--release", "-p", "exported-runtime", "--no-default-features"];
-        run(&mut toolchain.cargo(target, &arguments))?;
-        // What needs neither std nor a heap.
-        run(toolchain.cargo(target, &arguments).args(["--features", "defmt,postcard,program,serde"]))?;
+        let of_runtime = ["--release", "-p", "exported-runtime", "--no-default-features"];
+        // With what needs neither std nor a heap; and without.
+        let features = ["--features", "defmt,postcard,program,serde"];
+        run(toolchain.cargo(target, &["build"]).args(of_runtime).args(features))?;
+        run(toolchain.cargo(target, &["check"]).args(of_runtime))?;
     }
     Ok(())
 }

@@ -16,7 +16,16 @@ pub fn run(command: &mut Command) -> Result<(), String> {
     let start = Instant::now();
     let status = command.status().map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))?;
     println!("  {} s", start.elapsed().as_secs());
-    if status.success() { Ok(()) } else { Err(format!("`{}` ended with {status}", shown(command))) }
+    if status.success() { Ok(()) } else { Err(format!("`{}` ended with {status}", brief(command))) }
+}
+
+/// The start of a command that was shown in full: some name hundreds of models.
+fn brief(command: &Command) -> String {
+    let text = shown(command);
+    match text.char_indices().nth(120) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 /// Standard output of a command that must succeed.
