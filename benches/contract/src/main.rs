@@ -141,8 +141,11 @@ fn options() -> Result<Options, Box<dyn Error>> {
     Ok(options)
 }
 
+/// A call that says after which layer it is.
+type Watched<'a> = dyn FnMut(&mut dyn FnMut(usize)) -> Outcome + 'a;
+
 /// Times the layers of `runs` calls.
-fn layers(runs: usize, call: &mut dyn FnMut(&mut dyn FnMut(usize)) -> Outcome) -> Outcome {
+fn layers(runs: usize, call: &mut Watched<'_>) -> Outcome {
     let clock = (0..1000).map(|_| Instant::now().elapsed()).min().unwrap_or_default();
     let mut least = vec![Duration::MAX; model::LAYERS.len()];
     for _ in 0..runs.max(1) {
