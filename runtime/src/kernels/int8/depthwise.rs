@@ -112,12 +112,14 @@ impl<const MVE: bool> Image<'_, MVE> {
         let ([_, ih, iw, ic], [kd, kh, kw]) = (l.x_strides, l.kernel);
         let mut taps = Taps { count: kd * kh * kw, width: kw, ..Taps::NONE };
         let mut to = taps.from_first.iter_mut();
-        for row in 0..kd * kh {
-            let start = row / kh * l.dilation[0] * ih + row % kh * l.dilation[1] * iw;
-            for (w, to) in (0..kw).zip(&mut to) {
-                *to = start + w * l.dilation[2] * ic;
+        for d in 0..kd {
+            for h in 0..kh {
+                let start = d * l.dilation[0] * ih + h * l.dilation[1] * iw;
+                for (w, to) in (0..kw).zip(&mut to) {
+                    *to = start + w * l.dilation[2] * ic;
+                }
+                taps.column |= 1u64.checked_shl(((d * kh + h) * kw) as u32).unwrap_or(0);
             }
-            taps.column |= 1u64.checked_shl((row * kw) as u32).unwrap_or(0);
         }
         taps
     }
