@@ -127,21 +127,26 @@ impl Cursor {
         self.pixel = pixel;
     }
 
-    /// Whether the next pixel is the right neighbour.
+    /// Pixels from this one to the end of its line.
     #[inline]
-    fn step(&mut self, axes: &[Axis; 3]) -> bool {
-        self.pixel += 1;
-        let mut neighbour = true;
+    fn left(&self, axes: &[Axis; 3]) -> usize {
+        axes[2].count.saturating_sub(self.at[2]).max(1)
+    }
+
+    /// Goes on by some pixels, not beyond the first of the next line.
+    #[inline]
+    fn step(&mut self, pixels: usize, axes: &[Axis; 3]) {
+        self.pixel += pixels;
+        let mut more = pixels;
         for (at, axis) in self.at.iter_mut().zip(axes).rev() {
-            *at += 1;
+            *at += more;
             if *at < axis.count {
-                return neighbour;
+                return;
             }
             *at = 0;
-            neighbour = false;
+            more = 1;
         }
         self.image += 1;
-        false
     }
 }
 
@@ -264,23 +269,27 @@ impl Plan {
         let (right, right_base) = (w.step, w.step * self.x_strides[3] as isize);
         let right_offset = w.out_step * self.y_strides[3];
         let last = (w.taps as isize - 1) * w.tap_step;
-        let (mut window, mut offset, mut row_inside) = self.first();
         self.interior = true;
-        for i in 0..self.rows {
-            let (Some(to), Some(to_offset)) = (self.windows.get_mut(i), self.offsets.get_mut(i)) else { return };
-            (*to, *to_offset) = (window, offset);
-            let origin = window.origin[2];
-            let whole = row_inside && inside(origin, w.size) && inside(origin + last, w.size);
-            self.interior &= whole;
-            if let Some(to) = self.whole.get_mut(i) {
-                *to = whole;
+        let mut row = 0;
+        while row < self.rows {
+            let (mut window, mut offset, row_inside) = self.first();
+            let end = row + self.cursor.left(&self.axes).min(self.rows - row);
+            let (Some(windows), Some(offsets), Some(wholes)) =
+                (self.windows.get_mut(row..end), self.offsets.get_mut(row..end), self.whole.get_mut(row..end))
+            else {
+                return;
+            };
+            for ((to, to_offset), to_whole) in windows.iter_mut().zip(offsets).zip(wholes) {
+                (*to, *to_offset) = (window, offset);
+                let origin = window.origin[2];
+                *to_whole = row_inside && inside(origin, w.size) && inside(origin + last, w.size);
+                self.interior &= *to_whole;
+                window.origin[2] += right;
+                window.base += right_base;
+                offset += right_offset;
             }
-            window.origin[2] += right;
-            window.base += right_base;
-            offset += right_offset;
-            if !self.cursor.step(&self.axes) && i + 1 < self.rows {
-                (window, offset, row_inside) = self.first();
-            }
+            self.cursor.step(end - row, &self.axes);
+            row = end;
         }
     }
 

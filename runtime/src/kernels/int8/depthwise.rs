@@ -153,19 +153,21 @@ impl<const MVE: bool> Image<'_, MVE> {
         inside
     }
 
-    /// Where the taps of the output `columns` belongs to read; the first of them is at `base`.
+    /// Where the taps of the output read that `columns` belongs to, the first of them at `base`; whether all are inside.
     #[inline(always)]
-    fn by_masks(taps: &Taps, rows: u64, columns: (usize, usize), base: usize, table: &mut [usize]) {
+    fn by_masks(taps: &Taps, rows: u64, columns: (usize, usize), base: usize, table: &mut [usize]) -> bool {
         let mut inside = rows & taps.columns(columns);
+        let whole = inside == ones(taps.count);
         for (to, from_first) in table.iter_mut().zip(&taps.from_first).take(taps.count) {
             *to = if inside & 1 == 1 { base.wrapping_add(*from_first) } else { usize::MAX };
             inside >>= 1;
         }
+        whole
     }
 
     /// The same.
     #[inline(always)]
-    fn by_rows(&self, line: &Line, columns: (usize, usize), base: usize, table: &mut [usize]) {
+    fn by_rows(&self, line: &Line, columns: (usize, usize), base: usize, table: &mut [usize]) -> bool {
         let l = &self.0;
         let ([_, ih, iw, ic], [kd, kh, kw]) = (l.x_strides, l.kernel);
         let mut to = table.iter_mut();
@@ -180,6 +182,7 @@ impl<const MVE: bool> Image<'_, MVE> {
                 }
             }
         }
+        line.planes == (0, kd) && line.rows == (0, kh) && columns == (0, kw)
     }
 
     /// The taps of one output in whole turns of the loop: how many, and whether all are inside. `rows`: of [`Image::rows_inside`].
@@ -188,11 +191,11 @@ impl<const MVE: bool> Image<'_, MVE> {
         let [kd, kh, kw] = self.0.kernel;
         let columns = self.columns(w);
         let base = line.start.wrapping_add(w * self.0.stride[2] * self.0.x_strides[3]);
-        if MVE {
-            Self::by_masks(taps, rows, columns, base, table);
+        let whole = if MVE {
+            Self::by_masks(taps, rows, columns, base, table)
         } else {
-            self.by_rows(line, columns, base, table);
-        }
+            self.by_rows(line, columns, base, table)
+        };
         // What is missing in the last turn is the first, whose weight there is 0.
         let count = kd * kh * kw;
         let all = count.next_multiple_of(if MVE { TURN } else { 2 });
@@ -200,7 +203,7 @@ impl<const MVE: bool> Image<'_, MVE> {
         for to in table.get_mut(count..all).unwrap_or_default() {
             *to = first;
         }
-        (all, line.planes == (0, kd) && line.rows == (0, kh) && columns == (0, kw))
+        (all, whole)
     }
 }
 
