@@ -170,16 +170,22 @@ pub fn package() -> Result<(), String> {
     let dirty = output(Command::new("git").current_dir(root()).args(["status", "--porcelain"]))?;
     let allow: &[&str] = if dirty.is_empty() { &[] } else { &["--allow-dirty"] };
     let crates = ["exported-runtime", "exported-codegen", "exported-macros", "exported", "cargo-exported"];
-    forget_packaged(&crates)?;
-    run(cargo(&["package"]).args(crates.iter().flat_map(|name| ["-p", *name])).args(allow))?;
+    let built = root().join("target/packages");
+    forget_packaged(&crates, &built)?;
+    let names = crates.iter().flat_map(|name| ["-p", *name]);
+    run(cargo(&["package"]).args(names).args(allow).env("CARGO_TARGET_DIR", &built))?;
     let target = "thumbv7em-none-eabihf";
     let toolchain = Toolchain::of(target)?;
     run(toolchain.cargo(target, &["package"]).args(allow).current_dir(root().join("firmware/board")))
 }
 
-/// Removes what Cargo unpacked of these crates when they were packaged before: it keeps the sources by name and version, and
+/// Removes what Cargo unpacked and `built` of these crates when they were packaged before: it knows them by name and version, and
 /// would check the crates that need them against those of the last time.
-fn forget_packaged(crates: &[&str]) -> Result<(), String> {
+fn forget_packaged(crates: &[&str], built: &Path) -> Result<(), String> {
+    let removed = |folder: &Path| std::fs::remove_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()));
+    if built.exists() {
+        removed(built)?;
+    }
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home =
         home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).ok_or("neither CARGO_HOME nor HOME is set")?;
@@ -189,7 +195,7 @@ fn forget_packaged(crates: &[&str]) -> Result<(), String> {
     for registry in inside(&home.join("registry/src")).filter(|path| named(path, "-")) {
         for old in inside(&registry).filter(|path| crates.iter().any(|c| named(path, c))) {
             println!("removing {}", old.file_name().unwrap_or_default().display());
-            std::fs::remove_dir_all(&old).map_err(|e| format!("{}: {e}", old.display()))?;
+            removed(&old)?;
         }
     }
     Ok(())
