@@ -93,12 +93,13 @@ pub(super) fn rests_on(options: &Options) -> &'static str {
 }
 
 /// The work of a step in the units of its machine.
-pub(super) fn work(step: &Step, model: &Model, options: &Options) -> f64 {
+pub(super) fn work(step: &Step, model: &Model, footprint: &Footprint, options: &Options) -> f64 {
     let machine = machine(&options.target);
     let macs = greatest(&step.macs, &model.graph.ranges) as f64;
     match &step.work {
         Work::Kernel(kernel) => {
-            macs * product(machine, kernel, model) + elements(machine, kernel, model) + weights(machine, kernel, model)
+            let weights = weights(machine, kernel, model, footprint.weights > FAR);
+            macs * product(machine, kernel, model) + elements(machine, kernel, model) + weights
         }
         Work::Loop(work) => pointwise(machine, work, model),
         Work::Custom(_) | Work::Check { .. } | Work::Branch { .. } | Work::Jump { .. } => 0.0,
@@ -171,9 +172,9 @@ fn elements(machine: &Machine, kernel: &Kernel, model: &Model) -> f64 {
     machine.element * regions(kernel, model, false)
 }
 
-/// What a kernel's weights cost. Where several rows meet each, they are fetched meanwhile.
-fn weights(machine: &Machine, kernel: &Kernel, model: &Model) -> f64 {
-    let far = Footprint::new(model).weights > FAR;
+/// What a kernel's weights cost; `far`: those of the model are more than the cache holds. Where several rows meet each, they are
+/// fetched meanwhile.
+fn weights(machine: &Machine, kernel: &Kernel, model: &Model, far: bool) -> f64 {
     let rate = match number(kernel, "rows", model) {
         Some(rows) if rows <= 1.0 && far => machine.far_weight,
         Some(rows) if rows > 3.0 => 0.0,

@@ -101,7 +101,8 @@ impl Report {
     /// Reads it off a compiled model.
     pub fn new(model: &Model, options: &Options) -> Report {
         let steps = &model.steps.steps;
-        let work: Vec<f64> = steps.iter().map(|step| estimate::work(step, model, options)).collect();
+        let footprint = Footprint::new(model);
+        let work: Vec<f64> = steps.iter().map(|step| estimate::work(step, model, &footprint, options)).collect();
         let all: f64 = work.iter().sum();
         let layers: Vec<Layer> = steps
             .iter()
@@ -109,7 +110,6 @@ impl Report {
             .zip(work)
             .map(|((step, weights), work)| layer(step, model, &weights, if all > 0.0 { work / all } else { 0.0 }))
             .collect();
-        let footprint = Footprint::new(model);
         let peak = model.plan.peak_step;
         let totals = Totals {
             macs: macs(&model.steps, &model.graph.ranges),
