@@ -19,7 +19,8 @@ Commands:
                       else the archive says: versions, extra files               [--python: only the first]
   check FILE…         tell whether archives compile, with every reason why not   [--json]
   emit FILE           write the generated Rust                                   [-o FILE]
-  report FILE         layers and modules: time, weights, memory plan             [--json] [--modules] [--svg FILE]
+  report FILE         layers and modules: time, weights, memory plan; how far quantized layers are from PyTorch's in the
+                      golden file beside the archive                             [--json] [--modules] [--svg FILE]
   verify PATH…        compile, run and compare with the golden files beside the archives, in files and folders
 
 Options of check, emit and report:

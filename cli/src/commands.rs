@@ -2,7 +2,7 @@
 
 use crate::args::{self, Command, ReportForm, USAGE, Verify};
 use crate::check::Finding;
-use crate::report::{Report, svg};
+use crate::report::{Report, measure, svg};
 use crate::verify::Request;
 use crate::verify::compiler::Compiler;
 use crate::verify::crates::Platform;
@@ -84,7 +84,11 @@ fn report(file: &Path, form: ReportForm, picture: Option<&Path>, options: &Optio
         Ok(model) => model,
         Err(errors) => return refuse(file, errors),
     };
-    let report = Report::new(&model, &options);
+    let mut report = Report::new(&model, &options);
+    match measure(file, &options, &|progress| eprintln!("{progress}")) {
+        Ok(deviation) => report.deviation = deviation,
+        Err(why) => eprintln!("note: the deviation from PyTorch's integers is not measured: {why}"),
+    }
     print(&match form {
         ReportForm::Json => report.json().unwrap_or_default() + "\n",
         ReportForm::Layers => report.to_string(),

@@ -105,6 +105,25 @@ fn report_counts_what_is_stored_and_what_is_kept() {
 }
 
 #[test]
+fn report_measures_how_far_quantized_layers_are_from_pytorch() {
+    let deviation = |arguments: &[&str]| {
+        let output = exported(&[&["report", "--json"], arguments].concat());
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        json["deviation"].clone()
+    };
+    let fused = deviation(&["quantized/residual.pt2"]);
+    assert!(fused["layers"].as_u64() > Some(5) && fused["integers"].as_u64() > Some(1000), "{fused}");
+    assert!(fused["quanta"].as_u64() <= Some(1) && fused["differ"].as_u64() < Some(20), "{fused}");
+    let faithful = deviation(&["quantized/residual.pt2", "--quantization", "faithful"]);
+    assert!(faithful["integers"] == fused["integers"] && faithful["differ"].as_u64() <= Some(1), "{faithful}");
+    // There is nothing to measure in floats.
+    assert!(deviation(&["networks/residual.pt2"]).is_null());
+    let text = text(&exported(&["report", "quantized/dense.pt2"]).stdout);
+    let line = text.lines().find(|line| line.starts_with("deviation: ")).expect("a line");
+    assert!(line.contains(" integers in ") && line.contains(" differ from PyTorch's"), "{line}");
+}
+
+#[test]
 fn modules_hold_their_layers() {
     let file = "networks/residual.pt2";
     let output = exported(&["report", file, "--json"]);

@@ -2,14 +2,17 @@
 //!
 //! With dynamic dims every number holds for the largest call.
 
+mod deviation;
 mod estimate;
 mod modules;
 mod svg;
 mod text;
 
+pub use deviation::measure;
 pub use modules::Module;
 pub use svg::svg;
 
+use crate::verify::layers::Deviation;
 use exported_codegen::footprint::{Footprint, first_reads, greatest, macs};
 use exported_codegen::lower::{Place, Step};
 use exported_codegen::{Model, Options};
@@ -34,6 +37,9 @@ pub struct Report {
     pub footprint: Footprint,
     /// Planned buffers, by offset.
     pub memory: Vec<Planned>,
+    /// How far the layers of a quantized model are from PyTorch's in the golden cases, if [`measure`]d.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deviation: Option<Deviation>,
     /// What the shares of time rest on.
     pub time_rests_on: &'static str,
 }
@@ -129,6 +135,7 @@ impl Report {
             totals,
             footprint,
             memory: memory(model),
+            deviation: None,
             time_rests_on: estimate::rests_on(options),
         }
     }

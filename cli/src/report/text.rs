@@ -98,6 +98,7 @@ impl Report {
         line("  state", state, " bytes")?;
         line("inputs", inputs, " bytes, where the caller has them")?;
         line("outputs", outputs, " bytes, in the workspace")?;
+        self.deviation.iter().try_for_each(|deviation| writeln!(f, "deviation: {deviation}"))?;
         writeln!(f, "stack and instructions: `cargo exported verify --target BOARD` measures them")?;
         writeln!(f, "time: {}", self.time_rests_on)
     }
