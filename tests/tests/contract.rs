@@ -35,6 +35,15 @@ fn a_custom_operator_that_changes_its_argument_is_refused() {
 }
 
 #[test]
+fn what_only_torch_sees_is_refused_once_and_with_the_remedy() {
+    let text = fault("refused/autocast_in_parts", |_| {});
+    has(&text, &["unsupported: `einsum` under `torch.autocast(\"cpu\")`", "bf16", "help: `ep.run_decompositions()`"]);
+    let text = fault("refused/mapped_by_vmap", |_| {});
+    has(&text, &["unsupported: operators under `torch.vmap`", "help: `ep.run_decompositions()`"]);
+    assert_eq!(text.matches("torch.vmap").count(), 1, "{text}");
+}
+
+#[test]
 fn custom_operators_are_known_by_name() {
     let output = compiled("custom/overloaded", |o| o.pure_operators = vec!["fixtures::next".into()]).expect("compiles");
     assert_eq!(output.operators, ["fixtures::next"]);

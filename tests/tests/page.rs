@@ -68,6 +68,25 @@ fn guards_on_sizes() {
     // [/guards]
 }
 
+// [remainders]
+mod remainders {
+    exported::include_exported!("../fixtures/page/remainders.pt2");
+}
+// [/remainders]
+
+#[test]
+fn remainders_of_sizes() {
+    // [remainders]
+    let mut workspace = exported::Workspace::boxed(remainders::WORKSPACE_BYTES);
+    let mut model = remainders::Model::new();
+    let x = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+    let out = model.forward(&mut workspace, remainders::Inputs { x: &x[..8] }).unwrap();
+    assert_eq!(out.output, [1.5, 5.5]);
+    let error = model.forward(&mut workspace, remainders::Inputs { x: &x }).unwrap_err();
+    assert_eq!(remainders::describe(error).to_string(), "Guard failed: (x.size()[0] % 4) == 0");
+    // [/remainders]
+}
+
 // [data]
 mod data {
     exported::include_exported!("../fixtures/page/data.pt2");
@@ -86,6 +105,25 @@ fn sizes_from_data() {
     let text = data::describe(error).to_string();
     assert_eq!(text, "Runtime assertion failed for expression u0 <= 4 on node 'le_1'");
     // [/data]
+}
+
+// [decisions]
+mod decisions {
+    exported::include_exported!("../fixtures/page/decisions.pt2");
+}
+// [/decisions]
+
+#[test]
+fn decisions_from_data() {
+    // [decisions]
+    let mut workspace = exported::Workspace::boxed(decisions::WORKSPACE_BYTES);
+    let mut model = decisions::Model::new();
+    let x = [1.0, -2.0, 0.5];
+    let out = model.forward(&mut workspace, decisions::Inputs { x: &x, mute: &true }).unwrap();
+    assert_eq!((out._0, out._1), (&[0.0, 0.0, 0.0], 0.0));
+    let out = model.forward(&mut workspace, decisions::Inputs { x: &x, mute: &false }).unwrap();
+    assert_eq!((out._0, out._1), (&[2.0, -4.0, 1.0], 2.0));
+    // [/decisions]
 }
 
 // [control]
@@ -107,6 +145,26 @@ fn control_flow() {
     let error = model.forward(&mut workspace, control::Inputs { x: &[0.0; 3], rounds: &101 }).unwrap_err();
     assert!(matches!(error, exported::Error::Assert { .. }));
     // [/control]
+}
+
+// [integers]
+mod integers {
+    exported::include_exported!("../fixtures/page/integers.pt2");
+}
+// [/integers]
+
+#[test]
+fn integers_through_control_flow() {
+    // [integers]
+    let mut workspace = exported::Workspace::boxed(integers::WORKSPACE_BYTES);
+    let mut model = integers::Model::new();
+    let out = model.forward(&mut workspace, integers::Inputs { x: &[1.0, 2.0], n: 3 }).unwrap();
+    assert_eq!((out._0, out._1), (&[5.0, 9.0], 3));
+    let out = model.forward(&mut workspace, integers::Inputs { x: &[-1.0, -2.0], n: 6 }).unwrap();
+    assert_eq!((out._0, out._1), (&[-2.0, -3.0], 7));
+    let error = model.forward(&mut workspace, integers::Inputs { x: &[0.0; 2], n: 10 }).unwrap_err();
+    assert_eq!(integers::describe(error).to_string(), "Expected input at *args[1] to be <= 9, but got 10 (`n`)");
+    // [/integers]
 }
 
 // [state]

@@ -36,7 +36,7 @@ fn bind(graph: &Graph, case: &Case) -> BTreeMap<Symbol, i64> {
     for (output, value) in graph.outputs.iter().zip(&case.outputs) {
         match &output.kind {
             OutputKind::Tensor(tensor) => sizes(&graph.ty(*tensor).shape, value, &mut known),
-            OutputKind::Int(expr) => number(expr, value, &mut known),
+            OutputKind::Number(expr) => number(expr, value, &mut known),
             OutputKind::Constant(_) => {}
         }
     }

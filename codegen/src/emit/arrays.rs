@@ -62,7 +62,7 @@ impl Arrays {
     fn argument(&mut self, leaf: &Leaf, name: &Ident) -> TokenStream {
         let tensor = match leaf {
             Leaf::Tensor(tensor) => tensor,
-            Leaf::Int(_) => {
+            Leaf::Number(_) => {
                 self.dims.push(Vec::new());
                 self.parameters.push(quote!(#name: i64));
                 return quote!(#name);

@@ -154,7 +154,7 @@ fn number(emitter: &Emitter<'_>, source: Source) -> Result<Option<Number>, Diagn
             };
             (quote!(rt::sym::from_size(#size)), quote!(Shape), quote!(input: #position, dim: #dim))
         }
-        (Leaf::Int(_), Source::Value { .. }) => (quote!(inputs #field), quote!(Argument), quote!(input: #position)),
+        (Leaf::Number(_), Source::Value { .. }) => (quote!(inputs #field), quote!(Argument), quote!(input: #position)),
         _ => return Err(Diagnostic::bug(format!("input {input} is of another kind than the entry protocol says"))),
     };
     let found = number.clone();

@@ -143,7 +143,7 @@ pub(super) enum Tree {
 pub(super) enum Leaf {
     Tensor(Tensor),
     /// An integer, on the input side bound to an expression.
-    Int(Expr),
+    Number(Expr),
     Constant(Scalar),
 }
 
@@ -253,7 +253,7 @@ fn input_leaf(graph: &Graph, options: &Options, input: &crate::ir::Input, mutabl
             let order = crate::lower::input_order(options, &input.name, ty.shape.len());
             Leaf::Tensor(Tensor { mutable, ..Tensor::new(&ty, order) })
         }
-        InputKind::Int(e) => Leaf::Int(e.clone()),
+        InputKind::Int(e) => Leaf::Number(e.clone()),
         InputKind::Constant(c) => Leaf::Constant(c.clone()),
     }
 }
@@ -264,7 +264,7 @@ fn output_leaf(graph: &Graph, kind: &OutputKind) -> Leaf {
             let ty = graph.ty(*v);
             Leaf::Tensor(Tensor::new(ty, (0..ty.shape.len()).collect()))
         }
-        OutputKind::Int(e) => Leaf::Int(e.clone()),
+        OutputKind::Number(e) => Leaf::Number(e.clone()),
         OutputKind::Constant(c) => Leaf::Constant(c.clone()),
     }
 }

@@ -108,7 +108,11 @@ fn ports(emitter: &Emitter<'_>, leaves: &[Leaf], name: impl Fn(usize) -> String)
         let name = name(i);
         let kind = match leaf {
             Leaf::Tensor(t) => tensor_port(emitter, t),
-            Leaf::Int(_) | Leaf::Constant(Scalar::Int(_)) => quote!(rt::program::PortKind::Int),
+            Leaf::Number(e) => {
+                let kind = variant_of(e.kind());
+                quote!(rt::program::PortKind::#kind)
+            }
+            Leaf::Constant(Scalar::Int(_)) => quote!(rt::program::PortKind::Int),
             Leaf::Constant(Scalar::Float(_)) => quote!(rt::program::PortKind::Float),
             Leaf::Constant(Scalar::Bool(_)) => quote!(rt::program::PortKind::Bool),
             Leaf::Constant(Scalar::Str(_)) => quote!(rt::program::PortKind::Str),
@@ -147,7 +151,7 @@ fn arguments(emitter: &Emitter<'_>) -> TokenStream {
                     let &[#(#sizes),*] = #shape else { return #result::Err(#call_error::InputRank { input: #index }); };
                 }
             }
-            Leaf::Int(_) => {
+            Leaf::Number(_) => {
                 let name = format_ident!("data{i}");
                 quote! {
                     let rt::program::Value::Int(#name) = *#value else {
@@ -195,6 +199,14 @@ fn variant(constant: &Scalar) -> TokenStream {
     }
 }
 
+fn variant_of(kind: crate::sym::Kind) -> TokenStream {
+    match kind {
+        crate::sym::Kind::Int => quote!(Int),
+        crate::sym::Kind::Float => quote!(Float),
+        crate::sym::Kind::Bool => quote!(Bool),
+    }
+}
+
 /// The field of `Inputs` made from the checked value.
 fn argument(leaf: &Leaf, i: usize) -> TokenStream {
     let (data, index) = (format_ident!("data{i}"), literal(i));
@@ -238,10 +250,10 @@ fn results(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
                 ranges.push(range.tokens);
                 write
             }
-            Leaf::Int(e) => {
+            Leaf::Number(e) => {
                 symbols.extend(e.symbols());
-                let value = e.rust();
-                quote!(*#out = rt::program::ValueMut::Int(#value);)
+                let (value, kind) = (e.rust(), variant_of(e.kind()));
+                quote!(*#out = rt::program::ValueMut::#kind(#value);)
             }
             Leaf::Constant(constant) => {
                 let variant = variant(constant);

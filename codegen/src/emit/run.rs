@@ -104,7 +104,7 @@ fn results(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
     let mut changes = TokenStream::new();
     for (i, leaf) in interface.outputs.iter().enumerate() {
         values.push(match leaf {
-            Leaf::Int(e) => {
+            Leaf::Number(e) => {
                 symbols.extend(e.symbols());
                 e.rust()
             }

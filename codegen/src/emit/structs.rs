@@ -3,7 +3,7 @@
 use super::interface::{Form, Interface, Leaf, Structs, Tensor, Tree};
 use super::{Emitter, literal, names, scalar};
 use crate::ir::PathPart;
-use crate::sym::Expr;
+use crate::sym::{Expr, Kind};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use std::collections::BTreeSet;
@@ -89,11 +89,20 @@ fn output(emitter: &Emitter<'_>, i: usize) -> (TokenStream, String) {
     let name = output_name(emitter, i);
     match &emitter.interface.outputs[i] {
         Leaf::Tensor(t) => (t.reference(), about_tensor(emitter, &name, t)),
-        Leaf::Int(e) => (quote!(i64), format!("`{name}` = `{e}`.")),
+        Leaf::Number(e) => (number(e), format!("`{name}` = `{e}`.")),
         Leaf::Constant(value) => {
             let ty = scalar(value).map_or(quote!(()), |(_, ty)| ty);
             (ty, format!("`{name}`: always the same."))
         }
+    }
+}
+
+/// The type of a number that a call gives.
+fn number(e: &Expr) -> TokenStream {
+    match e.kind() {
+        Kind::Int => quote!(i64),
+        Kind::Float => quote!(f64),
+        Kind::Bool => quote!(bool),
     }
 }
 
@@ -133,7 +142,7 @@ fn flat(emitter: &Emitter<'_>) -> TokenStream {
         let name = variables.fresh(&path(&emitter.graph.inputs[i].path));
         let (ty, value) = match leaf {
             Leaf::Tensor(t) => from_slice(i, &name, t),
-            Leaf::Int(_) => (quote!(i64), quote!(#name)),
+            Leaf::Number(_) => (quote!(i64), quote!(#name)),
             Leaf::Constant(_) => {
                 values.push(quote!());
                 continue;

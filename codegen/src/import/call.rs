@@ -400,10 +400,11 @@ impl Call<'_> {
 
     /// `x` with other sizes, elements in row-major order; `x` itself when the sizes are equal.
     pub fn reshape(&mut self, x: ValueId, shape: &[Expr]) -> Result<ValueId> {
+        let shape: Vec<Expr> = shape.iter().map(|size| self.graph.shortened(size.clone())).collect();
         if self.ty(x).shape == shape {
             return Ok(x);
         }
-        self.push(Op::View(View::Reshape(shape.to_vec())), &[x])
+        self.push(Op::View(View::Reshape(shape)), &[x])
     }
 
     /// Output dim `i` is dim `perm[i]` of `x`.

@@ -24,6 +24,7 @@ impl<'a> Importer<'a> {
             "while_loop" => self.while_loop(node, origin),
             "scan" => self.scan(node, origin, 1),
             "map_impl" => self.scan(node, origin, 0),
+            "associative_scan" => self.associative_scan(node, origin),
             _ => Err(Diagnostic::unsupported(format!("higher-order operator `{operator}`"))),
         }
     }
@@ -169,7 +170,7 @@ impl<'a> Importer<'a> {
     }
 
     /// Values of operands, lists opened.
-    fn operands(&mut self, arguments: &[&'a Argument]) -> Result<Vec<Value>> {
+    pub(super) fn operands(&mut self, arguments: &[&'a Argument]) -> Result<Vec<Value>> {
         let read = |operand| match operand {
             // A list of both is written as a list of tensors.
             Flat::Tensor(name) => match self.scalars.get(name) {
@@ -182,7 +183,7 @@ impl<'a> Importer<'a> {
         flat(arguments.iter().copied()).into_iter().map(read).collect()
     }
 
-    fn types(&self, operands: &[Value]) -> Vec<Kind> {
+    pub(super) fn types(&self, operands: &[Value]) -> Vec<Kind> {
         let kind = |operand: &Value| match operand {
             Value::Tensor(v) => Kind::Tensor(self.graph.ty(*v).clone()),
             Value::Scalar(number) => Kind::Scalar(number.clone()),
@@ -191,9 +192,10 @@ impl<'a> Importer<'a> {
     }
 
     /// A subgraph on operands of these kinds. It sees the symbols of this graph and numbers as they are.
-    fn subgraph(&mut self, region: &'a GraphArgument, operands: &[Kind], origin: &Origin) -> Result<Graph> {
+    pub(super) fn subgraph(&mut self, region: &'a GraphArgument, operands: &[Kind], origin: &Origin) -> Result<Graph> {
         let mut inner = Importer::new(self.program, self.archive, self.options, self.forms, &region.graph);
         inner.conditional = true;
+        inner.autocast = self.autocast;
         inner.sizes.clone_from(&self.sizes);
         inner.unbacked = self.unbacked.clone();
         inner.graph.ranges = self.graph.ranges.clone();
@@ -260,21 +262,28 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// `wrap_with_autocast(device_type, dtype, enabled, cache_enabled, region, operands)`. Of another device, or switched
-    /// off, it changes nothing.
+    /// `wrap_with_autocast(device_type, dtype, enabled, cache_enabled, region, operands)`. That of another device changes
+    /// nothing.
     fn autocast(&mut self, node: &'a schema::Node) -> Result<()> {
         let [Argument::String(device), dtype, enabled, ..] = &arguments(node)[..] else {
             return Err(malformed(&node.target));
         };
-        if device != "cpu" || matches!(enabled, Argument::Bool(false)) {
+        if device != "cpu" {
             return self.inline(node);
         }
-        let dtype = match dtype {
-            Argument::ScalarType(dtype) => format!(" to `{}`", dtype.name()),
-            _ => String::new(),
+        let narrow = match (enabled, dtype) {
+            (Argument::Bool(false), _) => None,
+            (_, Argument::None) => Some(DType::Bf16),
+            (_, Argument::ScalarType(dtype)) => match dtype.to_dtype() {
+                narrow @ Some(DType::Bf16 | DType::F16) => narrow,
+                _ => return Err(malformed(&node.target)),
+            },
+            _ => return Err(malformed(&node.target)),
         };
-        Err(Diagnostic::unsupported(format!("a region under `torch.autocast(\"cpu\")`, whose operators convert{dtype} as they run"))
-            .help("`ep.run_decompositions()` before saving makes the conversions nodes of the program; or export without autocast"))
+        let around = std::mem::replace(&mut self.autocast, narrow);
+        let done = self.inline(node);
+        self.autocast = around;
+        done
     }
 
     /// A region that runs exactly once, whatever gradients would do: its nodes become nodes of this graph.
@@ -335,18 +344,18 @@ enum Flat<'a> {
 }
 
 /// Value of an operand.
-enum Value {
+pub(super) enum Value {
     Tensor(ValueId),
     Scalar(Number),
 }
 
 /// What a subgraph must know of an operand.
-enum Kind {
+pub(super) enum Kind {
     Tensor(TensorType),
     Scalar(Number),
 }
 
-fn tensors(operands: &[Value]) -> Vec<ValueId> {
+pub(super) fn tensors(operands: &[Value]) -> Vec<ValueId> {
     let tensor = |operand: &Value| match operand {
         Value::Tensor(v) => Some(*v),
         Value::Scalar(_) => None,
@@ -354,11 +363,11 @@ fn tensors(operands: &[Value]) -> Vec<ValueId> {
     operands.iter().filter_map(tensor).collect()
 }
 
-fn arguments(node: &schema::Node) -> Vec<&Argument> {
+pub(super) fn arguments(node: &schema::Node) -> Vec<&Argument> {
     node.inputs.iter().map(|input| &input.arg).collect()
 }
 
-fn malformed(target: &str) -> Diagnostic {
+pub(super) fn malformed(target: &str) -> Diagnostic {
     Diagnostic::damaged(format!("arguments of `{target}` of another form than torch writes"))
 }
 

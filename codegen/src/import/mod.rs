@@ -11,11 +11,14 @@
 //! remainder of a symbol, the program is imported once more with `4*t` in the place of `s` ([`Graph::derived`]).
 
 mod alias;
+mod associative;
+mod autocast;
 mod call;
 mod control;
 mod custom;
 mod forms;
 mod origin;
+mod refusal;
 mod scalar;
 mod signature;
 
@@ -30,7 +33,9 @@ use crate::options::Options;
 use crate::schema::{self, Argument, Layout, NameOr, Program, TensorMeta};
 use crate::sym::{self, Expr, Interval, Symbol};
 use alias::{Names, Tensor};
+use exported_runtime::DType;
 use forms::Forms;
+use refusal::{refusal, unsupported_operator};
 use std::collections::{BTreeMap, HashMap};
 
 /// Imports a program.
@@ -87,6 +92,8 @@ struct Importer<'a> {
     scope: &'a schema::Graph,
     /// Whether this is a part of the program that may not run at all: its assertions hold where they stand.
     conditional: bool,
+    /// The narrow dtype of the region under autocast that this is.
+    autocast: Option<DType>,
     graph: Graph,
     /// Entry checks that no guard of the archive states.
     assumed: Vec<Guard>,
@@ -120,6 +127,7 @@ impl<'a> Importer<'a> {
             forms,
             scope,
             conditional: false,
+            autocast: None,
             graph: Graph::default(),
             assumed: Vec::new(),
             sizes: BTreeMap::new(),
@@ -161,6 +169,11 @@ impl<'a> Importer<'a> {
         self.names.origin = origin.clone();
         let done = if let Some(operator) = origin.target.strip_prefix("higher_order.") {
             self.control_node(node, operator, &origin)
+        } else if origin.target.starts_with(refusal::VMAP) {
+            let fault = refusal::vmap();
+            let said = self.errors.0.iter().any(|error| error.message == fault.message);
+            self.bind_recorded(node.outputs.iter().flat_map(Argument::names));
+            if said { Ok(()) } else { Err(fault) }
         } else if scalar::is_scalar(&origin.target) {
             self.scalar_node(node, &origin)
         } else if custom::is_custom(&node.target) {
@@ -235,6 +248,9 @@ impl<'a> Importer<'a> {
             assumed: &mut self.assumed,
             train_mode,
         };
+        if let Some(narrow) = self.autocast {
+            autocast::convert(&mut call, narrow)?;
+        }
         let mut outs = (row.rule)(&mut call)?;
         for node in &self.graph.nodes[before..] {
             if let Op::Item { symbol } = &node.op {
@@ -556,34 +572,6 @@ fn tensor_type(meta: &TensorMeta) -> Result_<TensorType> {
         return Err(Diagnostic::damaged("sizes of a tensor overflow".to_string()));
     }
     Ok(TensorType { dtype, shape })
-}
-
-/// Operators that are refused for what they mean, with the remedy. Dropout and its kin carry torch's tag for randomness,
-/// but are the identity when not training: where there is a row (for an in-place form, the functional one's), it decides.
-fn refusal(target: &str) -> Option<Diagnostic> {
-    let row = ops::find(target).or_else(|| ops::find(&functional_target(target)));
-    let random = Schema::find(target)?.has_tag("nondeterministic_seeded") && row.is_none();
-    random.then(|| {
-        Diagnostic::violated(format!("`{target}` draws random numbers"))
-            .help("call `model.eval()` before `torch.export.export`, or pass the random tensor as an input")
-    })
-}
-
-fn unsupported_operator(target: &str) -> Diagnostic {
-    let base = target.rsplit_once('.').map_or(target, |(b, _)| b);
-    let near: Vec<&str> = ops::TABLES
-        .iter()
-        .flat_map(|t| t.iter())
-        .map(|r| r.target)
-        .filter(|t| t.rsplit_once('.').is_some_and(|(b, _)| b == base))
-        .collect();
-    let diagnostic = Diagnostic::unsupported(format!("operator `{target}`"));
-    match near.is_empty() {
-        true => {
-            diagnostic.help("try `ep.run_decompositions()` before saving: many operators decompose into supported ones")
-        }
-        false => diagnostic.help(format!("supported forms: {}", near.join(", "))),
-    }
 }
 
 /// Whether an in-place operator changes the shape of its argument and no element.

@@ -140,9 +140,9 @@ impl<'a> Importer<'a> {
 
     /// Whether a scalar is more than an argument of tensor operators.
     fn computed_with(&self, name: &str) -> bool {
-        let computes = |node: &Node| is_scalar(&node.target) || node.target.contains("higher_order");
-        let mut nodes = self.scope.nodes.iter();
-        nodes.any(|n| computes(n) && n.inputs.iter().any(|i| i.arg.names().any(|used| used == name)))
+        let computes = |node: &&Node| is_scalar(&node.target) || node.target.contains("higher_order");
+        let inputs = self.scope.nodes.iter().filter(computes).flat_map(|n| n.inputs.iter().map(|input| &input.arg));
+        inputs.chain(&self.scope.outputs).any(|argument| argument.names().any(|used| used == name))
     }
 
     /// A recorded integer must agree with ours where both are known. (Recorded truth values are what torch concluded,
@@ -217,7 +217,7 @@ impl<'a> Importer<'a> {
         if !expr.within_limits() {
             return Err(Diagnostic::unsupported("a size expression beyond all measure"));
         }
-        Ok(number(expr))
+        Ok(number(self.graph.shortened(expr)))
     }
 
     fn operand(&self, argument: &Argument) -> Result<Expr> {

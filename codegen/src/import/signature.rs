@@ -210,10 +210,15 @@ impl<'a> Importer<'a> {
             Argument::Bool(v) => OutputKind::Constant(Scalar::Bool(*v)),
             Argument::String(v) => OutputKind::Constant(Scalar::Str(v.clone())),
             Argument::SymInt(NameOr::Value(v)) => OutputKind::Constant(Scalar::Int(*v)),
-            Argument::SymInt(NameOr::Name(name)) => match self.scalar(name)? {
+            Argument::SymFloat(NameOr::Value(v)) => OutputKind::Constant(Scalar::Float(*v)),
+            Argument::SymBool(NameOr::Value(v)) => OutputKind::Constant(Scalar::Bool(*v)),
+            Argument::SymInt(NameOr::Name(name))
+            | Argument::SymFloat(NameOr::Name(name))
+            | Argument::SymBool(NameOr::Name(name)) => match self.scalar(name)? {
                 Number::Int(Expr::Int(v)) => OutputKind::Constant(Scalar::Int(v)),
-                Number::Int(expr) => OutputKind::Int(expr),
-                _ => return Err(Diagnostic::damaged(format!("output `{name}` is no integer"))),
+                Number::Float(v) => OutputKind::Constant(Scalar::Float(v)),
+                Number::Bool(Expr::Bool(v)) => OutputKind::Constant(Scalar::Bool(v)),
+                Number::Int(e) | Number::SymFloat(e) | Number::Bool(e) => OutputKind::Number(e),
             },
             other => return Err(Diagnostic::unsupported(format!("an output of this kind: {other:?}"))),
         };

@@ -133,8 +133,8 @@ impl Input {
 pub enum OutputKind {
     /// A tensor value (may be an input, a constant, or occur twice).
     Tensor(ValueId),
-    /// A size expression.
-    Int(Expr),
+    /// An integer, float or truth value, made of sizes and numbers read from data.
+    Number(Expr),
     /// A constant.
     Constant(Scalar),
 }
@@ -200,7 +200,7 @@ pub struct Graph {
     /// Symbols that the guards allow to speak of, over those of the archive: `t = s//4` where 4 divides `s`, which is `4*t`
     /// in all types.
     pub derived: Vec<(Symbol, Expr)>,
-    /// What the guards say of sizes of several symbols: 4 divides `s0*s1`.
+    /// What the guards say of sizes that are multiples of others: 4 divides `s0*s1`, `s//3` divides `s`.
     pub multiples: Vec<Multiple>,
     /// What the integers of inputs and outputs stand for that the program has as floats.
     pub grids: Vec<Grid>,
@@ -239,7 +239,14 @@ impl Graph {
 
     /// Whether two sizes are equal in every call.
     pub fn same(&self, a: &Expr, b: &Expr) -> bool {
-        a == b || self.multiples.iter().any(|multiple| multiple.equates(a, b))
+        a == b
+            || self.multiples.iter().any(|multiple| multiple.equates(a, b))
+            || self.shortened(a.clone()) == self.shortened(b.clone())
+    }
+
+    /// A size in the shortest form that what is known of multiples allows: sizes that are equal look equal.
+    pub fn shortened(&self, size: Expr) -> Expr {
+        self.multiples.iter().fold(size, |size, multiple| multiple.shortened(&size).unwrap_or(size))
     }
 
     /// Gives derived symbols the ranges that follow from those of the archive's.

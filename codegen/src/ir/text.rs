@@ -59,7 +59,7 @@ impl fmt::Display for Graph {
         for output in &self.outputs {
             match &output.kind {
                 OutputKind::Tensor(v) => writeln!(f, "output %{}", self.value(*v).name)?,
-                OutputKind::Int(e) => writeln!(f, "output {e}")?,
+                OutputKind::Number(e) => writeln!(f, "output {e}")?,
                 OutputKind::Constant(c) => writeln!(f, "output constant {c:?}")?,
             }
         }

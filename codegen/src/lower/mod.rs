@@ -393,6 +393,7 @@ impl<'g> Lowering<'g> {
     // Buffers.
 
     fn buffer(&mut self, name: &str, dtype: DType, len: Expr, storage: Storage) -> BufferId {
+        let len = self.graph.shortened(len);
         self.steps.buffers.push(Buffer { name: name.to_string(), dtype, len, storage, growth: 0 });
         self.residents.push(Vec::new());
         BufferId(self.steps.buffers.len() as u32 - 1)

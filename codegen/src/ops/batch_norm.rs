@@ -122,7 +122,9 @@ fn stored(call: &mut Call<'_>, x: ValueId, mean: ValueId, var: ValueId) -> Resul
         None => filled(call, dtype, channels, 0.0)?,
     };
     let eps = call.float("eps")?.to_bits();
-    let y = call.push(Op::BatchNorm { eps }, &[x, weight, bias, mean, var])?;
+    let wide = call.cast(x, dtype)?;
+    let y = call.push(Op::BatchNorm { eps }, &[wide, weight, bias, mean, var])?;
+    let y = call.cast(y, call.dtype_of(x))?;
     Ok(Normalized { y, saved: None, running: None })
 }
 

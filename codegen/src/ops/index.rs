@@ -1,6 +1,6 @@
 //! Selection and writing by index tensors.
 
-use super::view::{numel, unsqueeze};
+use super::view::{self, numel, unsqueeze};
 use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
@@ -15,6 +15,9 @@ const MASKS: &str = "masks only where they select values for a scalar or a broad
 /// The rows.
 pub const ROWS: &[Row] = &[
     row("aten.nonzero.default", nonzero),
+    row("aten.nonzero_numpy.default", |call| nonzero_columns(call, "self")),
+    row("aten.where.default", |call| nonzero_columns(call, "condition")),
+    row("aten.masked_select.default", masked_select),
     row("aten.embedding.default", embedding),
     row("aten.embedding_renorm.default", embedding_renorm),
     row("aten.embedding_bag.default", embedding_bag),
@@ -251,14 +254,34 @@ fn masked(call: &mut Call<'_>, given: &[Option<ValueId>]) -> Result<Option<Index
         return Ok(None);
     }
     let coordinates = true_coordinates(call, mask, first)?;
-    let mut found = Indexed { dims: Vec::new(), ids: Vec::new() };
-    for k in 0..call.rank(mask) {
-        let column = call.slice(coordinates, 1, Expr::from(k), Expr::Int(1), 1)?;
-        let rows = call.shape(column)[..1].to_vec();
-        found.dims.push(first + k);
-        found.ids.push(call.reshape(column, &rows)?);
-    }
-    Ok(Some(found))
+    let dims = (first..first + call.rank(mask)).collect();
+    Ok(Some(Indexed { dims, ids: columns(call, coordinates)? }))
+}
+
+/// The columns of a matrix, as vectors.
+fn columns(call: &mut Call<'_>, matrix: ValueId) -> Result<Vec<ValueId>> {
+    let count = call.shape(matrix)[1].as_int().unwrap_or(0);
+    (0..count).map(|k| view::take(call, matrix, 1, Expr::Int(k))).collect()
+}
+
+/// `nonzero` as one tensor for each dim; a number without dims counts as a vector.
+fn nonzero_columns(call: &mut Call<'_>, name: &str) -> Result<Outs> {
+    let x = call.tensor(name)?;
+    let x = line(call, x)?;
+    let coordinates = true_coordinates(call, x, 0)?;
+    Ok(vec![Out::Tensors(columns(call, coordinates)?)])
+}
+
+/// What a mask selects, in one row.
+fn masked_select(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, mask) = (call.tensor("self")?, call.tensor("mask")?);
+    let shape = infer::broadcast(&[call.shape(x), call.shape(mask)]).map_err(|m| call.damaged(m))?;
+    let (x, mask) = (call.expand(x, &shape)?, call.expand(mask, &shape)?);
+    let flat = [numel(&shape)];
+    let (x, mask) = (call.reshape(x, &flat)?, call.reshape(mask, &flat)?);
+    let coordinates = true_coordinates(call, mask, 0)?;
+    let at = view::take(call, coordinates, 1, Expr::Int(0))?;
+    one(call.push(Op::Index { dims: vec![0] }, &[x, at])?)
 }
 
 fn nonzero(call: &mut Call<'_>) -> Result<Outs> {

@@ -22,9 +22,11 @@ pub const ROWS: &[Row] = &[
     row("aten._fused_rms_norm.default", rms_norm),
 ];
 
-/// `x` followed by those of weight and bias that are given.
-fn with_parameters(call: &Call<'_>, x: ValueId) -> Result<(Vec<ValueId>, [bool; 2])> {
+/// `x` followed by those of weight and bias that are given. With parameters of f32 a narrower `x` is computed in f32.
+fn with_parameters(call: &mut Call<'_>, x: ValueId) -> Result<(Vec<ValueId>, [bool; 2])> {
     let (weight, bias) = (call.optional_tensor("weight")?, call.optional_tensor("bias")?);
+    let wide = weight.or(bias).is_some_and(|parameter| call.dtype_of(parameter) == DType::F32);
+    let x = if wide && matches!(call.dtype_of(x), DType::F16 | DType::Bf16) { call.cast(x, DType::F32)? } else { x };
     let inputs = [Some(x), weight, bias].into_iter().flatten().collect();
     Ok((inputs, [weight.is_some(), bias.is_some()]))
 }
@@ -42,7 +44,8 @@ fn layer_norm(call: &mut Call<'_>) -> Result<ValueId> {
     let dims = normalized_dims(call, x)?;
     let (inputs, [weight, bias]) = with_parameters(call, x)?;
     let eps = call.float("eps")?.to_bits();
-    call.push(Op::LayerNorm { dims, eps, weight, bias }, &inputs)
+    let y = call.push(Op::LayerNorm { dims, eps, weight, bias }, &inputs)?;
+    call.cast(y, call.dtype_of(x))
 }
 
 /// Mean and `1 / sqrt(var + eps)`, which training would need: nothing is left of them where they are not used.
@@ -62,6 +65,7 @@ fn native_layer_norm(call: &mut Call<'_>) -> Result<Outs> {
     let y = layer_norm(call)?;
     let x = call.tensor("input")?;
     let (rank, dims) = (call.rank(x), normalized_dims(call, x)?);
+    let x = with_parameters(call, x)?.0[0];
     let [mean, rstd] = statistics(call, x, (rank - dims..rank).collect(), true)?;
     Ok(vec![Out::Tensor(y), Out::Tensor(mean), Out::Tensor(rstd)])
 }
@@ -76,14 +80,15 @@ fn grouped(call: &mut Call<'_>, x: ValueId, groups: i64) -> Result<ValueId> {
     let groups = usize::try_from(groups).map_err(|_| call.damaged(format!("{groups} groups")))?;
     let (inputs, [weight, bias]) = with_parameters(call, x)?;
     let eps = call.float("eps")?.to_bits();
-    call.push(Op::GroupNorm { groups, eps, weight, bias }, &inputs)
+    let y = call.push(Op::GroupNorm { groups, eps, weight, bias }, &inputs)?;
+    call.cast(y, call.dtype_of(x))
 }
 
 fn native_group_norm(call: &mut Call<'_>) -> Result<Outs> {
     let x = call.tensor("input")?;
     let groups = call.int("group")?;
     let y = grouped(call, x, groups)?;
-    let shape = call.shape(x);
+    let (shape, x) = (call.shape(x), with_parameters(call, x)?.0[0]);
     let rest = Expr::floordiv(numel(&shape[1..]), groups);
     let x = call.reshape(x, &[shape[0].clone(), Expr::Int(groups), rest])?;
     let [mean, rstd] = statistics(call, x, vec![2], false)?;

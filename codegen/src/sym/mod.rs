@@ -14,6 +14,7 @@ mod build;
 mod eval;
 pub mod guards;
 mod lex;
+mod multiple;
 mod parse;
 mod poly;
 mod print;
@@ -27,8 +28,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use eval::Value;
+pub use multiple::{Multiple, multiples};
 pub use parse::{infix, parse, parse_infix, parse_srepr};
-pub use residue::{Multiple, Residue, equalities, joint_residues, multiples, residues};
+pub use residue::{Residue, equalities, joint_residues, residues};
 
 /// Name of a symbol (`s77`, `u0`, `zuf0`).
 pub type Symbol = Arc<str>;

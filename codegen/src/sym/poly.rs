@@ -139,13 +139,13 @@ impl Poly {
         divided.map_or(self, Poly)
     }
 
-    /// The polynomial where `from` equals `to`: no term is left that the leading term of `from`, whose coefficient must be
-    /// 1, divides.
+    /// The polynomial where `from` equals `to`: no term is left that the leading term of `from` divides.
     pub(super) fn replaced(&self, from: &Poly, to: &Poly) -> Option<Poly> {
-        let (lead, _) = from.0.first_key_value().filter(|(_, coefficient)| **coefficient == 1)?;
+        let (lead, scale) = from.0.first_key_value()?;
         let mut poly = self.clone();
         for _ in 0..MAX_WORK {
-            let found = poly.0.iter().find_map(|(m, c)| Some((m.div(lead)?, *c)));
+            let quotient = |c: &i64| c.checked_div(*scale).filter(|q| q.checked_mul(*scale) == Some(*c));
+            let found = poly.0.iter().find_map(|(m, c)| Some((m.div(lead)?, quotient(c)?)));
             let Some((rest, coefficient)) = found else { return Some(poly) };
             let rest = Poly(BTreeMap::from([(rest, coefficient)]));
             poly = poly.add_scaled(&rest.mul(from)?, -1)?.add_scaled(&rest.mul(to)?, 1)?;

@@ -76,60 +76,8 @@ pub fn equalities<'a>(conditions: impl IntoIterator<Item = &'a Expr>) -> BTreeMa
     found
 }
 
-/// An expression of several symbols that a number divides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Multiple {
-    /// What is divided.
-    pub of: Expr,
-    /// By what, at least 2.
-    pub by: i64,
-}
-
-/// The multiples that conditions which all hold name.
-pub fn multiples<'a>(conditions: impl IntoIterator<Item = &'a Expr>) -> Vec<Multiple> {
-    let multiple = |condition: &Expr| {
-        let Expr::Op(Func::Eq, sides) = condition else { return None };
-        let (remainder, Expr::Int(0)) = (sides.first()?, sides.get(1)?) else { return None };
-        let remainder = match remainder {
-            Expr::Op(Func::Mul, factors) if matches!(factors[..], [Expr::Int(_), _]) => &factors[1],
-            other => other,
-        };
-        let Expr::Op(Func::Mod, operands) = remainder else { return None };
-        match &operands[..] {
-            [of, Expr::Int(by @ 2..)] if of.symbols().len() > 1 => Some(Multiple { of: of.clone(), by: *by }),
-            _ => None,
-        }
-    };
-    conditions.into_iter().flat_map(parts).filter_map(multiple).collect()
-}
-
-impl Multiple {
-    /// Whether two expressions are the same where this holds.
-    pub fn equates(&self, a: &Expr, b: &Expr) -> bool {
-        // No symbol of an archive has such a name.
-        let quotient = Expr::symbol("quotient~");
-        let (a, b) = (self.rewritten(a, &quotient), self.rewritten(b, &quotient));
-        a.is_some() && a == b
-    }
-
-    /// `e` over the quotient.
-    fn rewritten(&self, e: &Expr, quotient: &Expr) -> Option<Expr> {
-        let Expr::Op(func, args) = e else { return Some(e.clone()) };
-        if *func == Func::FloorDiv && args[..] == [self.of.clone(), Expr::Int(self.by)] {
-            return Some(quotient.clone());
-        }
-        let args = args.iter().map(|arg| self.rewritten(arg, quotient)).collect::<Option<_>>()?;
-        let e = Expr::apply(*func, args);
-        if e.kind() != Kind::Int {
-            return Some(e);
-        }
-        let product = Poly::of(&Expr::mul(self.by, quotient));
-        Some(Poly::of(&e).replaced(&Poly::of(&self.of), &product)?.into_expr())
-    }
-}
-
 /// The conditions that a conjunction joins.
-fn parts(condition: &Expr) -> &[Expr] {
+pub(super) fn parts(condition: &Expr) -> &[Expr] {
     match condition {
         Expr::Op(Func::And, parts) => parts,
         other => std::slice::from_ref(other),
@@ -315,20 +263,6 @@ mod tests {
         assert_eq!(solved(&["Eq(s0*s1, s0**2)"]), ["s1 = s0"]);
         assert_eq!(solved(&["Eq((s0 + 1)//2, s1)"]), ["s1 = ((s0 + 1)//2)"]);
         assert_eq!(solved(&["Ne(s0, s2)", "Eq(Mod(s2, 4), 0)", "Eq(3*s3, 2*s4)"]), [""; 0]);
-    }
-
-    #[test]
-    fn multiples_equate_sizes() {
-        let parse = |text: &str| crate::sym::parse(text).unwrap();
-        let all = multiples(&[parse("Eq(Mod(s0*s1, 4), 0)"), parse("Eq(Mod(s0, 4), 0)")]);
-        assert_eq!(all, [Multiple { of: parse("s0*s1"), by: 4 }]);
-        assert!(all[0].equates(&parse("4*((s0*s1)//4)"), &parse("s0*s1")));
-        assert!(all[0].equates(&parse("3*s0*s1*s2"), &parse("12*s2*((s0*s1)//4)")));
-        assert!(all[0].equates(&parse("(s0*s1)//((s0*s1)//4)"), &parse("4")));
-        assert!(!all[0].equates(&parse("4*((s0*s1)//2)"), &parse("s0*s1")));
-        let sum = Multiple { of: parse("s0 + s1"), by: 2 };
-        assert!(sum.equates(&parse("2*((s0 + s1)//2)"), &parse("s0 + s1")));
-        assert!(!sum.equates(&parse("s0"), &parse("s1")));
     }
 
     #[test]
