@@ -14,7 +14,7 @@ use crate::kernels::conv::Images;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::dot4;
 use crate::kernels::matmul::Rows;
-use crate::kernels::tile::{Epilogue, Four, Tiles, Two};
+use crate::kernels::tile::{Epilogue, Four, Halves, Tiles, Two};
 use core::ops::Range;
 
 /// Instruction set in use. `Portable` gives the same bits on every target, for models compiled with the same options (the
@@ -56,6 +56,8 @@ pub trait Simd: Copy + 'static {
     type F32: Vector<Self, Elem = f32>;
     /// Four f32 in as few registers as possible.
     type F32x4: Vector<Self, Elem = f32>;
+    /// Eight f32 in as few registers as possible.
+    type F32x8: Vector<Self, Elem = f32>;
     /// Sixteen f32 in as few registers as possible.
     type F32x16: Vector<Self, Elem = f32>;
     /// Register tiles over panels of 16: those whose accumulators, a row of weights and a splat fit.
@@ -335,8 +337,10 @@ pub trait Panel: Copy + 'static {
     const WIDTH: usize;
     /// Whether kernels have faster forms beside the general one: where panels are wide, code is not counted.
     const ROOM: bool = false;
-    /// Register tiles at level `S`.
+    /// Register tiles of f32 at level `S`.
     type Tiles<S: Simd>: Tiles;
+    /// Those of all other arithmetic: few shapes, for the time that compiling takes.
+    type OtherTiles<S: Simd>: Tiles;
     /// One row of a panel in memory.
     type Row<T: Copy + Default + 'static>: AsRef<[T]> + AsMut<[T]> + Copy + Default;
     /// One row of f32 in registers.
@@ -401,6 +405,7 @@ impl Panel for N1 {
     type F32<S: Simd> = Lanes<f32, 1>;
     type Lanes<S: Simd, T: Num> = Lanes<T, 1>;
     type Tiles<S: Simd> = Two;
+    type OtherTiles<S: Simd> = Two;
     #[inline(always)]
     fn rows<T: Copy + Default + 'static>(panel: &[T]) -> &[[T; 1]] {
         panel.as_chunks().0
@@ -413,8 +418,27 @@ impl Panel for N4 {
     type F32<S: Simd> = S::F32x4;
     type Lanes<S: Simd, T: Num> = Lanes<T, 4>;
     type Tiles<S: Simd> = Four;
+    type OtherTiles<S: Simd> = Four;
     #[inline(always)]
     fn rows<T: Copy + Default + 'static>(panel: &[T]) -> &[[T; 4]] {
+        panel.as_chunks().0
+    }
+}
+
+/// The first half of an [`N16`] panel, where the other one is padding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Half16;
+
+impl Panel for Half16 {
+    const WIDTH: usize = 8;
+    const ROOM: bool = true;
+    type Row<T: Copy + Default + 'static> = [T; 16];
+    type F32<S: Simd> = S::F32x8;
+    type Lanes<S: Simd, T: Num> = Lanes<T, 8>;
+    type Tiles<S: Simd> = Halves;
+    type OtherTiles<S: Simd> = Halves;
+    #[inline(always)]
+    fn rows<T: Copy + Default + 'static>(panel: &[T]) -> &[[T; 16]] {
         panel.as_chunks().0
     }
 }
@@ -426,6 +450,7 @@ impl Panel for N16 {
     type F32<S: Simd> = S::F32x16;
     type Lanes<S: Simd, T: Num> = Lanes<T, 16>;
     type Tiles<S: Simd> = S::Tiles;
+    type OtherTiles<S: Simd> = Four;
     #[inline(always)]
     fn rows<T: Copy + Default + 'static>(panel: &[T]) -> &[[T; 16]] {
         panel.as_chunks().0
@@ -439,6 +464,7 @@ pub struct Portable;
 impl Simd for Portable {
     type F32 = Lanes<f32, 4>;
     type F32x4 = Lanes<f32, 4>;
+    type F32x8 = Lanes<f32, 8>;
     type F32x16 = Lanes<f32, 16>;
     type Tiles = Two;
     #[inline(always)]

@@ -84,7 +84,7 @@ fn linear_agrees_with_f64_sums() {
     let plain = Case { m: 0, k: 0, n: 0, pad: 0, bias: false, slope: false, residual: 0, clamp: (-INF, INF) };
     for level in levels() {
         for m in [0, 1, 2, 3, 4, 5, 6, 7, 11, 13, 16, 25, 64] {
-            for (k, n) in [(0, 5), (1, 1), (7, 16), (33, 17), (64, 48), (130, 70), (3, 129)] {
+            for (k, n) in [(0, 5), (1, 1), (7, 16), (33, 17), (64, 48), (130, 70), (3, 129), (9, 24)] {
                 let case = Case { m, k, n, ..plain.clone() };
                 linear(&case, level, N16);
                 let full = Case { pad: 3, bias: true, slope: true, residual: (m % 3) as u8, ..case.clone() };

@@ -142,6 +142,9 @@ impl Case {
             }
         }
         let mut scratch = vec![0; scratch_len(P::WIDTH, self.inner())];
+        // Wide panels take rows, narrow ones patches.
+        let reach = |d: usize| (out[d] - 1) * self.stride[d] + (self.kernel[d] - 1) * self.dilation[d] + 1;
+        let mut rows = vec![0; reach(1) * reach(2) * inputs];
         let mut y = vec![0; expected.len()];
         let (x_strides, y_strides) = ([0, 0, w * inputs, inputs], [0, 0, out[2] * outputs, outputs]);
         let (low, high) = self.bounds;
@@ -188,7 +191,7 @@ impl Case {
                     in_place: false,
                     y: &mut y,
                     scratch: gathers.then_some(&mut scratch),
-                    padded: None,
+                    padded: P::ROOM.then_some(&mut rows),
                     batch: 1,
                     groups: self.groups,
                     channels: self.channels,

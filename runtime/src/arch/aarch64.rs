@@ -15,6 +15,7 @@ pub struct Neon;
 impl Simd for Neon {
     type F32 = F32x4;
     type F32x4 = F32x4;
+    type F32x8 = Pair<F32x4>;
     type F32x16 = Pair<Pair<F32x4>>;
     // 6 x 4 accumulators, 4 of weights, and splats, of 32 registers: 24 products for 8 loads.
     type Tiles = Six;

@@ -16,6 +16,7 @@ pub struct Avx2(());
 impl Simd for Avx2 {
     type F32 = F32x8;
     type F32x4 = F32x4;
+    type F32x8 = F32x8;
     type F32x16 = Pair<F32x8>;
     // 6 x 2 accumulators, 2 of weights, 1 splat of 16 registers; 12 x 8 and 4 x 24 are slower or spill.
     type Tiles = Six;
@@ -47,6 +48,7 @@ pub struct Avx512(());
 impl Simd for Avx512 {
     type F32 = F32x16;
     type F32x4 = F32x4;
+    type F32x8 = F32x8;
     type F32x16 = F32x16;
     // 8 x 2 accumulators, 2 of weights: 16 products for 10 loads.
     type Tiles = Eight;
@@ -177,10 +179,16 @@ macro_rules! xmm {
 }
 xmm!(Avx2);
 xmm!(Avx512);
-vector!(Avx2 F32x8, 8, _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps _mm256_fmadd_ps
-    _mm256_max_ps _mm256_min_ps load_part8 store_part8
-    (|x, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x))),
-    (|x, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()))));
+macro_rules! ymm {
+    ($token:ident) => {
+        vector!($token F32x8, 8, _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps _mm256_fmadd_ps
+            _mm256_max_ps _mm256_min_ps load_part8 store_part8
+            (|x, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x))),
+            (|x, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()))));
+    };
+}
+ymm!(Avx2);
+ymm!(Avx512);
 vector!(Avx512 F32x16, 16, _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps _mm512_fmadd_ps
     _mm512_max_ps _mm512_min_ps load_part16 store_part16
     (|x, yes, no| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x), no, yes)),

@@ -5,7 +5,7 @@
 use super::conv::Images;
 use super::depthwise::Depthwise;
 use super::matmul::Rows;
-use super::tile::{Epilogue, Sums};
+use super::tile::{Epilogue, Sums, Tiles};
 use crate::simd::{Num, Panel, Simd, Vector};
 use crate::{Bf16, Element, F16};
 use core::marker::PhantomData;
@@ -41,6 +41,8 @@ pub trait Arith: Copy + 'static {
     type Y: Element;
     /// A row of accumulators.
     type V<S: Simd, P: Panel>: Vector<S, Elem = Self::A>;
+    /// Register tiles.
+    type Tiles<S: Simd, P: Panel>: Tiles;
     /// Whether weights carry a zero point and a scale per output channel: `(w - zero_point) * scale`. The product with
     /// the scale is taken once, after the sum.
     const QUANTIZED: bool = false;
@@ -135,6 +137,7 @@ impl Arith for F32 {
     type A = f32;
     type Y = f32;
     type V<S: Simd, P: Panel> = P::F32<S>;
+    type Tiles<S: Simd, P: Panel> = P::Tiles<S>;
     type Format = ();
     type Padding = &'static [f32; ZERO_RUN];
     #[inline(always)]
@@ -207,6 +210,7 @@ impl Arith for I8Weights {
     type A = f32;
     type Y = f32;
     type V<S: Simd, P: Panel> = P::F32<S>;
+    type Tiles<S: Simd, P: Panel> = P::OtherTiles<S>;
     const QUANTIZED: bool = true;
     type Format = ();
     type Padding = &'static [f32; ZERO_RUN];
@@ -254,6 +258,7 @@ impl<T: Zeroed + Num> Arith for Plain<T> {
     type A = T;
     type Y = T;
     type V<S: Simd, P: Panel> = P::Lanes<S, T>;
+    type Tiles<S: Simd, P: Panel> = P::OtherTiles<S>;
     type Format = ();
     type Padding = &'static [T; ZERO_RUN];
     #[inline(always)]
@@ -374,6 +379,7 @@ impl<X: Stored, Y: Stored> Arith for Quantized<X, Y> {
     type A = i32;
     type Y = Y;
     type V<S: Simd, P: Panel> = P::Lanes<S, i32>;
+    type Tiles<S: Simd, P: Panel> = P::OtherTiles<S>;
     const REQUANTIZED: bool = true;
     type Format = Rescale;
     type Padding = Stretch<X>;
@@ -489,6 +495,7 @@ impl<T: HalfFloat> Arith for Half<T> {
     type A = f32;
     type Y = T;
     type V<S: Simd, P: Panel> = P::F32<S>;
+    type Tiles<S: Simd, P: Panel> = P::OtherTiles<S>;
     type Format = ();
     type Padding = &'static [T; ZERO_RUN];
     #[inline(always)]

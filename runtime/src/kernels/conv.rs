@@ -3,7 +3,7 @@
 //! Output pixels are numbered through (so that no tile hangs over a row's end), a tile takes a few of them, and the inner
 //! loop runs over stretches of the input that are contiguous, if possible a whole kernel row. Where windows leave the image
 //! there are three ways, chosen by the compiler through the memory it lends:
-//! * `padded`, the fastest: some rows of the input at a time are copied with their padding (module `padded`);
+//! * `padded`, the only one with wide panels: some rows of the input at a time are copied with their padding (module `padded`);
 //! * none, which needs no memory: a tile at the border is planned tap by tap, with a stretch of zeros in place of pixels
 //!   outside (module `window`);
 //! * `scratch`: a tile's patches are gathered, where few channels would make the stretches short.
@@ -47,10 +47,11 @@ pub struct Conv<'a, K: Arith, P: Panel> {
     pub in_place: bool,
     /// Output; channels contiguous.
     pub y: &'a mut [K::Y],
-    /// [`scratch_len`] elements: gather patches.
+    /// [`scratch_len`] elements: gather patches. Of no use to wide panels.
     pub scratch: Option<&'a mut [K::X]>,
     /// For rows of the input with all that windows reach beside it, as many as one row of outputs needs (for each plane of
-    /// the kernel) or more, about [`STRIPE`] elements: copy. Of no use to narrow panels.
+    /// the kernel) or more, about [`STRIPE`] elements: copy. Wide panels need it where windows leave the image, narrow ones
+    /// have no use for it.
     pub padded: Option<&'a mut [K::X]>,
     /// Images.
     pub batch: usize,
@@ -183,9 +184,10 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
             y_strides: self.y_strides,
             panel: self.panel,
         };
-        if !K::conv(&mut images) {
-            s.outline(images);
+        if K::conv(&mut images) {
+            return;
         }
+        if P::ROOM { s.outline(InMemory(images)) } else { s.outline(images) }
     }
 }
 
@@ -293,12 +295,13 @@ impl<K: Arith, P: Panel> Images<'_, K, P> {
             last(&[self.images, end(d)?, end(h)?, end(w)?], &self.y_strides)?.checked_add(outputs.checked_sub(1)?)?;
         let panels = self.columns.div_ceil(P::WIDTH).checked_mul(self.groups)?;
         let weights = panels.checked_mul(self.inner()?)?.checked_mul(P::WIDTH)?;
-        let copies = match (self.padded.len(), self.scratch.len()) {
-            (rows, patches) if rows == 0 || !P::ROOM => patches >= scratch_len(P::WIDTH, self.inner()?),
-            (padded, _) => {
-                let [row, rows] = stripe_row(&self.axes, inputs)?;
-                padded >= row.checked_mul(rows)?.checked_mul(d.taps)?
-            }
+        let copies = if !P::ROOM {
+            self.scratch.len() >= scratch_len(P::WIDTH, self.inner()?)
+        } else if self.padded.is_empty() {
+            false
+        } else {
+            let [row, rows] = stripe_row(&self.axes, inputs)?;
+            self.padded.len() >= row.checked_mul(rows)?.checked_mul(d.taps)?
         };
         let fits = self.x.len() >= x
             && self.y.len() >= y
@@ -309,32 +312,55 @@ impl<K: Arith, P: Panel> Images<'_, K, P> {
     }
 }
 
+impl<K: Arith, P: Panel> Images<'_, K, P> {
+    /// Windows that lie wholly in memory: in copied rows if there is room for them, else in the input, which none may leave.
+    #[inline(always)]
+    fn in_memory<S: Simd>(self, s: S) {
+        let layer = Layer::<K, P> {
+            weights: self.weights,
+            epilogue: self.epilogue,
+            axes: self.axes,
+            kernel: self.kernel,
+            images: self.images,
+            groups: self.groups,
+            channels: self.channels,
+            columns: self.columns,
+            x_strides: self.x_strides,
+            y_strides: self.y_strides,
+            panel: self.panel,
+        };
+        match K::padding(self.epilogue.format).as_ref().first() {
+            Some(outside) if !self.padded.is_empty() => layer.striped(s, self.x, self.y, self.padded, *outside),
+            _ => layer.whole(s, self.x, self.y),
+        }
+    }
+}
+
+/// An ordinary convolution where panels are wide. What plans tiles at borders is not compiled for it.
+struct InMemory<'a, K: Arith, P: Panel>(Images<'a, K, P>);
+
+impl<K: Arith, P: Panel> Op for InMemory<'_, K, P> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        let images = self.0;
+        if images.fits().is_some() && (!images.padded.is_empty() || stay_inside(&images.axes)) {
+            images.in_memory(s);
+        }
+    }
+}
+
 impl<K: Arith, P: Panel> Op for Images<'_, K, P> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
         let (Some(()), Some(inner)) = (self.fits(), self.inner()) else { return };
         let _ = self.panel;
-        let padding = K::padding(self.epilogue.format);
-        if P::ROOM && (!self.padded.is_empty() || self.scratch.is_empty() && stay_inside(&self.axes)) {
-            let layer = Layer::<K, P> {
-                weights: P::rows(self.weights),
-                epilogue: self.epilogue,
-                axes: self.axes,
-                kernel: self.kernel,
-                images: self.images,
-                groups: self.groups,
-                channels: self.channels,
-                columns: self.columns,
-                x_strides: self.x_strides,
-                y_strides: self.y_strides,
-            };
-            return match padding.as_ref().first() {
-                Some(outside) if !self.padded.is_empty() => layer.striped(s, self.x, self.y, self.padded, *outside),
-                _ => layer.whole(s, self.x, self.y),
-            };
+        if P::ROOM && stay_inside(&self.axes) {
+            return self.in_memory(s);
         }
-        let gathers = !self.scratch.is_empty() && self.scratch.len() >= scratch_len(P::WIDTH, inner);
+        let padding = K::padding(self.epilogue.format);
+        let gathers = !P::ROOM && !self.scratch.is_empty() && self.scratch.len() >= scratch_len(P::WIDTH, inner);
         let panels = self.columns.div_ceil(P::WIDTH);
         let [d, h, w] = self.axes;
         let pixels = self.images * d.count * h.count * w.count;
@@ -364,7 +390,7 @@ impl<K: Arith, P: Panel> Op for Images<'_, K, P> {
             tiles.group = group;
             tiles.gathered = None;
             tiles.plan.enter_group(group * self.channels);
-            cover::<S, P, _>(s, pixels, panels, order, &mut tiles);
+            cover::<S, K::Tiles<S, P>, _>(s, pixels, panels, order, &mut tiles);
         }
     }
 }

@@ -43,6 +43,7 @@ impl<const FUSED: bool> Panel for Fpu4<FUSED> {
     type F32<S: Simd> = Lanes<f32, 4>;
     type Lanes<S: Simd, T: Num> = Lanes<T, 4>;
     type Tiles<S: Simd> = OneOrFour;
+    type OtherTiles<S: Simd> = OneOrFour;
     #[inline(always)]
     fn rows<T: Copy + Default + 'static>(panel: &[T]) -> &[[T; 4]] {
         panel.as_chunks().0

@@ -3,9 +3,11 @@
 //! f32 at AVX2: 6x16 tiles; one row (GEMV) takes 64 columns at once, which keeps up with the second-level cache.
 
 use super::arith::Arith;
-use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, ahead, cover, zeros};
+use super::tile::{
+    BLOCK, Body, Epilogue, MANY, Order, Tiles, accumulate, ahead, blocks, cover, from, halves, stretch, zeros,
+};
 use crate::memory::Strips;
-use crate::simd::{Op, Panel, Simd, unrolled};
+use crate::simd::{Half16, Op, Panel, Simd, unrolled};
 
 /// `y[rows, columns] = clamp(leaky((x[rows, inner] · weights) * scale + bias + residual))`.
 ///
@@ -86,6 +88,38 @@ impl<'a, K: Arith, P: Panel> Linear<'a, K, P> {
     }
 }
 
+impl<K: Arith, P: Panel> Linear<'_, K, P> {
+    /// As panels of some width.
+    #[inline(always)]
+    fn part<Q: Panel>(&mut self) -> Rows<'_, K, Q> {
+        Rows {
+            x: self.x,
+            weights: Q::rows(self.weights),
+            epilogue: self.epilogue(),
+            y: &mut *self.y,
+            inner: self.inner,
+            first: 0,
+            columns: self.columns,
+            x_stride: self.x_stride,
+            y_stride: self.y_stride,
+        }
+    }
+
+    /// All rows, where the last panel is half empty: it passes while rows are in the second-level cache.
+    #[inline(always)]
+    fn halved<S: Simd>(&mut self, s: S, whole: usize) {
+        for rows in blocks(0..self.rows, (BLOCK / self.inner.max(1)).max(MANY)) {
+            let mut part = self.part::<P>();
+            let order = part.order(whole);
+            stretch::<S, K::Tiles<S, P>, _>(s, rows.clone(), whole, order, &mut part);
+            let mut part = self.part::<Half16>();
+            part.weights = from(part.weights, whole * part.inner);
+            part.first = whole * P::WIDTH;
+            K::Tiles::<S, P>::half(s, rows, &mut part);
+        }
+    }
+}
+
 impl<K: Arith, P: Panel> Op for Linear<'_, K, P> {
     type Output = ();
     #[inline(always)]
@@ -100,21 +134,16 @@ impl<K: Arith, P: Panel> Op for Product<'_, K, P> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
-        let l = self.0;
+        let mut l = self.0;
         if l.fits().is_none() {
             return;
         }
-        let mut rows = Rows::<K, P> {
-            x: l.x,
-            weights: P::rows(l.weights),
-            epilogue: l.epilogue(),
-            y: l.y,
-            inner: l.inner,
-            columns: l.columns,
-            x_stride: l.x_stride,
-            y_stride: l.y_stride,
-        };
-        rows.all(s, l.rows);
+        let (whole, half) = halves::<K::Tiles<S, P>>(l.rows, l.columns, P::WIDTH);
+        if half {
+            return l.halved(s, whole);
+        }
+        let count = l.rows;
+        l.part::<P>().all(s, count);
     }
 }
 
@@ -125,6 +154,9 @@ pub struct Rows<'a, K: Arith, P: Panel> {
     pub(super) epilogue: Epilogue<'a, K>,
     pub(super) y: &'a mut [K::Y],
     pub(super) inner: usize,
+    /// Of the columns.
+    pub(super) first: usize,
+    /// End of the columns.
     pub(super) columns: usize,
     pub(super) x_stride: usize,
     pub(super) y_stride: usize,
@@ -141,11 +173,16 @@ impl<'a, K: Arith, P: Panel> Rows<'a, K, P> {
             return;
         }
         let panels = self.columns.div_ceil(P::WIDTH);
+        let order = self.order(panels);
+        cover::<S, K::Tiles<S, P>, _>(s, count, panels, order, self);
+    }
+
+    #[inline(always)]
+    fn order(&self, panels: usize) -> Order {
         // Where all weights stay in the first cache, memory is read and written in order. Narrow panels belong to small
         // cores: for them one order is less code.
         let few = const { P::WIDTH > 4 } && self.inner * panels * P::WIDTH <= FEW;
-        let order = if few { Order::RowsOuter } else { Order::PanelsOuter(BLOCK / self.inner.max(1)) };
-        cover::<S, P, _>(s, count, panels, order, self);
+        if few { Order::RowsOuter } else { Order::PanelsOuter(BLOCK / self.inner.max(1)) }
     }
 }
 
@@ -155,10 +192,10 @@ impl<K: Arith, P: Panel, S: Simd> Body<S> for Rows<'_, K, P> {
         let offsets = core::array::from_fn(|i| (row + i) * self.y_stride);
         let Some(x) = rows::<_, P, ROWS>(self.x, row, self.x_stride, self.inner) else { return };
         let Some(w) = rows::<_, P, PANELS>(self.weights, panel, self.inner, self.inner) else { return };
-        let first = panel * P::WIDTH;
+        let first = self.first + panel * P::WIDTH;
         let zero_point = self.epilogue.zero_points::<S, P, PANELS>(s, first);
         let mut sums = zeros::<K, S, P, ROWS, PANELS>(s);
-        let ahead = ahead::<S, P, ROWS, PANELS>(self.inner, self.columns, row);
+        let ahead = ahead::<K::Tiles<S, P>, ROWS, PANELS>(self.inner, self.columns, row);
         accumulate::<K, S, P, ROWS, PANELS>(s, &mut sums, x, w, &zero_point, ahead);
         self.epilogue.write::<S, P, ROWS, PANELS>(s, &sums, self.y, offsets, first, self.columns);
     }
@@ -317,6 +354,7 @@ impl<K: Arith<W = <K as Arith>::X, Format = ()>, P: Panel> Op for Products<'_, K
                 },
                 y: m.y.get_mut(y..).unwrap_or(&mut []),
                 inner: m.inner,
+                first: 0,
                 columns: m.columns,
                 x_stride: m.a_strides[2],
                 y_stride: m.y_strides[2],

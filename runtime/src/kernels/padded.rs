@@ -6,10 +6,13 @@
 //! pass over the input, small beside the products of a kernel of more than one tap.
 
 use super::arith::Arith;
-use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, ahead, cover, from, spread, zeros};
+use super::tile::{
+    BLOCK, Body, Epilogue, MANY, Order, Tiles as _, accumulate, ahead, blocks, cover, from, halves, spread, stretch,
+    zeros,
+};
 use super::window::Axis;
 use crate::memory::Strips;
-use crate::simd::{Op, Panel, Simd, unrolled};
+use crate::simd::{Half16, Op, Panel, Simd, unrolled};
 
 /// Elements of a stripe, where one output row does not need more.
 pub const STRIPE: usize = BLOCK;
@@ -187,7 +190,8 @@ impl Pixels {
 
 /// A layer of which some pixels at a time are computed.
 pub(crate) struct Layer<'a, K: Arith, P: Panel> {
-    pub weights: &'a [P::Row<K::W>],
+    /// Panels.
+    pub weights: &'a [K::W],
     pub epilogue: Epilogue<'a, K>,
     pub axes: [Axis; 3],
     pub kernel: [usize; 3],
@@ -199,6 +203,7 @@ pub(crate) struct Layer<'a, K: Arith, P: Panel> {
     pub columns: usize,
     pub x_strides: [usize; 5],
     pub y_strides: [usize; 4],
+    pub panel: P,
 }
 
 impl<K: Arith, P: Panel> Layer<'_, K, P> {
@@ -270,23 +275,52 @@ impl<K: Arith, P: Panel> Layer<'_, K, P> {
     /// `pixels` of `x`; where the weights are many, `block` of them at a time.
     #[inline(always)]
     fn compute<S: Simd>(&self, s: S, x: &[K::X], y: &mut [K::Y], taps: Taps, pixels: Pixels, block: usize) {
+        let _ = self.panel;
         let inner = self.kernel.iter().product::<usize>() * self.channels;
         let panels = self.columns.div_ceil(P::WIDTH);
         // Pixels pass all panels while they are in the first cache, unless the weights leave the second one meanwhile.
         let order = if inner * self.columns <= BLOCK { Order::RowsOuter } else { Order::PanelsOuter(block) };
+        let count = pixels.count();
+        let (whole, half) = halves::<K::Tiles<S, P>>(count, self.columns, P::WIDTH);
         for group in 0..self.groups {
-            let mut tiles = Tiles::<K, P> {
-                x: from(x, group * self.channels),
-                weights: from(self.weights, group * panels * inner),
-                epilogue: &self.epilogue,
-                y,
-                taps,
-                pixels,
-                inner,
-                first: group * self.columns,
-                end: (group + 1) * self.columns,
-            };
-            cover::<S, P, _>(s, pixels.count(), panels, order, &mut tiles);
+            if !half {
+                let mut tiles = self.tiles::<P>(group, x, y, taps, pixels);
+                cover::<S, K::Tiles<S, P>, _>(s, count, panels, order, &mut tiles);
+                continue;
+            }
+            // Pixels pass the half panel while they are in the second cache.
+            for rows in blocks(0..count, block.max(MANY)) {
+                let mut tiles = self.tiles::<P>(group, x, y, taps, pixels);
+                stretch::<S, K::Tiles<S, P>, _>(s, rows.clone(), whole, order, &mut tiles);
+                let mut tiles = self.tiles::<Half16>(group, x, y, taps, pixels);
+                tiles.weights = from(tiles.weights, whole * inner);
+                tiles.first += whole * P::WIDTH;
+                K::Tiles::<S, P>::half(s, rows, &mut tiles);
+            }
+        }
+    }
+
+    /// The tiles of a group, as panels of some width.
+    #[inline(always)]
+    fn tiles<'t, Q: Panel>(
+        &'t self,
+        group: usize,
+        x: &'t [K::X],
+        y: &'t mut [K::Y],
+        taps: Taps,
+        pixels: Pixels,
+    ) -> Tiles<'t, K, Q> {
+        let inner = self.kernel.iter().product::<usize>() * self.channels;
+        Tiles {
+            x: from(x, group * self.channels),
+            weights: from(Q::rows(self.weights), group * self.columns.div_ceil(P::WIDTH) * inner),
+            epilogue: &self.epilogue,
+            y,
+            taps,
+            pixels,
+            inner,
+            first: group * self.columns,
+            end: (group + 1) * self.columns,
         }
     }
 
@@ -392,7 +426,7 @@ impl<K: Arith, P: Panel, const ROWS: usize, const PANELS: usize> Op for Tile<'_,
     fn call<S: Simd>(self, s: S) {
         let Tiles { x, weights, epilogue, y, taps, pixels, inner, first, end } = self.tiles;
         let [starts, offsets] = pixels.places::<ROWS>();
-        let ahead = ahead::<S, P, ROWS, PANELS>(*inner, *end - *first, self.row);
+        let ahead = ahead::<K::Tiles<S, P>, ROWS, PANELS>(*inner, *end - *first, self.row);
         let first = *first + self.panel * P::WIDTH;
         let zero_point = epilogue.zero_points::<S, P, PANELS>(s, first);
         let mut sums = zeros::<K, S, P, ROWS, PANELS>(s);

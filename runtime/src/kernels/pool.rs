@@ -333,33 +333,44 @@ impl<K: Arith, P: Panel, F, const MAX: bool> Windows<'_, K, P, F, MAX> {
     /// One window of all channels, vector by vector.
     #[inline(always)]
     fn many<S: Simd>(&mut self, s: S, spans: &[Span; 3], x: usize, y: usize) {
-        let (divisor, inside) = self.divisor(spans);
-        let [low, high] = [self.low, self.high].map(|bound| K::V::<S, P>::splat(s, bound));
+        let mut first = 0;
+        // The length of a whole vector is a constant: no load has to ask for it.
+        while first + P::WIDTH <= self.channels {
+            self.vector::<S>(s, spans, [x + first, y + first], P::WIDTH);
+            first += P::WIDTH;
+        }
+        if first < self.channels {
+            self.vector::<S>(s, spans, [x + first, y + first], self.channels - first);
+        }
+    }
+
+    /// One window of `width` channels.
+    #[inline(always)]
+    fn vector<S: Simd>(&mut self, s: S, spans: &[Span; 3], [x, y]: [usize; 2], width: usize) {
         let [sd, sh, sw] = spans;
         let [_, _, xd, xh, xw] = self.x_strides;
-        let mut first = 0;
-        while first < self.channels {
-            let width = (self.channels - first).min(P::WIDTH);
-            let mut sum = K::V::<S, P>::splat(s, if MAX { K::A::LEAST } else { K::A::ZERO });
-            for d in 0..sd.count {
-                for h in 0..sh.count {
-                    let row = x + (sd.start + d * sd.step) * xd + (sh.start + h * sh.step) * xh + sw.start * xw + first;
-                    for w in 0..sw.count {
-                        let at = row + w * sw.step * xw;
-                        let part = self.x.get(at..at.wrapping_add(width)).unwrap_or(&[]);
-                        let value = K::inputs::<S, P>(s, part);
-                        sum = if MAX { sum.max(s, value) } else { sum.add(s, value) };
-                    }
+        let mut sum = K::V::<S, P>::splat(s, if MAX { K::A::LEAST } else { K::A::ZERO });
+        for d in 0..sd.count {
+            for h in 0..sh.count {
+                let mut at = x + (sd.start + d * sd.step) * xd + (sh.start + h * sh.step) * xh + sw.start * xw;
+                for _ in 0..sw.count {
+                    let part = self.x.get(at..at.wrapping_add(width)).unwrap_or(&[]);
+                    let value = K::inputs::<S, P>(s, part);
+                    sum = if MAX { sum.max(s, value) } else { sum.add(s, value) };
+                    at += sw.step * xw;
                 }
             }
-            if let (false, Some(format)) = (MAX, self.format) {
-                sum = K::means::<S, P>(s, sum, divisor, inside, format);
-                sum = if K::REQUANTIZED { sum.clamp(s, low, high) } else { sum };
+        }
+        if let (false, Some(format)) = (MAX, self.format) {
+            let (divisor, inside) = self.divisor(spans);
+            sum = K::means::<S, P>(s, sum, divisor, inside, format);
+            if K::REQUANTIZED {
+                let [low, high] = [self.low, self.high].map(|bound| K::V::<S, P>::splat(s, bound));
+                sum = sum.clamp(s, low, high);
             }
-            if let Some(to) = self.y.get_mut(y + first..y + first + width) {
-                K::write::<S, P>(s, sum, to);
-            }
-            first += P::WIDTH;
+        }
+        if let Some(to) = self.y.get_mut(y..y.wrapping_add(width)) {
+            K::write::<S, P>(s, sum, to);
         }
     }
 

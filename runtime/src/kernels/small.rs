@@ -9,9 +9,9 @@
 
 use super::arith::Arith;
 use super::depthwise::{Depthwise, taps_inside};
-use super::tile::{BLOCK, Epilogue, Tiles};
+use super::tile::{BLOCK, Epilogue, MANY, Tiles, halves};
 use crate::memory::Columns;
-use crate::simd::{Num, Op, Panel, Simd, Vector, unrolled};
+use crate::simd::{Half16, Num, Op, Panel, Simd, Vector, unrolled};
 
 /// Computes the layer if it is of this kind; its slices fit.
 #[inline(always)]
@@ -35,11 +35,11 @@ const WIDE: usize = 20;
 
 #[inline(always)]
 fn either<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s: S, l: &mut Depthwise<'_, K, P>) {
-    if l.out[2] >= WIDE || P::Tiles::<S>::SUMS < HIGHEST * WIDEST {
-        bands::<S, K, P, KERNEL, STEP>(s, l);
-    } else {
-        tiles::<S, K, P, KERNEL, STEP>(s, l);
+    // The constant stands first: what it rules out is not compiled.
+    if const { K::Tiles::<S, P>::SUMS >= HIGHEST * WIDEST } && l.out[2] < WIDE {
+        return tiles::<S, K, P, KERNEL, STEP>(s, l);
     }
+    bands::<S, K, P, KERNEL, STEP>(s, l);
 }
 
 /// Rows of a tile, at most, and the range of its columns.
@@ -266,27 +266,43 @@ fn bands<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s:
         while first < l.out[1] {
             let rows = first..l.out[1].min(first + band);
             first = rows.end;
-            for block in 0..l.channels.div_ceil(P::WIDTH) {
-                let channels = block * P::WIDTH;
-                s.outline(Band::<K, P, KERNEL, STEP> {
-                    x: l.x,
-                    weights: P::rows(l.weights),
-                    epilogue: &epilogue,
-                    y: &mut *l.y,
-                    rows: [rows.start, rows.end],
-                    block: [block, l.channels.div_ceil(P::WIDTH)],
-                    end: l.channels,
-                    size: [l.size[1], l.size[2]],
-                    columns: l.out[2],
-                    padding: [l.padding[1], l.padding[2]],
-                    step: l.stride[1],
-                    x_first: image * l.x_strides[0] + d * l.stride[0] * l.x_strides[1] + channels,
-                    x_steps: [l.x_strides[2], l.x_strides[3]],
-                    y_first: image * l.y_strides[0] + d * l.y_strides[1],
-                    y_steps: [l.y_strides[2], l.y_strides[3]],
-                });
+            let (whole, half) = halves::<K::Tiles<S, P>>(MANY, l.channels, P::WIDTH);
+            let at = [image, d, rows.start, rows.end];
+            for block in 0..whole {
+                s.outline(rows_of::<K, P, P, KERNEL, STEP>(l, &epilogue, at, block));
+            }
+            if half {
+                K::Tiles::<S, P>::half_of(s, rows_of::<K, P, Half16, KERNEL, STEP>(l, &epilogue, at, whole));
             }
         }
+    }
+}
+
+/// Rows `at[2]..at[3]` of plane `at[1]` of image `at[0]`, and one vector of channels of them, as panels of some width.
+#[inline(always)]
+fn rows_of<'b, K: Arith, P: Panel, Q: Panel, const KERNEL: usize, const STEP: usize>(
+    l: &'b mut Depthwise<'_, K, P>,
+    epilogue: &'b Epilogue<'b, K>,
+    [image, d, start, end]: [usize; 4],
+    block: usize,
+) -> Band<'b, K, Q, KERNEL, STEP> {
+    let first = block * P::WIDTH;
+    Band {
+        x: l.x,
+        weights: Q::rows(l.weights),
+        epilogue,
+        y: &mut *l.y,
+        rows: [start, end],
+        block: [block, l.channels.div_ceil(P::WIDTH)],
+        channels: [first, l.channels],
+        size: [l.size[1], l.size[2]],
+        columns: l.out[2],
+        padding: [l.padding[1], l.padding[2]],
+        step: l.stride[1],
+        x_first: image * l.x_strides[0] + d * l.stride[0] * l.x_strides[1] + first,
+        x_steps: [l.x_strides[2], l.x_strides[3]],
+        y_first: image * l.y_strides[0] + d * l.y_strides[1],
+        y_steps: [l.y_strides[2], l.y_strides[3]],
     }
 }
 
@@ -300,8 +316,8 @@ struct Band<'a, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize> {
     rows: [usize; 2],
     /// The block of channels, and how many there are.
     block: [usize; 2],
-    /// Of the channels.
-    end: usize,
+    /// From the first one on, all that follow.
+    channels: [usize; 2],
     /// Of the input: rows, columns.
     size: [usize; 2],
     /// Of the output.
@@ -320,7 +336,7 @@ impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize> Op for Band<'_,
     #[inline(always)]
     fn call<S: Simd>(mut self, s: S) {
         // The length of a whole vector is a constant: no load has to ask for it.
-        match self.end - self.block[0] * P::WIDTH {
+        match self.channels[1] - self.channels[0] {
             width if width < P::WIDTH => self.all(s, width),
             _ => self.all(s, P::WIDTH),
         }
@@ -331,7 +347,7 @@ impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize> Band<'_, K, P, 
     #[inline(always)]
     fn all<S: Simd>(&mut self, s: S, width: usize) {
         let weights = self.weights(s);
-        let epilogue = self.epilogue.prepare::<S, P, 1>(s, self.block[0] * P::WIDTH, self.end);
+        let epilogue = self.epilogue.prepare::<S, P, 1>(s, self.channels[0], self.channels[1]);
         let (count, step) = (self.columns, self.y_steps[1]);
         for row in self.rows[0]..self.rows[1] {
             let (starts, rows) = self.starts(row);
@@ -374,7 +390,7 @@ impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize> Band<'_, K, P, 
 
     #[inline(always)]
     fn weights<S: Simd>(&self, s: S) -> [[K::V<S, P>; KERNEL]; KERNEL] {
-        let zero_point = self.epilogue.zero_points::<S, P, 1>(s, self.block[0] * P::WIDTH)[0];
+        let zero_point = self.epilogue.zero_points::<S, P, 1>(s, self.channels[0])[0];
         let mut weights = [[K::V::<S, P>::splat(s, K::A::ZERO); KERNEL]; KERNEL];
         unrolled!(KERNEL, h, {
             unrolled!(KERNEL, w, {

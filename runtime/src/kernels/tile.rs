@@ -10,7 +10,8 @@
 
 use super::arith::Arith;
 use crate::memory::StripsMut;
-use crate::simd::{Num, Panel, Simd, Vector, unrolled};
+use crate::simd::{Num, Op, Panel, Simd, Vector, unrolled};
+use core::ops::Range;
 
 /// The sums of a tile.
 pub type Sums<K, S, P, const ROWS: usize, const PANELS: usize> = [[<K as Arith>::V<S, P>; PANELS]; ROWS];
@@ -91,12 +92,12 @@ fn products<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>
 /// each in turn. Nothing ahead where weights are few; nothing to ask where a tile has few products for each load, since one of
 /// few rows does nothing but load weights in order.
 #[inline(always)]
-pub fn ahead<S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
+pub fn ahead<T: Tiles, const ROWS: usize, const PANELS: usize>(
     inner: usize,
     columns: usize,
     row: usize,
 ) -> Option<usize> {
-    let many = const { P::ROOM && ROWS > 3 && PANELS == P::Tiles::<S>::PANELS };
+    let many = const { T::AHEAD && ROWS > 3 && PANELS == T::PANELS };
     (many && inner * columns > FAR).then(|| inner * (PANELS + row / ROWS % PANELS))
 }
 
@@ -226,31 +227,25 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
         y: &mut [K::Y],
         offsets: [usize; ROWS],
     ) {
-        let width = self.end.saturating_sub(self.first);
-        // The length of whole panels is a constant: no store has to ask for it.
-        if self.plain
-            && match const { PANELS * P::WIDTH } {
-                whole if width >= whole => self.plain::<ROWS>(s, sums, y, offsets, whole),
-                _ => self.plain::<ROWS>(s, sums, y, offsets, width),
-            }
-        {
+        if self.plain && self.plain::<ROWS>(s, sums, y, offsets) {
+            return;
+        }
+        if P::ROOM {
+            let (sums, epilogue) = (*sums, self.epilogue);
+            let (first, end) = (self.first, self.end);
+            let sums = sums.as_flattened();
+            s.outline(Finish::<K, S, P> { token: s, epilogue, sums, panels: PANELS, y, offsets: &offsets, first, end });
             return;
         }
         unrolled!(PANELS, p, {
-            if P::ROOM {
-                // An array that a counter indexes cannot live in registers.
-                unrolled!(ROWS, i, {
-                    self.one(s, sums[i][p], p, y, offsets[i]);
-                });
-            } else {
-                for i in 0..ROWS {
-                    self.one(s, sums[i][p], p, y, offsets[i]);
-                }
+            for i in 0..ROWS {
+                self.one(s, sums[i][p], p, y, offsets[i]);
             }
         });
     }
 
-    /// All rows with nothing but a bias and bounds, `width` channels; false if not all of them are inside.
+    /// All rows with nothing but a bias and bounds, of whole panels: their length is a constant, no store has to ask for it.
+    /// False if not all of them are there.
     #[inline(always)]
     fn plain<const ROWS: usize>(
         &self,
@@ -258,14 +253,17 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
         sums: &Sums<K, S, P, ROWS, PANELS>,
         y: &mut [K::Y],
         offsets: [usize; ROWS],
-        width: usize,
     ) -> bool {
+        let width = const { PANELS * P::WIDTH };
+        if self.end.saturating_sub(self.first) < width {
+            return false;
+        }
         let y = y.get_mut(self.first..).unwrap_or_default();
         let Some(mut rows) = StripsMut::new(y, offsets, width) else { return false };
         unrolled!(ROWS, i, {
             let row = rows.get(i);
             unrolled!(PANELS, p, {
-                let out = row.get_mut(p * P::WIDTH..width.min((p + 1) * P::WIDTH)).unwrap_or_default();
+                let out = row.get_mut(p * P::WIDTH..(p + 1) * P::WIDTH).unwrap_or_default();
                 K::write::<S, P>(s, sums[i][p].add(s, self.bias[p]).clamp(s, self.low, self.high), out);
             });
         });
@@ -303,6 +301,35 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
     }
 }
 
+/// The whole epilogue, where there is more than a bias and bounds or a panel is not whole: one copy for all tiles.
+struct Finish<'a, K: Arith, S: Simd, P: Panel> {
+    /// The level, as the type that the sums have.
+    token: S,
+    epilogue: &'a Epilogue<'a, K>,
+    /// Row by row.
+    sums: &'a [K::V<S, P>],
+    panels: usize,
+    y: &'a mut [K::Y],
+    offsets: &'a [usize],
+    first: usize,
+    end: usize,
+}
+
+impl<K: Arith, T: Simd, P: Panel> Op for Finish<'_, K, T, P> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, _: S) {
+        for panel in 0..self.panels {
+            let prepared = self.epilogue.prepare::<T, P, 1>(self.token, self.first + panel * P::WIDTH, self.end);
+            for (row, offset) in self.sums.chunks_exact(self.panels.max(1)).zip(self.offsets) {
+                if let Some(sum) = row.get(panel) {
+                    prepared.one(self.token, *sum, 0, self.y, *offset);
+                }
+            }
+        }
+    }
+}
+
 /// A tile of any shape, for [`cover`].
 pub trait Body<S: Simd> {
     /// Computes rows `row..row + ROWS` of panels `panel..panel + PANELS`.
@@ -329,6 +356,16 @@ pub trait Tiles: Copy + 'static {
     const PANELS: usize;
     /// Panels of sums that a tile of a depthwise convolution may have; none: there is no such tile.
     const SUMS: usize = 0;
+    /// Whether weights are asked for [`ahead`]: a second copy of the inner loop.
+    const AHEAD: bool = false;
+    /// Whether a half-empty last panel has tiles of its own, of half the sums.
+    const HALVES: bool = false;
+    /// These rows of a panel that is half empty. Only what this calls is compiled: nothing where there are no such tiles.
+    #[inline(always)]
+    fn half<S: Simd, B: Body<S>>(_s: S, _rows: Range<usize>, _body: &mut B) {}
+    /// Something else on half a panel, likewise.
+    #[inline(always)]
+    fn half_of<S: Simd, O: Op<Output = ()>>(_s: S, _op: O) {}
     /// All panels of so few `rows` that more panels side by side are needed to hide the latency; false: of more rows.
     fn few<S: Simd, B: Body<S>>(s: S, rows: usize, panels: usize, body: &mut B) -> bool;
     /// Height of the next tile where `rows` remain, at least one: divided evenly, so that there is no thin tile at the end.
@@ -351,7 +388,7 @@ macro_rules! heights {
 }
 
 macro_rules! tiles {
-    ($(#[$doc:meta])* $name:ident: $most:literal x $side:literal, $(sums: $sums:literal,)?
+    ($(#[$doc:meta])* $name:ident: $most:literal x $side:literal, $(sums: $sums:literal,)? $(ahead: $ahead:literal,)? $(halves: $halves:ident,)?
      few: $($few:literal x $wide:literal)*, one: $($one:literal)*, $(two: $($two:literal)*)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
@@ -360,6 +397,16 @@ macro_rules! tiles {
             const ROWS: usize = $most;
             const PANELS: usize = $side;
             $(const SUMS: usize = $sums;)?
+            $(const AHEAD: bool = $ahead;)?
+            $(const HALVES: bool = true;
+            #[inline(always)]
+            fn half<S: Simd, B: Body<S>>(s: S, rows: Range<usize>, body: &mut B) {
+                stretch::<S, $halves, B>(s, rows, 1, Order::RowsOuter, body);
+            }
+            #[inline(always)]
+            fn half_of<S: Simd, O: Op<Output = ()>>(s: S, op: O) {
+                s.outline(op);
+            })?
             #[inline(always)]
             fn few<S: Simd, B: Body<S>>(_s: S, rows: usize, _panels: usize, _body: &mut B) -> bool {
                 match rows {
@@ -389,39 +436,68 @@ tiles!(
 );
 tiles!(
     /// Sixteen registers, two per panel; or thirty-two, four per panel.
-    Six: 6 x 1, few: 1 x 4 2 x 2 3 x 1, one: 3 4 5 6,
+    Six: 6 x 1, ahead: true, halves: Halves, few: 1 x 4 2 x 2 3 x 1, one: 3 4 5 6,
 );
 tiles!(
     /// Thirty-two registers, one per panel. (Sixteen rows of a single panel have too many addresses for the other registers.)
-    Eight: 8 x 2, sums: 15, few: 1 x 8 2 x 4 3 x 4, one: 4 5 6 7 8, two: 4 5 6 7 8
+    Eight: 8 x 2, sums: 15, ahead: true, few: 1 x 8 2 x 4 3 x 4, one: 4 5 6 7 8, two: 4 5 6 7 8
 );
+
+tiles!(
+    /// Half panels of sixteen registers: more rows, for as many chains.
+    Halves: 8 x 1, few: , one: 3 4 5 6 7 8,
+);
+
+/// Rows that make whole tiles of any level.
+pub const MANY: usize = 48;
+
+/// How many panels of a layer are whole, and whether tiles of [`Half16`](crate::simd::Half16) compute the last one. Few rows
+/// do nothing but load weights: for them a half panel is no gain.
+#[inline(always)]
+pub fn halves<T: Tiles>(rows: usize, columns: usize, width: usize) -> (usize, bool) {
+    let panels = columns.div_ceil(width);
+    let half = T::HALVES && rows > 3 && width == 16 && (1..=8).contains(&(columns % 16));
+    (panels - usize::from(half), half)
+}
 
 /// Splits `rows` × `panels` into tiles of nearly equal height.
 #[inline(always)]
-pub fn cover<S: Simd, P: Panel, B: Body<S>>(s: S, rows: usize, panels: usize, order: Order, body: &mut B) {
-    if P::Tiles::<S>::few(s, rows, panels, body) {
-        return;
+pub fn cover<S: Simd, T: Tiles, B: Body<S>>(s: S, rows: usize, panels: usize, order: Order, body: &mut B) {
+    if !T::few(s, rows, panels, body) {
+        stretch::<S, T, B>(s, 0..rows, panels, order, body);
     }
+}
+
+/// [`cover`] of some rows of many.
+#[inline(always)]
+pub fn stretch<S: Simd, T: Tiles, B: Body<S>>(s: S, rows: Range<usize>, panels: usize, order: Order, body: &mut B) {
+    let Range { start, end: rows } = rows;
     match order {
-        Order::RowsOuter => column::<S, P, B>(s, 0, rows, 0, panels, body),
+        Order::RowsOuter => column::<S, T, B>(s, start, rows, 0, panels, body),
         Order::PanelsOuter(block) => {
-            let block = block.max(P::Tiles::<S>::ROWS);
-            let mut blocks = rows.div_ceil(block);
-            let mut start = 0;
-            while start < rows {
-                // As even as the tiles in them: no block is lower than half a tile.
-                let end = if blocks > 1 { start + (rows - start).div_ceil(blocks) } else { rows };
-                blocks = blocks.saturating_sub(1);
+            let block = block.max(T::ROWS);
+            for rows in blocks(start..rows, block) {
                 let mut panel = 0;
                 while panel < panels {
-                    let next = panels.min(panel + P::Tiles::<S>::PANELS);
-                    column::<S, P, B>(s, start, end, panel, next, body);
+                    let next = panels.min(panel + T::PANELS);
+                    column::<S, T, B>(s, rows.start, rows.end, panel, next, body);
                     panel = next;
                 }
-                start = end;
             }
         }
     }
+}
+
+/// Stretches of at most `most` rows, as even as the tiles in them: none is lower than half a tile.
+#[inline(always)]
+pub fn blocks(rows: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let Range { mut start, end } = rows;
+    let count = end.saturating_sub(start).div_ceil(most.max(1));
+    (0..count).rev().map(move |rest| {
+        let first = start;
+        start += (end - start).div_ceil(rest + 1);
+        first..start
+    })
 }
 
 /// All panels of `ROWS` rows, `PANELS` at a time.
@@ -440,14 +516,14 @@ fn few<S: Simd, B: Body<S>, const ROWS: usize, const PANELS: usize>(s: S, panels
 
 /// Rows `start..end` of panels `first..last`, tile by tile.
 #[inline(always)]
-fn column<S: Simd, P: Panel, B: Body<S>>(s: S, start: usize, end: usize, first: usize, last: usize, body: &mut B) {
+fn column<S: Simd, T: Tiles, B: Body<S>>(s: S, start: usize, end: usize, first: usize, last: usize, body: &mut B) {
     let mut row = start;
     while row < end {
-        let height = P::Tiles::<S>::height(end - row);
+        let height = T::height(end - row);
         let mut panel = first;
         while panel < last {
-            let next = last.min(panel + P::Tiles::<S>::PANELS);
-            P::Tiles::<S>::tile(s, row, height, panel, next - panel, body);
+            let next = last.min(panel + T::PANELS);
+            T::tile(s, row, height, panel, next - panel, body);
             panel = next;
         }
         row += height.max(1);

@@ -315,7 +315,7 @@ impl<P: Panel> Op for Products<'_, P> {
                 strides: [row_len(self.inner), row_len(self.columns)],
             };
             let order = Order::PanelsOuter(BLOCK / self.inner.max(1));
-            cover::<S, P, _>(s, self.rows, panels, order, &mut position);
+            cover::<S, P::Tiles<S>, _>(s, self.rows, panels, order, &mut position);
         }
     }
 }
@@ -343,7 +343,7 @@ impl<P: Panel, S: Simd> Body<S> for Position<'_, P> {
         let (Some(x), Some(w)) = (x.part(0, self.inner), w.part(0, self.inner)) else { return };
         let zero = [P::F32::<S>::splat(s, 0.0); PANELS];
         let mut sums = zeros::<F32, S, P, ROWS, PANELS>(s);
-        let ahead = ahead::<S, P, ROWS, PANELS>(self.inner, self.columns, row);
+        let ahead = ahead::<P::Tiles<S>, ROWS, PANELS>(self.inner, self.columns, row);
         accumulate::<F32, S, P, ROWS, PANELS>(s, &mut sums, x, w, &zero, ahead);
         unrolled!(ROWS, i, {
             let row = y.get(i);
