@@ -24,7 +24,7 @@ const ABOUT: &str = "\
 # code          the same without the weights
 # RAM           bytes that the image reserves, input included, without the stack
 # touched       distinct bytes of RAM that the call reads or writes, input and stack included
-# stack         bytes from the top of the stack, callers included
+# stack         bytes that `forward` takes of the stack, by watermark, callers not included
 # instructions  executed by the call; they are not cycles
 #
 # speed: opt-level 3; size: opt-level s and `optimize = \"size\"`; separate: as speed, with vmul and vadd instead of vfma;

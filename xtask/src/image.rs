@@ -36,7 +36,7 @@ pub struct Counts {
     pub instructions: u64,
     /// Distinct bytes of RAM read or written: workspace, input, state and stack.
     pub touched: u64,
-    /// Bytes of stack, callers included.
+    /// Bytes of stack below the caller of `forward`.
     pub stack: u64,
     /// Bytes of weights in the image.
     pub weights: u64,

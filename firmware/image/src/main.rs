@@ -1,4 +1,4 @@
-//! Calls one model and reports in `cost.out` what the call cost: ticks, bytes of stack, and bytes of weights, as
+//! Calls one model and reports in `cost.out` what the call cost: ticks, bytes of stack below the caller, and bytes of weights, as
 //! little-endian `u64`; the emulator's plugin counts meanwhile. With the feature `step` the model runs a second time, layer
 //! by layer, and must give the same result; with `workspace` inputs are filled where they stand in the workspace. Nothing here can panic or formats anything, so whatever of that the image links
 //! comes from the model.
@@ -7,7 +7,7 @@
 
 use core::hint::black_box;
 use exported::rt;
-use exported_board::{File, exit, paint_stack, stack_used, start_counting, stop_counting, ticks};
+use exported_board::{File, exit, paint_stack, stack_depth, stack_used, start_counting, stop_counting, ticks};
 
 mod model {
     include!(concat!(env!("OUT_DIR"), "/model0.rs"));
@@ -34,7 +34,7 @@ fn main() -> ! {
 fn run() -> Option<[u64; 3]> {
     let mut workspace = WORKSPACE.take()?;
     let mut model = model::Model::new();
-    let mut before = 0;
+    let (depth, mut before) = (stack_depth(), 0);
     paint_stack();
     let outputs = model.forward_with(&mut workspace, |x| {
         fill(rt::flat_mut(x));
@@ -43,7 +43,7 @@ fn run() -> Option<[u64; 3]> {
     });
     _ = black_box(outputs.ok()?);
     stop_counting();
-    Some([ticks() - before, stack_used() as u64, model::WEIGHT_BYTES as u64])
+    Some([ticks() - before, (stack_used() - depth) as u64, model::WEIGHT_BYTES as u64])
 }
 
 #[cfg(not(feature = "workspace"))]
@@ -55,13 +55,14 @@ fn run() -> Option<[u64; 3]> {
     fill(input);
     let mut workspace = WORKSPACE.take()?;
     let mut model = model::Model::new();
+    let depth = stack_depth();
     paint_stack();
     let before = ticks();
     start_counting();
     let inputs = model::Inputs::flat(black_box(&*input)).ok()?;
     let outputs = black_box(model.forward(&mut workspace, inputs).ok()?);
     stop_counting();
-    let cost = [ticks() - before, stack_used() as u64, model::WEIGHT_BYTES as u64];
+    let cost = [ticks() - before, (stack_used() - depth) as u64, model::WEIGHT_BYTES as u64];
     #[cfg(feature = "step")]
     {
         let forward = *outputs.result;
