@@ -65,8 +65,9 @@ impl Unit {
     }
 }
 
-/// Models per program on this machine. They share the compiled kernels: 8 per program take 1.7 times as long as 40.
-const MODELS: usize = 64;
+/// Bytes of source per program on this machine, about 60 small models, which share compiled kernels: 8 per program take 1.7
+/// times as long as 40. But rustc's memory grows with them: 5 MB took it 8 GB.
+const SOURCE: usize = 2_000_000;
 /// Work that code without optimization does in about a second: compiling with it takes longer for a small model.
 const HEAVY: u64 = 20_000_000;
 /// Share of a board's flash that the models of a program fill at most, in eighths: their code is only estimated.
@@ -99,24 +100,27 @@ pub fn batches(units: &[Unit], platform: Platform) -> Vec<Batch> {
     batches
 }
 
-/// Units that share a program: a certain number here, as many as fit into flash on a board.
+/// Units that share a program: as many as fit into the compiler's memory here, into flash on a board.
 fn groups<'u>(units: impl Iterator<Item = (usize, &'u Unit)>, platform: Platform) -> Vec<Vec<usize>> {
+    let room = match platform.place {
+        Place::Board(board) => board.flash / 8 * BOARD_EIGHTHS,
+        Place::Host | Place::Foreign(_) => SOURCE,
+    };
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut bytes = 0;
     for (index, unit) in units {
-        let size = unit.weights.len() + BOARD_CODE;
-        let full = groups.last().is_none_or(|group| match platform.place {
-            Place::Board(board) => bytes + size > board.flash / 8 * BOARD_EIGHTHS,
-            Place::Host | Place::Foreign(_) => group.len() == MODELS,
-        });
-        if full {
-            groups.push(Vec::new());
-            bytes = 0;
+        let size = match platform.place {
+            Place::Board(_) => unit.weights.len() + BOARD_CODE,
+            Place::Host | Place::Foreign(_) => unit.code.len(),
+        };
+        match groups.last_mut() {
+            Some(group) if bytes + size <= room => group.push(index),
+            _ => {
+                groups.push(vec![index]);
+                bytes = 0;
+            }
         }
         bytes += size;
-        if let Some(group) = groups.last_mut() {
-            group.push(index);
-        }
     }
     groups
 }
@@ -247,4 +251,22 @@ fn update(path: &Path, content: &[u8]) -> io::Result<()> {
         return Ok(());
     }
     fs::write(path, content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(code: usize) -> Unit {
+        let code = " ".repeat(code);
+        Unit { number: 0, code, ops: None, weights: Vec::new(), ports: 1, inputs: 1, work: 0 }
+    }
+
+    #[test]
+    fn a_program_has_no_more_source_than_the_compiler_has_memory_for() {
+        let platform = Platform { place: Place::Host, release: false };
+        let units = [SOURCE / 2, SOURCE / 2, 1, 2 * SOURCE, SOURCE - 1].map(unit);
+        let groups: Vec<Vec<usize>> = batches(&units, platform).into_iter().map(|batch| batch.units).collect();
+        assert_eq!(groups, [vec![0, 1], vec![2], vec![3], vec![4]]);
+    }
 }
