@@ -14,31 +14,7 @@ use quote::quote;
 /// # Errors
 /// An entry protocol that contradicts the interface: our fault.
 pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
-    let mut statements = Vec::new();
-    let mut symbols: Vec<Symbol> = Vec::new();
-    let mut uses_inputs = false;
-    for step in &emitter.entry.steps {
-        let Some(number) = number(emitter, step.source())? else { continue };
-        if let EntryStep::Bind { symbol, .. } = step {
-            symbols.push(symbol.clone());
-        }
-        uses_inputs = true;
-        statements.push(statement(step, &number));
-    }
-    for (symbol, value) in &emitter.entry.derived {
-        symbols.push(symbol.clone());
-        let (symbol, value) = (names::field(symbol), value.rust());
-        statements.push(quote!(let #symbol = #value;));
-    }
-    for (index, guard) in emitter.entry.guards.iter().enumerate() {
-        let (condition, index) = (guard.condition.rust(), literal(index));
-        statements.push(quote!(if !(#condition) { return Err(rt::Error::Guard { index: #index }); }));
-    }
-    for step in &emitter.entry.closing {
-        let Some(number) = number(emitter, step.source())? else { continue };
-        uses_inputs = true;
-        statements.push(statement(step, &number));
-    }
+    let Checks { statements, symbols, uses_inputs } = checks(emitter)?;
     let names: Vec<Ident> = symbols.iter().map(|s| names::field(s)).collect();
     let read = super::layers::bound(&emitter.steps.steps);
     let bound: Vec<Ident> = read.iter().map(|s| names::field(s)).collect();
@@ -72,6 +48,43 @@ pub(super) fn entry(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
             Ok(Frame { level, #(#names,)* #(#bound: #unread),* })
         }
     })
+}
+
+/// What `check_inputs` consists of.
+struct Checks {
+    statements: Vec<TokenStream>,
+    /// What the statements give a value.
+    symbols: Vec<Symbol>,
+    /// Whether any of them looks at the inputs.
+    uses_inputs: bool,
+}
+
+/// The entry protocol in the order in which it is decided.
+fn checks(emitter: &Emitter<'_>) -> Result<Checks, Diagnostic> {
+    let mut checks = Checks { statements: Vec::new(), symbols: Vec::new(), uses_inputs: false };
+    for step in &emitter.entry.steps {
+        let Some(number) = number(emitter, step.source())? else { continue };
+        if let EntryStep::Bind { symbol, .. } = step {
+            checks.symbols.push(symbol.clone());
+        }
+        checks.uses_inputs = true;
+        checks.statements.push(statement(step, &number));
+    }
+    for (symbol, value) in &emitter.entry.derived {
+        checks.symbols.push(symbol.clone());
+        let (symbol, value) = (names::field(symbol), value.rust());
+        checks.statements.push(quote!(let #symbol = #value;));
+    }
+    for (index, guard) in emitter.entry.guards.iter().enumerate() {
+        let (condition, index) = (guard.condition.rust(), literal(index));
+        checks.statements.push(quote!(if !(#condition) { return Err(rt::Error::Guard { index: #index }); }));
+    }
+    for step in &emitter.entry.closing {
+        let Some(number) = number(emitter, step.source())? else { continue };
+        checks.uses_inputs = true;
+        checks.statements.push(statement(step, &number));
+    }
+    Ok(checks)
 }
 
 /// A number the caller determines, and what to do when it does not fit.

@@ -12,11 +12,32 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use std::collections::BTreeSet;
 
-/// The implementation of the trait.
+/// The signature and the implementation of the trait.
 ///
 /// # Errors
 /// Outputs without a place: our fault.
 pub(super) fn program(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
+    let (signature, forward) = (signature(emitter), forward(emitter)?);
+    let generics = emitter.operators.generics();
+    let (of, bounded) = (generics.arguments(&quote!()), generics.bounded(&quote!()));
+    Ok(quote! {
+        #signature
+
+        #[allow(clippy::all, clippy::pedantic, unused_variables, unused_mut)]
+        impl #bounded rt::program::Program for Model #of {
+            fn signature(&self) -> &'static rt::program::Signature { &SIGNATURE }
+
+            #forward
+
+            fn reset(&mut self) { Model::reset(self); }
+
+            fn words(&self) -> &'static rt::Words { &WORDS }
+        }
+    })
+}
+
+/// The static table that describes arguments and results.
+fn signature(emitter: &Emitter<'_>) -> TokenStream {
     let interface = &emitter.interface;
     let inputs = ports(emitter, &interface.inputs, |i| path(&emitter.graph.inputs[i].path, "input"));
     let outputs = ports(emitter, &interface.outputs, |i| path(&emitter.graph.outputs[i].path, "output"));
@@ -26,16 +47,9 @@ pub(super) fn program(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> 
         None => port,
     });
     let (inputs_len, outputs_len) = (literal(interface.inputs.len()), literal(interface.outputs.len()));
-    let (arguments, rooms, results) = (arguments(emitter), rooms(emitter), results(emitter)?);
-    let value = construct(&interface.input_tree, "Inputs", &|i| Some(argument(&interface.inputs[i], i)));
-    let ins: Vec<Ident> = (0..interface.inputs.len()).map(|i| format_ident!("in{i}")).collect();
-    let outs: Vec<Ident> = (0..interface.outputs.len()).map(|i| format_ident!("out{i}")).collect();
     let name = &emitter.options.name;
     let about = doc("The signature as the flat interface describes it.");
-    let (result, call_error) = (quote!(::core::result::Result), quote!(rt::program::CallError));
-    let generics = emitter.operators.generics();
-    let (of, bounded) = (generics.arguments(&quote!()), generics.bounded(&quote!()));
-    Ok(quote! {
+    quote! {
         static INPUT_PORTS: [rt::program::Port; #inputs_len] = [#(#inputs),*];
         static OUTPUT_PORTS: [rt::program::Port; #outputs_len] = [#(#outputs),*];
         #about
@@ -48,46 +62,49 @@ pub(super) fn program(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> 
             state_bytes: STATE_BYTES,
             weight_bytes: WEIGHT_BYTES,
         };
+    }
+}
 
-        #[allow(clippy::all, clippy::pedantic, unused_variables, unused_mut)]
-        impl #bounded rt::program::Program for Model #of {
-            fn signature(&self) -> &'static rt::program::Signature { &SIGNATURE }
-
-            fn forward_watched(
-                &mut self,
-                level: rt::Level,
-                workspace: &mut rt::Workspace<'_>,
-                inputs: &[rt::program::Value<'_>],
-                outputs: &mut [rt::program::ValueMut<'_>],
-                watch: ::core::option::Option<&mut dyn ::core::ops::FnMut(usize)>,
-            ) -> #result<(), #call_error> {
-                let [#(#ins),*] = inputs else {
-                    return #result::Err(#call_error::InputCount { expected: #inputs_len, found: inputs.len() });
-                };
-                let found = outputs.len();
-                let [#(#outs),*] = outputs else {
-                    return #result::Err(#call_error::OutputCount { expected: #outputs_len, found });
-                };
-                #arguments
-                #rooms
-                let mut run = self.start_at(level, workspace, #value)?;
-                match watch {
-                    ::core::option::Option::None => run.all()?,
-                    ::core::option::Option::Some(watch) => loop {
-                        let layer = run.next();
-                        if !run.step()? {
-                            break;
-                        }
-                        watch(layer);
-                    },
-                }
-                #results
-                #result::Ok(())
+/// The call: values are checked and become arguments, results are copied.
+fn forward(emitter: &Emitter<'_>) -> Result<TokenStream, Diagnostic> {
+    let interface = &emitter.interface;
+    let (inputs_len, outputs_len) = (literal(interface.inputs.len()), literal(interface.outputs.len()));
+    let (arguments, rooms, results) = (arguments(emitter), rooms(emitter), results(emitter)?);
+    let value = construct(&interface.input_tree, "Inputs", &|i| Some(argument(&interface.inputs[i], i)));
+    let ins: Vec<Ident> = (0..interface.inputs.len()).map(|i| format_ident!("in{i}")).collect();
+    let outs: Vec<Ident> = (0..interface.outputs.len()).map(|i| format_ident!("out{i}")).collect();
+    let (result, call_error) = (quote!(::core::result::Result), quote!(rt::program::CallError));
+    Ok(quote! {
+        fn forward_watched(
+            &mut self,
+            level: rt::Level,
+            workspace: &mut rt::Workspace<'_>,
+            inputs: &[rt::program::Value<'_>],
+            outputs: &mut [rt::program::ValueMut<'_>],
+            watch: ::core::option::Option<&mut dyn ::core::ops::FnMut(usize)>,
+        ) -> #result<(), #call_error> {
+            let [#(#ins),*] = inputs else {
+                return #result::Err(#call_error::InputCount { expected: #inputs_len, found: inputs.len() });
+            };
+            let found = outputs.len();
+            let [#(#outs),*] = outputs else {
+                return #result::Err(#call_error::OutputCount { expected: #outputs_len, found });
+            };
+            #arguments
+            #rooms
+            let mut run = self.start_at(level, workspace, #value)?;
+            match watch {
+                ::core::option::Option::None => run.all()?,
+                ::core::option::Option::Some(watch) => loop {
+                    let layer = run.next();
+                    if !run.step()? {
+                        break;
+                    }
+                    watch(layer);
+                },
             }
-
-            fn reset(&mut self) { Model::reset(self); }
-
-            fn words(&self) -> &'static rt::Words { &WORDS }
+            #results
+            #result::Ok(())
         }
     })
 }

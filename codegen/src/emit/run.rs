@@ -14,39 +14,38 @@ use std::collections::BTreeSet;
 
 /// `Run`: a call in progress.
 pub(super) fn run(emitter: &Emitter<'_>, printed: &[Layer]) -> Result<TokenStream, Diagnostic> {
-    let interface = &emitter.interface;
-    let (inputs, outputs) = (interface.inputs_type(&quote!('r)), interface.outputs_type("Outputs", &quote!('w)));
+    let (structure, steps, results) = (structure(emitter), steps(emitter, printed), results(emitter)?);
+    let outputs = emitter.interface.outputs_type("Outputs", &quote!('w));
+    let lifetimes = quote!('r, 'w);
+    let generics = emitter.operators.generics();
+    let (of, bounded) = (generics.arguments(&lifetimes), generics.bounded(&lifetimes));
+    let result = quote!(::core::result::Result);
+    Ok(quote! {
+        #structure
+
+        #[allow(dead_code, clippy::all, clippy::pedantic)]
+        impl #bounded Run #of {
+            #steps
+
+            fn outputs(self) -> #result<#outputs, rt::Error> { #results }
+        }
+    })
+}
+
+/// The struct.
+fn structure(emitter: &Emitter<'_>) -> TokenStream {
+    let inputs = emitter.interface.inputs_type(&quote!('r));
     let inputs = match emitter.options.inputs {
         InputMemory::Caller => quote!(inputs: #inputs,),
         InputMemory::Workspace => quote!(),
     };
-    let calls: Vec<&TokenStream> = printed.iter().map(|layer| &layer.call).collect();
-    let numbers = (0..printed.len()).map(literal);
-    let count = literal(printed.len());
-    let results = results(emitter)?;
+    let generics = emitter.operators.generics();
+    let of = generics.arguments(&quote!('r, 'w));
+    let ops = generics.only(quote!(ops: &'r mut O,));
     let about = doc(
         "A call in progress, one layer at a time: for schedulers that must not wait for a whole network, for profiling, for looking at values between layers.",
     );
-    let about_step =
-        doc("Runs the next layer; false when there was none left.\n\n# Errors\nWhat a layer found while running.");
-    let about_next = doc("Position in [`LAYERS`] of the layer that [`Run::step`] runs next.");
-    let about_finish = doc("Runs what is left and gives the results.\n\n# Errors\nAs [`Run::step`].");
-    let result = quote!(::core::result::Result);
-    let ok = quote!(::core::result::Result::Ok);
-    // Straight through where nothing jumps.
-    let jumps = emitter.steps.steps.iter().any(|step| matches!(step.work, Work::Jump { .. } | Work::Branch { .. }));
-    let (modules, all) = match jumps {
-        true => (TokenStream::new(), quote!(while self.step()? {})),
-        false => {
-            let modules::Functions { items, calls } = modules::functions(&emitter.steps.steps, &calls);
-            (items, quote!(#calls self.next = #count;))
-        }
-    };
-    let generics = emitter.operators.generics();
-    let lifetimes = quote!('r, 'w);
-    let (of, bounded) = (generics.arguments(&lifetimes), generics.bounded(&lifetimes));
-    let ops = generics.only(quote!(ops: &'r mut O,));
-    Ok(quote! {
+    quote! {
         #about
         #[derive(::core::fmt::Debug)]
         #[allow(dead_code)]
@@ -58,40 +57,58 @@ pub(super) fn run(emitter: &Emitter<'_>, printed: &[Layer]) -> Result<TokenStrea
             frame: layers::Frame,
             next: usize,
         }
+    }
+}
 
-        #[allow(dead_code, clippy::all, clippy::pedantic)]
-        impl #bounded Run #of {
-            #about_step
-            pub fn step(&mut self) -> #result<bool, rt::Error> {
-                match self.next {
-                    #(#numbers => #calls,)*
-                    _ => return #ok(false),
-                }
-                self.next = self.next.wrapping_add(1);
-                #ok(true)
-            }
-
-            #about_next
-            #[must_use]
-            pub fn next(&self) -> usize { self.next }
-
-            #about_finish
-            pub fn finish(mut self) -> #result<#outputs, rt::Error> {
-                while self.step()? {}
-                self.outputs()
-            }
-
-            #[inline]
-            fn all(&mut self) -> #result<(), rt::Error> {
-                #all
-                #ok(())
-            }
-
-            #modules
-
-            fn outputs(self) -> #result<#outputs, rt::Error> { #results }
+/// The methods that run layers: one at a time, what is left, all, those of a module.
+fn steps(emitter: &Emitter<'_>, printed: &[Layer]) -> TokenStream {
+    let calls: Vec<&TokenStream> = printed.iter().map(|layer| &layer.call).collect();
+    let numbers = (0..printed.len()).map(literal);
+    let count = literal(printed.len());
+    let (result, ok) = (quote!(::core::result::Result), quote!(::core::result::Result::Ok));
+    // Straight through where nothing jumps.
+    let jumps = emitter.steps.steps.iter().any(|step| matches!(step.work, Work::Jump { .. } | Work::Branch { .. }));
+    let (modules, all) = match jumps {
+        true => (TokenStream::new(), quote!(while self.step()? {})),
+        false => {
+            let modules::Functions { items, calls } = modules::functions(&emitter.steps.steps, &calls);
+            (items, quote!(#calls self.next = #count;))
         }
-    })
+    };
+    let about_step =
+        doc("Runs the next layer; false when there was none left.\n\n# Errors\nWhat a layer found while running.");
+    let about_next = doc("Position in [`LAYERS`] of the layer that [`Run::step`] runs next.");
+    let about_finish = doc("Runs what is left and gives the results.\n\n# Errors\nAs [`Run::step`].");
+    let outputs = emitter.interface.outputs_type("Outputs", &quote!('w));
+    quote! {
+        #about_step
+        pub fn step(&mut self) -> #result<bool, rt::Error> {
+            match self.next {
+                #(#numbers => #calls,)*
+                _ => return #ok(false),
+            }
+            self.next = self.next.wrapping_add(1);
+            #ok(true)
+        }
+
+        #about_next
+        #[must_use]
+        pub fn next(&self) -> usize { self.next }
+
+        #about_finish
+        pub fn finish(mut self) -> #result<#outputs, rt::Error> {
+            while self.step()? {}
+            self.outputs()
+        }
+
+        #[inline]
+        fn all(&mut self) -> #result<(), rt::Error> {
+            #all
+            #ok(())
+        }
+
+        #modules
+    }
 }
 
 /// `let ([y], []) = self.arena.into_regions(..); Ok(Outputs { .. })`.
