@@ -60,6 +60,8 @@ pub trait Simd: Copy + 'static {
     type F32x8: Vector<Self, Elem = f32>;
     /// Sixteen f32 in as few registers as possible.
     type F32x16: Vector<Self, Elem = f32>;
+    /// Panels as wide as [`Simd::F32`].
+    type Narrow: Panel;
     /// Register tiles over panels of 16: those whose accumulators, a row of weights and a splat fit.
     type Tiles: Tiles;
 
@@ -427,7 +429,7 @@ impl Panel for N4 {
 
 /// The first half of an [`N16`] panel, where the other one is padding.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Half16;
+pub struct Half16;
 
 impl Panel for Half16 {
     const WIDTH: usize = 8;
@@ -466,6 +468,7 @@ impl Simd for Portable {
     type F32x4 = Lanes<f32, 4>;
     type F32x8 = Lanes<f32, 8>;
     type F32x16 = Lanes<f32, 16>;
+    type Narrow = N4;
     type Tiles = Two;
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {

@@ -5,7 +5,7 @@ use super::aarch64_dot4;
 use crate::kernels::arith::Narrow;
 use crate::kernels::dot4::{Part, Sums};
 use crate::kernels::tile::Six;
-use crate::simd::{Op, Pair, Simd, Vector};
+use crate::simd::{N4, Op, Pair, Simd, Vector};
 use core::arch::aarch64::*;
 
 /// Token: the build's target has NEON, as this module's `cfg` says.
@@ -17,6 +17,7 @@ impl Simd for Neon {
     type F32x4 = F32x4;
     type F32x8 = Pair<F32x4>;
     type F32x16 = Pair<Pair<F32x4>>;
+    type Narrow = N4;
     // 6 x 4 accumulators, 4 of weights, and splats, of 32 registers: 24 products for 8 loads.
     type Tiles = Six;
     #[inline(always)]

@@ -5,7 +5,7 @@ use super::x86_dot4;
 use crate::kernels::arith::Narrow;
 use crate::kernels::dot4::{Part, Sums};
 use crate::kernels::tile::{Eight, Six};
-use crate::simd::{Level, Op, Pair, Simd, Vector};
+use crate::simd::{Half16, Level, N16, Op, Pair, Simd, Vector};
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -18,6 +18,7 @@ impl Simd for Avx2 {
     type F32x4 = F32x4;
     type F32x8 = F32x8;
     type F32x16 = Pair<F32x8>;
+    type Narrow = Half16;
     // 6 x 2 accumulators, 2 of weights, 1 splat of 16 registers; 12 x 8 and 4 x 24 are slower or spill.
     type Tiles = Six;
     #[inline(always)]
@@ -50,6 +51,7 @@ impl Simd for Avx512 {
     type F32x4 = F32x4;
     type F32x8 = F32x8;
     type F32x16 = F32x16;
+    type Narrow = N16;
     // 8 x 2 accumulators, 2 of weights: 16 products for 10 loads.
     type Tiles = Eight;
     #[inline(always)]

@@ -9,7 +9,7 @@
 //! slice per row: bounds are checked once per run, not per element.
 
 use super::arith::Arith;
-use crate::memory::StripsMut;
+use crate::memory::{Strips, StripsMut};
 use crate::simd::{Num, Op, Panel, Simd, Vector, unrolled};
 use core::ops::Range;
 
@@ -185,7 +185,7 @@ impl<K: Arith> Epilogue<'_, K> {
             row
         };
         let plain = !K::QUANTIZED && !K::REQUANTIZED && self.slope.is_empty();
-        let plain = P::ROOM && plain && !self.bias.is_empty() && self.residual.is_empty() && !self.in_place;
+        let plain = P::ROOM && plain && !self.bias.is_empty();
         // What is not used is not loaded.
         let scale: &[K::A] = if K::QUANTIZED || K::REQUANTIZED { self.scale } else { &[] };
         let slope: &[K::A] = if plain { &[] } else { self.slope };
@@ -213,7 +213,7 @@ pub struct Prepared<'a, K: Arith, S: Simd, P: Panel, const PANELS: usize> {
     high: K::V<S, P>,
     first: usize,
     end: usize,
-    /// Nothing but a bias and bounds.
+    /// Nothing but a bias, a residual and bounds.
     plain: bool,
 }
 
@@ -244,8 +244,8 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
         });
     }
 
-    /// All rows with nothing but a bias and bounds, of whole panels: their length is a constant, no store has to ask for it.
-    /// False if not all of them are there.
+    /// All rows of whole panels with nothing but a bias, a residual and bounds: lengths are constants, no store has to ask for
+    /// them. False if not all of them are there.
     #[inline(always)]
     fn plain<const ROWS: usize>(
         &self,
@@ -260,11 +260,36 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
         }
         let y = y.get_mut(self.first..).unwrap_or_default();
         let Some(mut rows) = StripsMut::new(y, offsets, width) else { return false };
+        let mut sums = *sums;
+        let add = |sums: &mut [K::V<S, P>; PANELS], row: &[K::Y]| {
+            unrolled!(PANELS, p, {
+                let row = row.get(p * P::WIDTH..(p + 1) * P::WIDTH).unwrap_or_default();
+                sums[p] = sums[p].add(s, K::read::<S, P>(s, row));
+            });
+        };
+        unrolled!(ROWS, i, {
+            unrolled!(PANELS, p, {
+                sums[i][p] = sums[i][p].add(s, self.bias[p]);
+            });
+        });
+        let e = self.epilogue;
+        if !e.residual.is_empty() {
+            let residual = Strips::new(from(e.residual, self.first), offsets, width);
+            let Some(residual) = residual.and_then(|residual| residual.part(0, width)) else { return false };
+            unrolled!(ROWS, i, {
+                add(&mut sums[i], residual[i]);
+            });
+        }
+        if e.in_place {
+            unrolled!(ROWS, i, {
+                add(&mut sums[i], rows.get(i));
+            });
+        }
         unrolled!(ROWS, i, {
             let row = rows.get(i);
             unrolled!(PANELS, p, {
                 let out = row.get_mut(p * P::WIDTH..(p + 1) * P::WIDTH).unwrap_or_default();
-                K::write::<S, P>(s, sums[i][p].add(s, self.bias[p]).clamp(s, self.low, self.high), out);
+                K::write::<S, P>(s, sums[i][p].clamp(s, self.low, self.high), out);
             });
         });
         true
@@ -301,7 +326,7 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
     }
 }
 
-/// The whole epilogue, where there is more than a bias and bounds or a panel is not whole: one copy for all tiles.
+/// The whole epilogue, where there is more than bias, residual and bounds, or a panel is not whole: one copy for all tiles.
 struct Finish<'a, K: Arith, S: Simd, P: Panel> {
     /// The level, as the type that the sums have.
     token: S,

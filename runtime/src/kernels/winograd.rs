@@ -20,6 +20,7 @@ use super::arith::F32;
 use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, ahead, cover, zeros};
 use crate::memory::{Strips, StripsMut};
 use crate::simd::{Op, Panel, Simd, Vector, unrolled};
+use core::marker::PhantomData;
 
 /// A size of tiles, `OUT` outputs and `IN` inputs along a side, with its transforms in one dimension. Images apply them to
 /// columns, then to rows.
@@ -270,7 +271,7 @@ impl<T: Tile<OUT, IN>, P: Panel, const OUT: usize, const IN: usize> Op for Block
                 columns: w.columns,
                 planes,
             });
-            cursor = s.outline(Outputs::<T, P, OUT, IN> {
+            let outputs = Outputs::<T, P, OUT, IN> {
                 from: sums,
                 plane: planes[1],
                 epilogue,
@@ -281,8 +282,10 @@ impl<T: Tile<OUT, IN>, P: Panel, const OUT: usize, const IN: usize> Op for Block
                 count,
                 cursor,
                 tile: w.tile,
-                panel: w.panel,
-            });
+                panel: PhantomData,
+            };
+            // One register a row: of more, what is transformed would not fit in the registers.
+            cursor = if P::ROOM { s.outline(outputs.panels::<S::Narrow>()) } else { s.outline(outputs) };
             start += count;
         }
     }
@@ -453,14 +456,34 @@ struct Outputs<'a, T: Tile<OUT, IN>, P: Panel, const OUT: usize, const IN: usize
     count: usize,
     cursor: Cursor,
     tile: T,
-    panel: P,
+    panel: PhantomData<P>,
+}
+
+impl<'a, T: Tile<OUT, IN>, P: Panel, const OUT: usize, const IN: usize> Outputs<'a, T, P, OUT, IN> {
+    /// The same, of panels of another width.
+    #[inline(always)]
+    fn panels<Q: Panel>(self) -> Outputs<'a, T, Q, OUT, IN> {
+        Outputs {
+            from: self.from,
+            plane: self.plane,
+            epilogue: self.epilogue,
+            y: self.y,
+            columns: self.columns,
+            out: self.out,
+            strides: self.strides,
+            count: self.count,
+            cursor: self.cursor,
+            tile: self.tile,
+            panel: PhantomData,
+        }
+    }
 }
 
 impl<T: Tile<OUT, IN>, P: Panel, const OUT: usize, const IN: usize> Op for Outputs<'_, T, P, OUT, IN> {
     type Output = Cursor;
     #[inline(always)]
     fn call<S: Simd>(mut self, s: S) -> Cursor {
-        let _ = (self.tile, self.panel);
+        let _ = self.tile;
         let outside = self.y.len();
         let stretch = row_len(self.columns);
         for tile in 0..self.count {
