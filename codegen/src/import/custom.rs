@@ -11,7 +11,7 @@ use crate::schema::{self, Argument};
 use crate::sym::Expr;
 
 /// Namespaces of torch's own operators: one of theirs that has no row is not supported, and not the user's to write.
-const TORCH: [&str; 6] = ["aten", "prim", "prims", "quantized_decomposed", "torchao", "higher_order"];
+const TORCH: [&str; 7] = ["aten", "prim", "prims", "quantized_decomposed", "torch_nn", "torchao", "higher_order"];
 
 /// Whether the user implements this target.
 pub(super) fn is_custom(target: &str) -> bool {

@@ -230,8 +230,8 @@ impl<'a> Importer<'a> {
         } else {
             Schema::find(row.target).unwrap_or(schema.clone())
         };
-        if row.target.starts_with("aten.as_strided") {
-            self.check_contiguous(node)?;
+        if ["aten.as_strided", "aten.resize"].iter().any(|name| row.target.starts_with(name)) {
+            self.check_contiguous(node, &origin.target)?;
         }
         let arguments = self.arguments(node, &row_schema)?;
         let label = node.label();
@@ -268,8 +268,8 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// `as_strided` counts in its operand's memory, whose order is that of the elements only if it is contiguous.
-    fn check_contiguous(&self, node: &'a schema::Node) -> Result_<()> {
+    /// `as_strided` and `resize` count in their operand's memory, whose order is that of the elements only if it is contiguous.
+    fn check_contiguous(&self, node: &'a schema::Node, target: &str) -> Result_<()> {
         let Some(Argument::Tensor(name)) = node.inputs.first().map(|input| &input.arg) else { return Ok(()) };
         let Some(meta) = self.scope.tensor_values.get(name.as_str()) else { return Ok(()) };
         let value = |s: &schema::SymInt| if let schema::Sym::Value(v) = s { Some(*v) } else { None };
@@ -282,7 +282,8 @@ impl<'a> Importer<'a> {
         if contiguous {
             return Ok(());
         }
-        Err(Diagnostic::unsupported(format!("`as_strided` on `{name}`, whose memory is not contiguous"))
+        let operator = target.split('.').nth(1).unwrap_or(target);
+        Err(Diagnostic::unsupported(format!("`{operator}` on `{name}`, whose memory is not contiguous"))
             .help("write the model with `unfold`, `expand`, slices and `permute`"))
     }
 
@@ -577,5 +578,6 @@ fn tensor_type(meta: &TensorMeta) -> Result_<TensorType> {
 /// Whether an in-place operator changes the shape of its argument and no element.
 fn changes_shape(target: &str) -> bool {
     let name = target.strip_prefix("aten.").and_then(|rest| rest.split('.').next());
-    name.is_some_and(|name| matches!(name, "squeeze_" | "unsqueeze_" | "transpose_" | "swapaxes_" | "swapdims_" | "t_"))
+    let views = ["squeeze_", "unsqueeze_", "transpose_", "swapaxes_", "swapdims_", "t_", "resize_", "resize_as_"];
+    name.is_some_and(|name| views.contains(&name))
 }

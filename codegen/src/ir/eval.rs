@@ -4,24 +4,43 @@
 //! dispatch on dtypes and operators is paid once per block (a macro expansion runs unoptimized). Sizes known at run time
 //! only, and operators with an algorithm of their own, are not evaluated here.
 
+mod rearrange;
+mod reduce;
+
 use super::formula::{Binary, ExprNode, Formula, Literal, Unary};
-use super::{Constant, Node, Op, PadMode, View};
+use super::{Constant, Graph, Node, Op, PadMode};
 use exported_runtime::scalar::{self, CastTo, Scalar};
 use exported_runtime::{Bf16, DType, F16, Portable};
 use std::sync::Arc;
 
 /// Elements computed at once.
 const BLOCK: usize = 4096;
+/// Elements beyond which nothing is tried: building takes time, too.
+const MOST: usize = 1 << 22;
 
 /// Results of a node on constant operands, named after nothing yet; `None` when it cannot be evaluated here.
 pub fn node(node: &Node, inputs: &[&Constant]) -> Option<Vec<Constant>> {
     match &node.op {
         Op::Pointwise { formula, shape } => pointwise(formula, &sizes(shape)?, inputs),
-        Op::View(v) => Some(vec![view(v, inputs.first()?)?]),
-        Op::Concat { dim } => Some(vec![concat(*dim, inputs)?]),
-        Op::Pad { pads, mode: PadMode::Constant(bits) } => Some(vec![pad(pads, *bits, inputs.first()?)?]),
+        Op::View(v) => Some(vec![rearrange::view(v, inputs.first()?)?]),
+        Op::Concat { dim } => Some(vec![rearrange::concat(*dim, inputs)?]),
+        Op::Pad { pads, mode: PadMode::Constant(bits) } => Some(vec![rearrange::pad(pads, *bits, inputs.first()?)?]),
+        Op::Reduce { kind, dims, keepdim } => Some(vec![reduce::reduce(*kind, dims, *keepdim, inputs.first()?)?]),
         _ => None,
     }
+}
+
+/// Whether [`node`] knows the results once it knows the operands.
+pub fn evaluates(node: &Node, graph: &Graph) -> bool {
+    let known = match &node.op {
+        Op::Constant(_) | Op::View(_) | Op::Concat { .. } | Op::Pad { mode: PadMode::Constant(_), .. } => true,
+        Op::Pointwise { formula, .. } => formula.sizes.iter().all(|size| size.as_int().is_some()),
+        Op::Reduce { kind, .. } => reduce::evaluates(*kind, graph.ty(node.inputs[0]).dtype),
+        _ => false,
+    };
+    let elements = |shape: Vec<usize>| shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s));
+    let fits = |v| graph.ty(v).static_shape().and_then(elements).is_some_and(|n| n <= MOST);
+    known && node.outputs.iter().all(|&v| fits(v))
 }
 
 fn sizes(shape: &[crate::sym::Expr]) -> Option<Vec<usize>> {
@@ -419,110 +438,11 @@ fn logic<T: Cell + scalar::Bits>(op: Binary, a: &[T], b: &Column) -> Option<Colu
     table!(binary op, a, b, And => and, Or => or, Xor => xor; None)
 }
 
-/// Copies elements of `x` from `base` on along `strides` into a constant of this shape.
-fn gather(x: &Constant, shape: Vec<usize>, base: usize, strides: &[usize]) -> Option<Constant> {
-    let size = x.dtype.size();
-    let count: usize = shape.iter().product();
-    let mut data = Vec::with_capacity(count * size);
-    let mut inside = true;
-    offsets(&shape, strides, base, 0, count, |o| match x.data.get(o * size..(o + 1) * size) {
-        Some(bytes) => data.extend_from_slice(bytes),
-        None => inside = false,
-    });
-    inside.then(|| constant(x.dtype, shape, data))
-}
-
-fn view(view: &View, x: &Constant) -> Option<Constant> {
-    let own = row_major(&x.shape);
-    match view {
-        View::Reshape(shape) => {
-            Some(Constant { name: String::new(), dtype: x.dtype, shape: sizes(shape)?, data: x.data.clone() })
-        }
-        View::Permute(perm) => {
-            let shape = perm.iter().map(|&p| x.shape[p]).collect();
-            gather(x, shape, 0, &perm.iter().map(|&p| own[p]).collect::<Vec<_>>())
-        }
-        View::Slice { dim, start, len, step } => {
-            let (start, len) = (usize::try_from(start.as_int()?).ok()?, usize::try_from(len.as_int()?).ok()?);
-            let (mut shape, mut strides) = (x.shape.clone(), own.clone());
-            shape[*dim] = len;
-            strides[*dim] *= usize::try_from(*step).ok()?;
-            gather(x, shape, start * own[*dim], &strides)
-        }
-        View::Expand(shape) => {
-            let shape = sizes(shape)?;
-            let strides = broadcast_strides(&x.shape, &shape);
-            gather(x, shape, 0, &strides)
-        }
-        View::Unfold { dim, size, step } => {
-            let (mut shape, mut strides) = (x.shape.clone(), row_major(&x.shape));
-            let (size, step) = (usize::try_from(*size).ok()?, usize::try_from(*step).ok()?);
-            shape[*dim] = shape[*dim].checked_sub(size)?.checked_div(step)? + 1;
-            shape.push(size);
-            strides.push(strides[*dim]);
-            strides[*dim] *= step;
-            gather(x, shape, 0, &strides)
-        }
-        View::Flip(dims) => {
-            // Reading backwards and reversing the result along the dim are the same; strides stay non-negative.
-            dims.iter().try_fold(x.clone(), |x, &dim| {
-                let parts: Option<Vec<Constant>> = (0..x.shape[dim]).rev().map(|i| entry(&x, dim, i)).collect();
-                concat(dim, &parts?.iter().collect::<Vec<_>>()).or(Some(x))
-            })
-        }
-    }
-}
-
-/// `x[.., i : i + 1, ..]` along `dim`.
-fn entry(x: &Constant, dim: usize, i: usize) -> Option<Constant> {
-    let own = row_major(&x.shape);
-    let mut shape = x.shape.clone();
-    shape[dim] = 1;
-    gather(x, shape, i * own[dim], &own)
-}
-
-fn concat(dim: usize, parts: &[&Constant]) -> Option<Constant> {
-    let first = parts.first()?;
-    let mut shape = first.shape.clone();
-    shape[dim] = parts.iter().map(|p| p.shape[dim]).sum();
-    let outer: usize = shape[..dim].iter().product();
-    let mut data = Vec::with_capacity(parts.iter().map(|p| p.data.len()).sum());
-    for i in 0..outer {
-        for part in parts {
-            let row = part.shape[dim..].iter().product::<usize>() * part.dtype.size();
-            data.extend_from_slice(part.data.get(i * row..(i + 1) * row)?);
-        }
-    }
-    Some(constant(first.dtype, shape, data))
-}
-
-/// Padding with a constant; negative amounts crop.
-fn pad(pads: &[(i64, i64)], bits: u64, x: &Constant) -> Option<Constant> {
-    let mut result = x.clone();
-    for (dim, &(before, after)) in pads.iter().enumerate() {
-        let crop = |amount: i64| usize::try_from(-amount.min(0)).ok();
-        let grow = |amount: i64| usize::try_from(amount.max(0)).ok();
-        let strides = row_major(&result.shape);
-        let mut shape = result.shape.clone();
-        shape[dim] = shape[dim].checked_sub(crop(before)? + crop(after)?)?;
-        let middle = gather(&result, shape.clone(), crop(before)? * strides[dim], &strides)?;
-        let filled = |amount: usize| {
-            let mut shape = shape.clone();
-            shape[dim] = amount;
-            let mut formula = Formula::new(&[]);
-            let value = formula.float(x.dtype, f64::from_bits(bits));
-            formula.results.push(value);
-            pointwise(&formula, &shape, &[])?.pop()
-        };
-        let (before, after) = (filled(grow(before)?)?, filled(grow(after)?)?);
-        result = concat(dim, &[&before, &middle, &after])?;
-    }
-    Some(result)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::rearrange::{concat, pad, view};
     use super::*;
+    use crate::ir::View;
     use crate::sym::Expr;
 
     fn f32s(shape: &[usize], values: &[f32]) -> Constant {

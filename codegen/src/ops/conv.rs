@@ -5,7 +5,7 @@ mod windows;
 use super::{Outs, Row, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::{Conv, Epilogue, Op, ValueId};
+use crate::ir::{Conv, Epilogue, Op, ValueId, eval};
 use crate::sym::Expr;
 use std::collections::HashSet;
 
@@ -94,16 +94,23 @@ fn conv(call: &mut Call<'_>, spatial: usize, transposed: bool, output_padding: [
     })
 }
 
-/// Whether a value depends on what the caller passes: such a weight cannot be packed at build time.
+/// Whether a value is not known at build time: such a weight cannot be packed then.
 pub(super) fn is_computed(call: &Call<'_>, value: ValueId) -> bool {
-    let mut fixed: HashSet<ValueId> = HashSet::new();
-    // Constants are nodes without operands.
-    for node in &call.graph().nodes {
-        if node.inputs.iter().all(|v| fixed.contains(v)) {
-            fixed.extend(&node.outputs);
+    let mut needed = HashSet::from([value]);
+    for node in call.graph().nodes.iter().rev() {
+        let mut hits = false;
+        node.outputs.iter().for_each(|v| hits |= needed.remove(v));
+        if hits && !eval::evaluates(node, call.graph()) {
+            return true;
+        }
+        if hits {
+            needed.extend(&node.inputs);
+        }
+        if needed.is_empty() {
+            return false;
         }
     }
-    !fixed.contains(&value)
+    true
 }
 
 /// Numbers, or torch's words for them: `same` puts the odd zero behind.

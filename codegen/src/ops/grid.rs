@@ -1,9 +1,10 @@
-//! `grid_sample` on images and volumes: positions are formulas, the pixels around them are gathered and weighted.
+//! `affine_grid`, and `grid_sample` on images and volumes: positions are formulas, the pixels around them are gathered and
+//! weighted.
 
 use super::{Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::{Binary, ExprId, Formula, Op, Unary, ValueId};
+use crate::ir::{Binary, ExprId, ExprNode, Formula, Op, Unary, ValueId};
 use crate::ops::view::take;
 use crate::sym::Expr;
 use exported_runtime::DType;
@@ -17,7 +18,54 @@ pub const ROWS: &[Row] = &[
     row("aten.grid_sampler.default", sample).noted(NOTE),
     row("aten.grid_sampler_2d.default", sample).noted(NOTE),
     row("aten.grid_sampler_3d.default", sample).noted(NOTE),
+    row("aten.affine_grid_generator.default", affine_grid),
 ];
+
+/// The products of the matrices `theta` with every position `(x, y, 1)` of an image, or `(x, y, z, 1)` of a volume.
+fn affine_grid(call: &mut Call<'_>) -> Result<Outs> {
+    let (theta, size) = (call.tensor("theta")?, call.ints("size")?);
+    let (dtype, spatial) = (call.dtype_of(theta), size.len().saturating_sub(2));
+    let matrices = [Expr::Int(*size.first().unwrap_or(&0)), Expr::from(spatial), Expr::from(spatial + 1)];
+    if !(2..=3).contains(&spatial) || call.shape(theta) != matrices || !dtype.is_float() {
+        return Err(call.damaged(format!("a grid of {size:?} of {}", call.ty(theta))));
+    }
+    let align_corners = call.bool("align_corners")?;
+    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let mut row = vec![Expr::Int(1); spatial + 2];
+    (row[0], row[spatial + 1]) = (matrices[0].clone(), matrices[1].clone());
+    let mut columns = Vec::new();
+    for column in 0..=spatial {
+        let column = take(call, theta, 2, Expr::from(column))?;
+        columns.push(call.reshape(column, &row)?);
+    }
+    let shape = [&size[..1], &size[2..], &[spatial as i64]].concat().into_iter().map(Expr::Int).collect();
+    let mut formula = Formula::new(&vec![dtype; columns.len()]);
+    let f = &mut formula;
+    let mut total = f.param(spatial);
+    // The last dim of the image is the first coordinate; the first dim of the grid is that of the batch.
+    for (column, dim) in (1..=spatial).rev().enumerate() {
+        let (position, factor) = (even_position(f, wide, dim, size[dim + 1], align_corners), f.param(column));
+        let position = f.cast(dtype, position);
+        let product = f.binary(Binary::Mul, factor, position);
+        total = f.binary(Binary::Add, total, product);
+    }
+    formula.results.push(total);
+    one(call.push(Op::Pointwise { formula, shape }, &columns)?)
+}
+
+/// Where the elements of a dim lie between -1 and 1, which are the middles of the outer ones or their edges.
+fn even_position(f: &mut Formula, wide: DType, dim: usize, size: i64, align_corners: bool) -> ExprId {
+    let last = (size - 1) as f64;
+    let divisor = if align_corners { last } else { size as f64 };
+    if size <= 1 {
+        return f.float(wide, 0.0);
+    }
+    let index = f.push(ExprNode::Coord(dim as u32));
+    let index = f.cast(wide, index);
+    let (middle, step) = (f.float(wide, last / 2.0), f.float(wide, 2.0 / divisor));
+    let offset = f.binary(Binary::Sub, index, middle);
+    f.binary(Binary::Mul, offset, step)
+}
 
 /// What lies between pixels.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,9 @@ use super::view::{self, numel, unsqueeze};
 use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
-use crate::ir::{Binary, CumKind, ExprId, ExprNode, Formula, Literal, Op, ReduceKind, ScatterKind, ValueId, infer};
+use crate::ir::{
+    Binary, CumKind, ExprId, ExprNode, Formula, Literal, Op, ReduceKind, ScatterKind, Unary, ValueId, infer,
+};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -32,6 +34,8 @@ pub const ROWS: &[Row] = &[
     row("aten._unsafe_index.Tensor", index),
     row("aten.index_put.default", index_put).noted(MASKS),
     row("aten._unsafe_index_put.default", index_put).noted(MASKS),
+    row("aten._unsafe_masked_index.default", masked_index),
+    row("aten._unsafe_masked_index_put_accumulate.default", masked_put_accumulate),
     row("aten.masked_scatter.default", masked_scatter),
     row("aten.index_add.default", index_add),
     row("aten.index_copy.default", index_copy),
@@ -373,6 +377,52 @@ fn index_put(call: &mut Call<'_>) -> Result<Outs> {
         return one(call.expand(values, &shape)?);
     }
     one(put(call, x, at, values, accumulate)?)
+}
+
+/// The indices of `x`, those beyond the ends of a dim brought to them: where they are wrong, a mask says so.
+fn limited(call: &mut Call<'_>, x: ValueId) -> Result<Indexed> {
+    let mut given = call.optional_tensors("indices")?;
+    for (index, size) in given.iter_mut().zip(call.shape(x)) {
+        let Some(ids) = *index else { continue };
+        let ids = call.cast(ids, DType::I64)?;
+        let mut formula = Formula::new(&[DType::I64]);
+        formula.sizes.push(size);
+        let (size, one) = (formula.push(ExprNode::Size(0)), formula.int(DType::I64, 1));
+        let (first, last) = (formula.unary(Unary::Neg, size), formula.binary(Binary::Sub, size, one));
+        let id = formula.param(0);
+        let id = formula.binary(Binary::Max, id, first);
+        let id = formula.binary(Binary::Min, id, last);
+        formula.results.push(id);
+        *index = Some(call.pointwise(formula, &[ids])?);
+    }
+    indexed(call, x, given)
+}
+
+/// `x[indices]` where the mask is true, elsewhere a number.
+fn masked_index(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, mask) = (call.tensor("self")?, call.tensor("mask")?);
+    let (dtype, fill) = (call.dtype_of(x), call.number("fill")?);
+    let Indexed { dims, ids } = limited(call, x)?;
+    let index = ids.first().map(|&v| call.shape(v)).unwrap_or_default();
+    let shape = infer::indexed_shape(&call.shape(x), &dims, &index);
+    let fill = filled(call, dtype, &shape, &fill)?;
+    if call.shape(x).contains(&Expr::Int(0)) {
+        return one(fill);
+    }
+    let read = call.push(Op::Index { dims }, &[&[x], ids.as_slice()].concat())?;
+    one(map(call, &[mask, read, fill], |f, p| f.select(p[0], p[1], p[2]))?)
+}
+
+/// `x[indices] += values` where the mask is true.
+fn masked_put_accumulate(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, mask, values) = (call.tensor("self")?, call.tensor("mask")?, call.tensor("values")?);
+    if call.shape(x).contains(&Expr::Int(0)) {
+        return one(x);
+    }
+    let none = filled(call, call.dtype_of(values), &[], &Number::Int(Expr::Int(0)))?;
+    let values = map(call, &[mask, values, none], |f, p| f.select(p[0], p[1], p[2]))?;
+    let at = limited(call, x)?;
+    one(put(call, x, at, values, true)?)
 }
 
 /// `x[mask] = values` for a value that is the same at every selected place.

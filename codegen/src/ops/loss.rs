@@ -6,8 +6,8 @@ use super::reduce::{pair_distance, reduce, softmax_of, sum};
 use super::view::unsqueeze;
 use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
-use crate::import::Call;
-use crate::ir::{Binary, ExprId, Formula, Op, ReduceKind, Unary, ValueId};
+use crate::import::{Arg, Call};
+use crate::ir::{Binary, Epilogue, ExprId, Formula, Op, ReduceKind, Unary, ValueId};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -33,13 +33,30 @@ pub const ROWS: &[Row] = &[
     row("aten.nll_loss_nd.default", negative_log_likelihood),
     row("aten.nll_loss_forward.default", negative_log_likelihood),
     row("aten.nll_loss2d_forward.default", negative_log_likelihood),
-    row("aten.cross_entropy_loss.default", cross_entropy),
+    row("aten.cross_entropy_loss.default", |call| {
+        let x = call.tensor("self")?;
+        one(cross_entropy(call, x)?)
+    }),
+    row("torch_nn._linear_cross_entropy_batch_chunked.default", linear_cross_entropy).noted(NO_GRADIENTS),
+    row("torch_nn._linear_cross_entropy_batch_chunked_no_reduction.default", linear_cross_entropy),
 ];
+
+const NO_GRADIENTS: &str = "the loss; not the gradients that it computes for training besides";
+
+/// 0 for no reduction, 1 for the mean, 2 for the sum; operators of `torch_nn` have words for it, or none.
+fn reduction(call: &Call<'_>) -> Result<i64> {
+    match call.arg("reduction") {
+        None => Ok(0),
+        Some(Arg::Str(word)) if word == "mean" => Ok(1),
+        Some(Arg::Str(word)) if word == "sum" => Ok(2),
+        Some(_) => call.int("reduction"),
+    }
+}
 
 /// None, the mean or the sum, as argument `reduction` says.
 fn reduced(call: &mut Call<'_>, x: ValueId) -> Result<Outs> {
     let dims = (0..call.rank(x)).collect();
-    one(match call.int("reduction")? {
+    one(match reduction(call)? {
         0 => x,
         1 => reduce(call, x, ReduceKind::Mean, dims, false)?,
         2 => sum(call, x, dims, false)?,
@@ -361,7 +378,7 @@ fn over_weights(call: &mut Call<'_>, total: ValueId, weight: ValueId) -> Result<
 
 /// The weighted mean, or what else argument `reduction` says.
 fn reduced_by(call: &mut Call<'_>, x: ValueId, weight: ValueId) -> Result<ValueId> {
-    let reduction = call.int("reduction")?;
+    let reduction = reduction(call)?;
     if reduction == 0 {
         return Ok(x);
     }
@@ -411,18 +428,19 @@ fn negative_log_likelihood(call: &mut Call<'_>) -> Result<Outs> {
     Ok(vec![Out::Tensor(y), Out::Tensor(total)])
 }
 
-fn cross_entropy(call: &mut Call<'_>) -> Result<Outs> {
-    let (x, target) = (call.tensor("self")?, call.tensor("target")?);
-    let smoothing = call.float("label_smoothing")?;
+/// Of the scores `x`; what else counts the arguments say.
+fn cross_entropy(call: &mut Call<'_>, x: ValueId) -> Result<ValueId> {
+    let target = call.tensor("target")?;
+    let smoothing = call.optional_float("label_smoothing")?.unwrap_or(0.0);
     let dim = class_dim(call, x)?;
     let log = softmax_of(call, x, dim, true)?;
     if call.dtype_of(target).is_float() {
-        return one(of_probabilities(call, log, target, dim, smoothing)?);
+        return of_probabilities(call, log, target, dim, smoothing);
     }
     let (loss, weight) = likelihood(call, log, target, dim)?;
     let y = reduced_by(call, loss, weight)?;
     if smoothing == 0.0 {
-        return one(y);
+        return Ok(y);
     }
     let classes = class_count(call, x, dim)?;
     let all = weighted_classes(call, log, dim)?;
@@ -435,13 +453,28 @@ fn cross_entropy(call: &mut Call<'_>) -> Result<Outs> {
         f.select(hit, zero, negative)
     })?;
     let all = reduced_by(call, all, weight)?;
-    one(map(call, &[y, all], |f, p| {
+    map(call, &[y, all], |f, p| {
         let (hard, soft) = (
             with(f, Binary::Mul, dtype, p[0], 1.0 - smoothing),
             with(f, Binary::Mul, dtype, p[1], smoothing / classes),
         );
         f.binary(Binary::Add, hard, soft)
-    })?)
+    })
+}
+
+/// The cross entropy of a linear layer, which torch computes in chunks of the batch, in f32 at least.
+fn linear_cross_entropy(call: &mut Call<'_>) -> Result<Outs> {
+    let (x, weight) = (call.tensor("input")?, call.tensor("linear_weight")?);
+    let dtype = call.dtype_of(x);
+    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let mut inputs = vec![call.cast(x, wide)?, call.cast(weight, wide)?];
+    if let Some(bias) = call.optional_tensor("linear_bias")? {
+        inputs.push(call.cast(bias, wide)?);
+    }
+    let scores = call.push(Op::Linear(Epilogue::with_bias(inputs.len() > 2)), &inputs)?;
+    let loss = cross_entropy(call, scores)?;
+    let loss = Out::Tensor(call.cast(loss, dtype)?);
+    Ok(if reduction(call)? == 0 { vec![loss] } else { vec![loss, Out::None, Out::None, Out::None] })
 }
 
 fn class_count(call: &Call<'_>, x: ValueId, dim: usize) -> Result<f64> {
@@ -462,7 +495,7 @@ fn weighted_classes(call: &mut Call<'_>, x: ValueId, dim: usize) -> Result<Value
 /// Cross entropy with targets that are probabilities of each class; a mean counts samples.
 fn of_probabilities(call: &mut Call<'_>, log: ValueId, target: ValueId, dim: usize, smoothing: f64) -> Result<ValueId> {
     let classes = class_count(call, log, dim)?;
-    let (dtype, reduction) = (call.dtype_of(log), call.int("reduction")?);
+    let (dtype, reduction) = (call.dtype_of(log), reduction(call)?);
     let target = call.cast(target, dtype)?;
     let products = map(call, &[log, target], |f, p| {
         let kept = with(f, Binary::Mul, dtype, p[1], 1.0 - smoothing);

@@ -20,6 +20,8 @@ pub const ROWS: &[Row] = &[
     row("aten.instance_norm.default", instance_norm),
     row("aten.rms_norm.default", |call| Ok(rms_norm(call)?.into_iter().take(1).collect())),
     row("aten._fused_rms_norm.default", rms_norm),
+    row("aten._weight_norm.default", |call| Ok(weight_norm(call)?.into_iter().take(1).collect())),
+    row("aten._weight_norm_interface.default", weight_norm),
 ];
 
 /// `x` followed by those of weight and bias that are given. With parameters of f32 a narrower `x` is computed in f32.
@@ -116,10 +118,32 @@ fn instance_norm(call: &mut Call<'_>) -> Result<Outs> {
             let eps = call.float("eps")?.to_bits();
             one(call.push(Op::BatchNorm { eps }, &[x, weight, bias, mean, var])?)
         }
-        _ => Err(call
-            .violated("instance normalization in training mode updates its running statistics")
-            .help("call `model.eval()` before `torch.export.export`")),
+        (true, [Some(mean), Some(var)]) if call.train_mode() => {
+            let y = grouped(call, x, channels)?;
+            let mean = averaged(call, x, ReduceKind::Mean, mean)?;
+            let var = averaged(call, x, ReduceKind::Var { correction: 1f64.to_bits() }, var)?;
+            Ok(vec![Out::Tensor(y), Out::Written("running_mean", mean), Out::Written("running_var", var)])
+        }
+        _ => Err(call.violated("instance normalization in training mode updates its running statistics").help(
+            "call `model.eval()` before `torch.export.export`; if the statistics shall follow the data on the device, \
+                 too, compile with `train_mode = true`",
+        )),
     }
+}
+
+/// Running statistics that take a share of those of the instances, averaged over the batch.
+fn averaged(call: &mut Call<'_>, x: ValueId, kind: ReduceKind, before: ValueId) -> Result<ValueId> {
+    let (momentum, dtype) = (call.float("momentum")?, call.dtype_of(before));
+    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let (x, before) = (call.cast(x, wide)?, call.cast(before, wide)?);
+    let of_each = reduce(call, x, kind, (2..call.rank(x)).collect(), false)?;
+    let now = reduce(call, of_each, ReduceKind::Mean, vec![0], false)?;
+    let new = map(call, &[before, now], |f, p| {
+        let (share, rest) = (f.float(wide, momentum), f.float(wide, 1.0 - momentum));
+        let (now, kept) = (f.binary(Binary::Mul, p[1], share), f.binary(Binary::Mul, p[0], rest));
+        f.binary(Binary::Add, now, kept)
+    })?;
+    call.cast(new, dtype)
 }
 
 /// A vector of one value.
@@ -166,4 +190,22 @@ fn rms_norm(call: &mut Call<'_>) -> Result<Outs> {
         }
     })?;
     Ok(vec![Out::Tensor(y), Out::Tensor(rstd)])
+}
+
+/// `v * (g / norm(v))`, the norm taken over all dims but one; and that norm, in f32 at least.
+fn weight_norm(call: &mut Call<'_>) -> Result<Outs> {
+    let (v, g) = (call.tensor("v")?, call.tensor("g")?);
+    let (rank, dtype) = (call.rank(v), call.dtype_of(g));
+    let kept = call.int("dim")?;
+    // -1 is none of the dims: the norm of the whole.
+    let dims = (0..rank).filter(|&d| d as i64 != kept).collect();
+    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let values = call.cast(v, wide)?;
+    let norm = reduce(call, values, ReduceKind::Norm { p: 2f64.to_bits() }, dims, true)?;
+    let y = map(call, &[v, g, norm], |f, p| {
+        let norm = f.cast(dtype, p[2]);
+        let factor = f.binary(Binary::Div, p[1], norm);
+        f.binary(Binary::Mul, p[0], factor)
+    })?;
+    Ok(vec![Out::Tensor(y), Out::Tensor(norm)])
 }

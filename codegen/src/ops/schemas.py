@@ -55,8 +55,10 @@ for name, arguments, tags in [
         "tags": tags,
     }
 
-# torchao's, which that registry has only after torchao is imported.
-TORCHAO = """\
+# torch.nn's own operators and torchao's, which that registry has only after their modules are imported.
+IMPORTED = """\
+torch_nn._linear_cross_entropy_batch_chunked.default|input:Tensor;linear_weight:Tensor;target:Tensor;linear_bias:Optional[Tensor];weight:Optional[Tensor];reduction:str;ignore_index:int;label_smoothing:float;batch_chunk_size:int;acc_policy:str;acc_dtype:ScalarType;allow_retain_graph:bool;compute_input_grad:bool;compute_linear_weight_grad:bool;compute_linear_bias_grad:bool|Tensor;Tensor;Tensor;Tensor|
+torch_nn._linear_cross_entropy_batch_chunked_no_reduction.default|input:Tensor;linear_weight:Tensor;target:Tensor;linear_bias:Optional[Tensor];weight:Optional[Tensor];ignore_index:int;batch_chunk_size:int;acc_policy:str;acc_dtype:ScalarType|Tensor|
 torchao.choose_qparams_affine.default|input:Optional[Tensor];mapping_type:str;block_size:List[int];target_dtype:ScalarType;quant_min:Optional[number]:null;quant_max:Optional[number]:null;eps:Optional[float]:null;scale_dtype:Optional[ScalarType]:null;zero_point_dtype:Optional[ScalarType]:null;keepdim:bool:false|Tensor;Tensor|
 torchao.dequantize_affine.default|input:Tensor;block_size:List[int];scale:Tensor;zero_point:Optional[Tensor];input_dtype:ScalarType;quant_min:Optional[number]:null;quant_max:Optional[number]:null;output_dtype:Optional[ScalarType]:null|Tensor|
 torchao.quantize_affine.default|input:Tensor;block_size:List[int];scale:Tensor;zero_point:Optional[Tensor];output_dtype:ScalarType;quant_min:Optional[number]:null;quant_max:Optional[number]:null|Tensor|
@@ -67,4 +69,4 @@ for target, schema in sorted((json.load(open(sys.argv[1])) | HIDDEN).items()):
     returns = ";".join(r["type"] + alias(r) for r in schema["returns"])
     tags = ",".join(t for t in schema["tags"] if t in ("core", "inplace", "pointwise", "nondeterministic_seeded", "maybe_aliasing_or_mutating"))
     print("|".join((target, arguments, returns, tags)))
-print(TORCHAO, end="")
+print(IMPORTED, end="")

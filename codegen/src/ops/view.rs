@@ -3,10 +3,10 @@
 //! Everything here ends in the few [views](crate::ir::View) of the IR, which `lower` turns into arithmetic on places. Sizes may be
 //! symbolic; clamps that the ranges of the symbols decide are not written into the result.
 
-use super::{Out, Outs, Row, one, row};
+use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::ValueId;
+use crate::ir::{Binary, ValueId};
 use crate::sym::Expr;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
@@ -91,6 +91,8 @@ pub const ROWS: &[Row] = &[
     row("aten.positive.default", same),
     row("aten.resolve_conj.default", same),
     row("aten.resolve_neg.default", same),
+    row("aten.resize.default", |call| resize(call, None)).noted(RESIZED),
+    row("aten.resize_as.default", |call| resize(call, Some("the_template"))).noted(RESIZED),
     row("aten.dropout.default", dropout),
     row("aten.feature_dropout.default", dropout),
     row("aten.alpha_dropout.default", dropout),
@@ -111,11 +113,36 @@ fn same(call: &mut Call<'_>) -> Result<Outs> {
     one(x(call)?)
 }
 
-fn dropout(call: &mut Call<'_>) -> Result<Outs> {
-    if call.bool("train")? && call.float("p")? != 0.0 {
-        return Err(train_mode(call));
+const RESIZED: &str = "to as many elements: new ones are undefined";
+
+/// A reshape of contiguous memory, to the argument `size` or that of a template.
+fn resize(call: &mut Call<'_>, template: Option<&str>) -> Result<Outs> {
+    let x = call.tensor("self")?;
+    let size = match template {
+        Some(template) => call.shape(call.tensor(template)?),
+        None => call.sym_ints("size")?,
+    };
+    if numel(&size) != numel(&call.shape(x)) {
+        return Err(call.unsupported("a tensor resized to another number of elements, which are undefined"));
     }
-    one(call.tensor("input")?)
+    one(call.reshape(x, &size)?)
+}
+
+/// Without randomness: not in training, or of all elements or none.
+fn dropout(call: &mut Call<'_>) -> Result<Outs> {
+    let x = call.tensor("input")?;
+    let p = if call.bool("train")? { call.float("p")? } else { 0.0 };
+    if p == 0.0 || call.shape(x).contains(&Expr::Int(0)) {
+        return one(x);
+    }
+    if p == 1.0 {
+        let dtype = call.dtype_of(x);
+        return one(map(call, &[x], |f, p| {
+            let zero = f.float(dtype, 0.0);
+            f.binary(Binary::Mul, p[0], zero)
+        })?);
+    }
+    Err(train_mode(call))
 }
 
 fn native_dropout(call: &mut Call<'_>) -> Result<Outs> {

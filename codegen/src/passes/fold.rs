@@ -3,20 +3,19 @@
 //! Everything that depends on constants alone is computed at build time, forwards; then, backwards from where it is
 //! needed, each result is baked in if that pays. The decision a reader would question: not everything known is baked. A
 //! mask or a fill made by a cheap formula costs less as a loop than as flash, so cheap results are baked only while they
-//! stay small or replace constants of the same size; expensive ones (tables of sines) up to a larger bound.
+//! stay small or replace constants of the same size; expensive ones (tables of sines) up to a larger bound. Weights of convolutions
+//! always are: their kernels read them packed.
 
 use super::dce::roots;
 use crate::diag::Diagnostic;
 use crate::ir::{Constant, Graph, Node, Op, ValueId, eval};
 use crate::options::Options;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes that any result may have.
 const SMALL: usize = 1 << 10;
 /// Bytes that a result of expensive functions may have.
 const TABLE: usize = 1 << 18;
-/// Elements beyond which nothing is tried: building takes time, too.
-const MOST: usize = 1 << 22;
 
 /// What is known about a value at build time.
 struct Known {
@@ -36,11 +35,12 @@ struct Known {
 pub fn run(graph: &mut Graph, _: &Options) -> Result<bool, Diagnostic> {
     let known = evaluate(graph);
     let mut needed = roots(graph);
+    let packed = weights_of_convolutions(graph);
     let mut replaced: BTreeMap<usize, Vec<ValueId>> = BTreeMap::new();
     for (index, node) in graph.nodes.iter().enumerate().rev() {
         let wanted: Vec<ValueId> = node.outputs.iter().copied().filter(|v| needed[v.0 as usize]).collect();
         let foldable = !matches!(node.op, Op::Constant(_)) && wanted.iter().all(|v| known.contains_key(v));
-        if foldable && !wanted.is_empty() && wanted.iter().all(|v| pays(&known[v])) {
+        if foldable && !wanted.is_empty() && wanted.iter().all(|v| packed.contains(v) || pays(&known[v])) {
             replaced.insert(index, wanted);
         } else if !wanted.is_empty() || node.op.stays() {
             node.inputs.iter().for_each(|v| needed[v.0 as usize] = true);
@@ -51,6 +51,11 @@ pub fn run(graph: &mut Graph, _: &Options) -> Result<bool, Diagnostic> {
     }
     bake(graph, known, &replaced);
     Ok(true)
+}
+
+fn weights_of_convolutions(graph: &Graph) -> BTreeSet<ValueId> {
+    let convolutions = graph.nodes.iter().filter(|node| matches!(node.op, Op::Conv(..)));
+    convolutions.filter_map(|node| node.inputs.get(1).copied()).collect()
 }
 
 /// Computes what can be computed now.
@@ -80,13 +85,7 @@ fn evaluate(graph: &Graph) -> BTreeMap<ValueId, Known> {
 fn evaluate_node(graph: &Graph, node: &Node, known: &BTreeMap<ValueId, Known>) -> Option<Vec<Constant>> {
     let inputs: Option<Vec<&Constant>> = node.inputs.iter().map(|v| known.get(v).map(|k| &k.constant)).collect();
     let inputs = inputs?;
-    for v in &node.outputs {
-        let elements = graph.ty(*v).static_shape()?.iter().try_fold(1usize, |n, &s| n.checked_mul(s))?;
-        if elements > MOST {
-            return None;
-        }
-    }
-    eval::node(node, &inputs)
+    eval::evaluates(node, graph).then(|| eval::node(node, &inputs))?
 }
 
 fn is_expensive(op: &Op) -> bool {
