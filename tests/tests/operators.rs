@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 const OTHERWISE: &str = include_str!("operators/core.txt");
 /// `target: dtypes`, of the call in `fixtures/rows`; written by `rows.py --dtypes`.
 const DTYPES: &str = include_str!("operators/dtypes.txt");
+/// What models cost on emulated boards.
+const COSTS: &str = include_str!("../../firmware/costs.txt");
 /// Samples of PyTorch's databases that do not verify, as a table in Markdown.
 const SAMPLES: &str = include_str!("operators/samples.md");
 
@@ -238,6 +240,28 @@ fn document() -> String {
     for (target, state) in entries(OTHERWISE) {
         let _ = writeln!(text, "| `{target}` | {state} |");
     }
-    let _ = write!(text, "\n{SAMPLES}");
+    let _ = write!(text, "\n{}\n{SAMPLES}", code_sizes());
+    text
+}
+
+/// What `firmware/costs.txt` says of the models that stand for a family of kernels each.
+fn code_sizes() -> String {
+    let folder = fs::read_dir(root().join("tests/fixtures/families")).expect("the fixtures are there");
+    let paths = folder.flatten().map(|file| file.path()).filter(|path| path.extension().is_some_and(|e| e == "pt2"));
+    let models: BTreeSet<String> =
+        paths.filter_map(|path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned())).collect();
+    let mut text = "## Code of single layers\n\n\
+        Bytes of an image for a Cortex-M4F (`thumbv7em-none-eabihf`) without its weights, opt-level `s` and \
+        `optimize = \"size\"`: start-up, the call of one layer, and what that links. `cargo xtask bless-costs` records \
+        them in `firmware/costs.txt`; `cargo xtask sizes` fails when one grows.\n\n\
+        | model | code | stack of the call |\n|---|---:|---:|\n"
+        .to_owned();
+    for row in COSTS.lines() {
+        if let [model, "m4f", "size", _, code, _, _, stack, _] = Vec::from_iter(row.split_whitespace())[..]
+            && models.contains(model)
+        {
+            let _ = writeln!(text, "| `{model}` | {code} | {stack} |");
+        }
+    }
     text
 }

@@ -1,7 +1,7 @@
-//! What networks cost on microcontrollers, and the record of it, `firmware/costs.txt`: growth is a fault until it is recorded.
+//! What networks and single layers cost on microcontrollers, and the record of it, `firmware/costs.txt`: growth is a fault until it is recorded.
 
 use crate::boards::{BOARDS, Board};
-use crate::firmware::{OWN, networks, quantized};
+use crate::firmware::{OWN, families, networks, quantized};
 use crate::image::{BYTES, BYTES_SIZE, Image, Mode, SEPARATE, SIZE, SPEED, WORKSPACE, name};
 use crate::tools::{ensure_qemu, output, root};
 use std::collections::BTreeMap;
@@ -43,15 +43,19 @@ type Key = [String; 3];
 type Row = [u64; 6];
 type Table = BTreeMap<Key, Row>;
 
-/// Prints the costs of the networks whose name holds the word of the variable EXPORTED_NETWORK, of all without it.
+/// Prints the costs of the networks whose path holds the word of the variable EXPORTED_NETWORK, of all without it.
 pub fn print() -> Result<(), String> {
-    measure(&std::env::var("EXPORTED_NETWORK").unwrap_or_default(), None).map(|_| ())
+    measure(&word(), None).map(|_| ())
 }
 
-/// Prints and records them; rows of networks that are not here stay.
+fn word() -> String {
+    std::env::var("EXPORTED_NETWORK").unwrap_or_default()
+}
+
+/// Prints and records them; other rows stay.
 pub fn bless() -> Result<(), String> {
     let (_, mut table) = recorded()?;
-    table.extend(measure("", None)?);
+    table.extend(measure(&word(), None)?);
     let mut text = format!("{ABOUT}#\n# {}\n\n", compiler()?);
     text.push_str(&line(["network", "board", "mode"], COLUMNS));
     for (key, row) in &table {
@@ -81,12 +85,13 @@ pub fn compared() -> Result<Vec<String>, String> {
     Ok(faults)
 }
 
-/// Builds and runs every network whose name holds the word; pushes what the images must not link.
+/// Builds and runs every network whose path holds the word; pushes what the images must not link.
 fn measure(word: &str, mut faults: Option<&mut Vec<String>>) -> Result<Table, String> {
     ensure_qemu()?;
     let mut table = Table::new();
     print!("{}", line(["network", "board", "mode"], COLUMNS));
-    for model in networks().iter().chain(&quantized()).filter(|model| name(model).contains(word)) {
+    let models = [networks(), quantized(), families()?].concat();
+    for model in models.iter().filter(|model| model.to_string_lossy().contains(word)) {
         for (board, mode) in runs(model) {
             let image = Image::build("exported-image", std::slice::from_ref(model), board, mode, &[])?;
             let (counts, elf) = (image.run(board)?, image.elf()?);
@@ -114,8 +119,12 @@ fn beyond([network, _, mode]: &Key, &[_, code, _, touched, ..]: &Row) -> Option<
     (*mode == BYTES_SIZE.name && code > MOST_CODE).then(|| format!("{code} bytes of code, more than {MOST_CODE}"))
 }
 
-/// Our own networks run everywhere; the pretrained ones, which are large, where an FPU helps them.
+/// Our own networks run everywhere; the pretrained ones, which are large, where an FPU helps them; of single layers only the
+/// size counts.
 fn runs(model: &Path) -> Vec<(&'static Board, &'static Mode)> {
+    if model.parent().is_some_and(|folder| folder.ends_with("families")) {
+        return BOARDS.iter().filter(|board| board.name == "m4f").map(|board| (board, &SIZE)).collect();
+    }
     if name(model).contains("_int8") {
         return BOARDS
             .iter()
@@ -179,9 +188,10 @@ mod tests {
     #[test]
     fn the_record_is_read_and_covers_our_networks() {
         let (_, table) = recorded().unwrap();
-        for model in OWN {
-            for (board, mode) in runs(&root().join(model)) {
-                let key = [name(Path::new(model)), board.name.to_owned(), mode.name.to_owned()];
+        let own = OWN.iter().map(|path| root().join(path));
+        for model in own.chain(families().unwrap()) {
+            for (board, mode) in runs(&model) {
+                let key = [name(&model), board.name.to_owned(), mode.name.to_owned()];
                 assert!(table.contains_key(&key), "{key:?}");
             }
         }

@@ -109,26 +109,36 @@ fn verdict(faults: &[String]) -> Result<(), String> {
 /// The networks, and every fixture that compiles by itself, without operators that a file beside it implements.
 fn fixtures() -> Result<Vec<PathBuf>, String> {
     let mut models = networks();
-    let folder = root().join("tests/fixtures");
-    let entries = |path: &Path| -> Result<Vec<PathBuf>, String> {
-        let entries = std::fs::read_dir(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        paths.sort();
-        Ok(paths)
-    };
     let named = |path: &PathBuf| path.file_name().is_some_and(|n| NOT_COMPILED.iter().any(|not| n == *not));
     let compiled = |path: &PathBuf| !named(path) && !path.with_extension("ops.rs").exists();
-    for family in entries(&folder)?.into_iter().filter(|path| path.is_dir()).filter(compiled) {
-        models
-            .extend(entries(&family)?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "pt2") && compiled(p)));
+    for family in entries(&root().join("tests/fixtures"))?.into_iter().filter(|path| path.is_dir()).filter(compiled) {
+        models.extend(archives(&family)?.into_iter().filter(compiled));
     }
     Ok(models)
+}
+
+/// The archives of a folder.
+fn archives(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    Ok(entries(folder)?.into_iter().filter(|path| path.extension().is_some_and(|e| e == "pt2")).collect())
+}
+
+/// What a folder holds, in order.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    Ok(paths)
 }
 
 /// Our own networks, and the pretrained ones where they are present.
 pub fn networks() -> Vec<PathBuf> {
     let tiny = pretrained(|name| name.to_owned());
     OWN.iter().map(|path| root().join(path)).chain(tiny).collect()
+}
+
+/// One small model per family of kernels, each with one float32 input and one output.
+pub fn families() -> Result<Vec<PathBuf>, String> {
+    archives(&root().join("tests/fixtures/families"))
 }
 
 /// The pretrained networks on bytes, where they are present.

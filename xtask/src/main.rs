@@ -43,7 +43,7 @@ const TOOLS: &[(&str, &str, Section)] = &[
     ("bless", "runs the tests so that they rewrite their golden files", sections::bless),
     (
         "costs",
-        "prints flash, RAM, stack and instructions of each network (EXPORTED_NETWORK: a word in its name)",
+        "prints flash, RAM, stack and instructions of each network (EXPORTED_NETWORK: a word in its path)",
         costs::print,
     ),
     (
