@@ -334,9 +334,13 @@ impl Call<'_> {
         Ok(outputs)
     }
 
-    /// Whether a condition on sizes holds, as far as their ranges tell. These begin at 2 where a call may have 0 or 1: what
-    /// such a call would break is checked when it is made.
+    /// Whether a condition on sizes holds, as far as their ranges and what was asserted before tell. Ranges begin at 2 where a
+    /// call may have 0 or 1: what such a call would break is checked when it is made.
     pub fn decided(&mut self, condition: Expr) -> Option<bool> {
+        let mut ops = self.graph.nodes.iter().map(|node| &node.op);
+        if ops.any(|op| matches!(op, Op::Assert { condition: asserted, .. } if *asserted == condition)) {
+            return Some(true);
+        }
         let verdict = condition.prove(&self.graph.ranges)?;
         self.require(if verdict { condition } else { Expr::not(condition) });
         Some(verdict)

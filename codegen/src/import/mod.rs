@@ -212,19 +212,9 @@ impl<'a> Importer<'a> {
 
     /// Runs the operator's rule, writes results of in-place operators back and binds names.
     fn tensor_node(&mut self, node: &'a schema::Node, origin: &Origin) -> Result_<()> {
-        if let Some(reason) = refusal(&origin.target) {
-            return Err(reason);
-        }
-        let Some(schema) = Schema::find(&origin.target) else { return Err(unsupported_operator(&origin.target)) };
+        let (row, schema) = row_of(&origin.target)?;
         let written: Vec<&str> = schema.arguments.iter().filter(|a| a.alias == Alias::Write).map(|a| a.name).collect();
-        // An operator that writes to an argument without returning it (statistics of a training step) has no functional
-        // form: its row says what is written.
         let in_place = schema.returns.first() == Some(&Alias::Write);
-        let functional = functional_target(&origin.target);
-        let row = ops::find(&origin.target).or_else(|| if in_place { ops::find(&functional) } else { None });
-        let Some(row) = row else {
-            return Err(unsupported_operator(&origin.target));
-        };
         let row_schema = if row.target == origin.target {
             schema.clone()
         } else {
@@ -499,6 +489,19 @@ impl<'a> Importer<'a> {
             }
         }
     }
+}
+
+/// The row of an operator, that of the functional form of one in place, and the operator's schema.
+fn row_of(target: &str) -> Result_<(&'static ops::Row, Schema)> {
+    if let Some(reason) = refusal(target) {
+        return Err(reason);
+    }
+    let Some(schema) = Schema::find(target) else { return Err(unsupported_operator(target)) };
+    // An operator that writes to an argument without returning it (statistics of a training step) has no functional
+    // form: its row says what is written.
+    let in_place = schema.returns.first() == Some(&Alias::Write);
+    let row = ops::find(target).or_else(|| if in_place { ops::find(&functional_target(target)) } else { None });
+    row.map(|row| (row, schema)).ok_or_else(|| unsupported_operator(target))
 }
 
 /// What torch says when a guard fails: arguments by their names.

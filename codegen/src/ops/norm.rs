@@ -67,7 +67,6 @@ fn native_layer_norm(call: &mut Call<'_>) -> Result<Outs> {
     let y = layer_norm(call)?;
     let x = call.tensor("input")?;
     let (rank, dims) = (call.rank(x), normalized_dims(call, x)?);
-    let x = with_parameters(call, x)?.0[0];
     let [mean, rstd] = statistics(call, x, (rank - dims..rank).collect(), true)?;
     Ok(vec![Out::Tensor(y), Out::Tensor(mean), Out::Tensor(rstd)])
 }
@@ -90,7 +89,7 @@ fn native_group_norm(call: &mut Call<'_>) -> Result<Outs> {
     let x = call.tensor("input")?;
     let groups = call.int("group")?;
     let y = grouped(call, x, groups)?;
-    let (shape, x) = (call.shape(x), with_parameters(call, x)?.0[0]);
+    let shape = call.shape(x);
     let rest = Expr::floordiv(numel(&shape[1..]), groups);
     let x = call.reshape(x, &[shape[0].clone(), Expr::Int(groups), rest])?;
     let [mean, rstd] = statistics(call, x, vec![2], false)?;
