@@ -34,3 +34,18 @@ fn as_meant(entry: &Value) -> bool {
     let (path, status) = (entry["path"].as_str().unwrap_or_default(), entry["status"].as_str().unwrap_or_default());
     if path.contains(REFUSED) { status != "pass" } else { status == "pass" && entry["cases"].as_u64() > Some(0) }
 }
+
+#[test]
+fn every_quantized_layer_gives_pytorchs_integers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    for quantization in ["fused", "faithful"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_cargo-exported"))
+            .args(["exported", "verify", "--layers", "--quantization", quantization])
+            .arg(root.join("tests/fixtures/quantized"))
+            .current_dir(root)
+            .output()
+            .expect("the binary runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{quantization}: {text}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}

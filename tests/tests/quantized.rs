@@ -28,6 +28,14 @@ fn on_floats(steps: &Steps) -> Vec<&str> {
     steps.steps.iter().filter(|step| touches(&step.work)).map(|step| step.name.as_str()).collect()
 }
 
+const FOUR_RESULTS: [&str; 5] = [
+    "quantize_per_tensor",
+    "dequantize_per_tensor",
+    "dequantize_per_tensor_2",
+    "dequantize_per_tensor_3",
+    "dequantize_per_tensor_4",
+];
+
 #[test]
 fn no_float_remains_between_the_first_and_the_last_conversion() {
     for (name, expected) in [
@@ -35,6 +43,14 @@ fn no_float_remains_between_the_first_and_the_last_conversion() {
         ("dense", &["quantize_per_tensor", "dequantize_per_tensor"]),
         ("dense_one_scale", &["quantize_per_tensor", "dequantize_per_tensor"]),
         ("branches", &["quantize_per_tensor", "tanh", "mean"]),
+        ("functions", &["quantize_per_tensor", "dequantize_per_tensor", "dequantize_per_tensor_2"]),
+        ("products", &FOUR_RESULTS),
+        ("resized", &FOUR_RESULTS),
+        ("gated", &["quantize_per_tensor", "dequantize_per_tensor"]),
+        (
+            "recurrent",
+            &["quantize_per_tensor", "dequantize_per_tensor_2", "norm_layer_norm", "dequantize_per_tensor_3"],
+        ),
     ] {
         let fused = model(name, Quantization::Fused);
         assert_eq!(on_floats(&fused.steps), expected, "{name}");

@@ -160,8 +160,9 @@ fn boards(models: &Path) -> Result<(), String> {
             tried
         });
         verify(place, &[], &networks)?;
-        // Each quantized layer alone, on the reference's integers.
+        // Each quantized layer alone, on the reference's integers, and every kernel for these.
         networks.retain(|path| path.to_string_lossy().contains("_int8"));
+        networks.push(root().join("tests/fixtures/quantized"));
         verify(place, &["--layers"], &networks)?;
     }
     Ok(())

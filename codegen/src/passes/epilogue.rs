@@ -87,7 +87,8 @@ pub(super) fn pattern(f: &Formula) -> Option<Pattern> {
     }
 }
 
-fn number(f: &Formula, e: ExprId) -> Option<f64> {
+/// A number that a formula states.
+pub(super) fn number(f: &Formula, e: ExprId) -> Option<f64> {
     match f.nodes[e.0 as usize] {
         ExprNode::Const(_, Literal::Float(bits)) => Some(f64::from_bits(bits)).filter(|x| !x.is_nan()),
         _ => None,

@@ -1,6 +1,7 @@
 //! Integers that stand for real numbers, and the integer formulas that lead from one grid to another.
 
-use crate::ir::{Binary, ExprId, ExprNode, Formula, Literal, Op, Requantize};
+use super::super::epilogue::number;
+use crate::ir::{Binary, ExprId, ExprNode, Formula, Op, Requantize};
 use exported_runtime::DType;
 
 /// `q` stands for `(q - zero) * scale`.
@@ -170,10 +171,7 @@ pub(super) fn pointwise(f: &Formula, grids: &[Grid], target: &Target) -> Option<
 
 /// Adds `times` the expression, if it is linear in the operands.
 fn linear(f: &Formula, e: ExprId, times: f64, factors: &mut [f64], addend: &mut f64) -> Option<()> {
-    let number = |e: ExprId| match f.nodes[e.0 as usize] {
-        ExprNode::Const(_, Literal::Float(bits)) => Some(f64::from_bits(bits)).filter(|x| x.is_finite()),
-        _ => None,
-    };
+    let number = |e: ExprId| number(f, e).filter(|x| x.is_finite());
     match f.nodes[e.0 as usize] {
         ExprNode::Param(i) => *factors.get_mut(i as usize)? += times,
         ExprNode::Const(..) => *addend += times * number(e)?,
@@ -194,6 +192,59 @@ fn linear(f: &Formula, e: ExprId, times: f64, factors: &mut [f64], addend: &mut 
         _ => return None,
     }
     Some(())
+}
+
+/// `clamp(factor * x + addend)` of one operand, rising.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ramp {
+    pub factor: f64,
+    pub addend: f64,
+    /// Least and greatest result.
+    pub bounds: [f64; 2],
+}
+
+impl Ramp {
+    fn map(self, factor: f64, addend: f64) -> Ramp {
+        let result = |x: f64| x * factor + addend;
+        Ramp { factor: self.factor * factor, addend: result(self.addend), bounds: self.bounds.map(result) }
+    }
+
+    fn cut(self, bound: impl Fn(f64) -> f64) -> Ramp {
+        Ramp { bounds: self.bounds.map(bound), ..self }
+    }
+}
+
+/// Recognizes a ramp, such as hardsigmoid.
+pub(super) fn ramp(f: &Formula) -> Option<Ramp> {
+    let (&[result], &[DType::F32]) = (f.results.as_slice(), f.params.as_slice()) else { return None };
+    let ramp = rising(f, result)?;
+    let [low, high] = ramp.bounds;
+    let finite = ramp.factor.is_finite() && ramp.addend.is_finite();
+    (finite && ramp.factor > 0.0 && low <= high).then_some(ramp)
+}
+
+fn rising(f: &Formula, e: ExprId) -> Option<Ramp> {
+    let (op, a, b) = match f.nodes[e.0 as usize] {
+        ExprNode::Param(_) => {
+            return Some(Ramp { factor: 1.0, addend: 0.0, bounds: [f64::NEG_INFINITY, f64::INFINITY] });
+        }
+        ExprNode::Binary(op, a, b) => (op, a, b),
+        _ => return None,
+    };
+    let (of, n, first) = match (number(f, a), number(f, b)) {
+        (None, Some(n)) => (rising(f, a)?, n, true),
+        (Some(n), None) => (rising(f, b)?, n, false),
+        _ => return None,
+    };
+    match op {
+        Binary::Add => Some(of.map(1.0, n)),
+        Binary::Sub if first => Some(of.map(1.0, -n)),
+        Binary::Mul if n > 0.0 => Some(of.map(n, 0.0)),
+        Binary::Div if first && n > 0.0 => Some(of.map(1.0 / n, 0.0)),
+        Binary::Max => Some(of.cut(|x| x.max(n))),
+        Binary::Min => Some(of.cut(|x| x.min(n))),
+        _ => None,
+    }
 }
 
 /// `sum of factor * operand + addend`, in i32 for bytes: factors have as many bits as leave room for the sum. Before rounding a
@@ -271,7 +322,37 @@ pub(super) fn finished(mut f: Formula, sum: ExprId, shift: u32, dtype: DType, ta
 
 #[cfg(test)]
 mod tests {
-    use super::upper_factor;
+    use super::{Ramp, ramp, upper_factor};
+    use crate::ir::{Binary, Formula};
+    use exported_runtime::DType;
+
+    /// `op` of the operand and these numbers, in a row.
+    fn chain(steps: &[(Binary, f64)]) -> Formula {
+        let mut f = Formula::new(&[DType::F32]);
+        let mut x = f.param(0);
+        for (op, n) in steps {
+            let n = f.float(DType::F32, *n);
+            x = f.binary(*op, x, n);
+        }
+        f.results.push(x);
+        f
+    }
+
+    #[test]
+    fn ramps_are_what_rises_in_a_line_between_bounds() {
+        use Binary::{Add, Div, Max, Min, Mul, Sub};
+        let found = ramp(&chain(&[(Add, 3.0), (Max, 0.0), (Min, 6.0), (Div, 4.0)]));
+        assert_eq!(found, Some(Ramp { factor: 0.25, addend: 0.75, bounds: [0.0, 1.5] }));
+        let found = ramp(&chain(&[(Min, 2.0), (Mul, 0.5), (Sub, 1.0)]));
+        assert_eq!(found, Some(Ramp { factor: 0.5, addend: -1.0, bounds: [f64::NEG_INFINITY, 0.0] }));
+        for (op, n) in [(Mul, -1.0), (Mul, 0.0), (Div, 0.0), (Add, f64::INFINITY), (Binary::Pow, 2.0)] {
+            assert_eq!(ramp(&chain(&[(op, n)])), None, "{op:?} {n}");
+        }
+        assert_eq!(
+            ramp(&chain(&[(Max, 2.0), (Min, 1.0), (Max, 3.0), (Min, 2.0)])),
+            Some(Ramp { factor: 1.0, addend: 0.0, bounds: [2.0, 2.0] })
+        );
+    }
 
     /// Whether some sum up to `greatest` times the factor is an odd multiple of 2^31.
     fn ties(factor: i32, greatest: i64) -> bool {

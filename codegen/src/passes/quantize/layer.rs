@@ -52,8 +52,8 @@ fn transposed_rows(constant: &Constant, groups: usize) -> Option<Vec<Vec<u8>>> {
 }
 
 impl Maker<'_> {
-    /// The layer on integers, if its weight is a constant i8 tensor without zero points.
-    pub(super) fn layer(&mut self, node: &Node, epilogue: Epilogue, target: &Target) -> Option<ValueId> {
+    /// The layer on integers, if its weight is a constant i8 tensor without zero points; `addend` is added to each result.
+    pub(super) fn layer(&mut self, node: &Node, epilogue: Epilogue, target: &Target, addend: f64) -> Option<ValueId> {
         if epilogue != Epilogue::with_bias(epilogue.bias) {
             return None;
         }
@@ -69,7 +69,7 @@ impl Maker<'_> {
             .rows
             .iter()
             .zip(scales.iter().zip(&bias))
-            .map(|(row, (scale, bias))| channel(row, *scale, *bias, [&input, &target.grid], transposed))
+            .map(|(row, (scale, bias))| channel(row, *scale, bias + addend, [&input, &target.grid], transposed))
             .collect();
         let channels = channels.filter(|c| c.len() == scales.len())?;
         let (factors, shift) = factors(&channels)?;

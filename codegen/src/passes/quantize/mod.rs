@@ -214,14 +214,13 @@ impl<'g> Maker<'g> {
     fn core(&mut self, node: &Node, target: &Target) -> Option<ValueId> {
         self.origin = node.origin.clone();
         match &node.op {
-            Op::Conv(_, e) => self.layer(node, *e, target),
-            Op::Linear(e) => self.layer(node, *e, target),
+            Op::Conv(_, e) | Op::Linear(e) => self.layer(node, *e, target, 0.0),
             Op::Pointwise { formula, shape } => {
                 let before = self.nodes.len();
                 let sum = self.on_grids(node, formula, shape, target);
                 if sum.is_none() {
                     self.nodes.truncate(before);
-                    return self.by_table(node, target);
+                    return self.by_table(node, target).or_else(|| self.ramp(node, *target));
                 }
                 sum
             }
@@ -241,6 +240,24 @@ impl<'g> Maker<'g> {
             Op::Reduce { kind: kind @ (ReduceKind::Mean | ReduceKind::Sum), dims, .. } => {
                 self.mean(node, dims, target, *kind == ReduceKind::Sum)
             }
+            _ => None,
+        }
+    }
+
+    /// A layer's result under ramps, needed for these alone: its grid and bias take them in.
+    fn ramp(&mut self, node: &Node, mut target: Target) -> Option<ValueId> {
+        let (mut node, mut factor, mut addend) = (node.clone(), 1.0, 0.0);
+        while let Op::Pointwise { formula, .. } = &node.op {
+            let inner = grid::ramp(formula)?;
+            let [low, high] = inner.bounds.map(|x| x * factor + addend);
+            target.clamp(low, high);
+            (factor, addend) = (inner.factor * factor, inner.addend * factor + addend);
+            let x = node.inputs[0];
+            node = self.producer(x).filter(|_| self.uses[x.0 as usize] == 1)?;
+        }
+        target.grid.scale /= factor;
+        match node.op {
+            Op::Conv(_, e) | Op::Linear(e) => self.layer(&node, e, &target, addend / factor),
             _ => None,
         }
     }
