@@ -49,7 +49,13 @@ fn no_float_remains_between_the_first_and_the_last_conversion() {
         ("gated", &["quantize_per_tensor", "dequantize_per_tensor"]),
         (
             "recurrent",
-            &["quantize_per_tensor", "dequantize_per_tensor_2", "norm_layer_norm", "dequantize_per_tensor_3"],
+            &[
+                "quantize_per_tensor",
+                "dequantize_per_tensor",
+                "dequantize_per_tensor_2",
+                "norm_layer_norm",
+                "dequantize_per_tensor_3",
+            ],
         ),
     ] {
         let fused = model(name, Quantization::Fused);

@@ -100,7 +100,9 @@ pub(super) fn is_computed(call: &Call<'_>, value: ValueId) -> bool {
     for node in call.graph().nodes.iter().rev() {
         let mut hits = false;
         node.outputs.iter().for_each(|v| hits |= needed.remove(v));
-        if hits && !eval::evaluates(node, call.graph()) {
+        // Integers are packed as they are, or folded when they have become floats.
+        let integers = matches!(node.op, Op::Dequantize { .. });
+        if hits && !integers && !eval::evaluates(node, call.graph()) {
             return true;
         }
         if hits {
