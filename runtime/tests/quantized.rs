@@ -4,6 +4,7 @@ mod common;
 
 use common::{Values, levels};
 use exported_runtime::kernels::arith::{Quantized, Rescale, rescaled};
+use exported_runtime::kernels::bytes::{Lookup, MatMul, Softmax};
 use exported_runtime::kernels::conv::{Conv, scratch_len};
 use exported_runtime::kernels::depthwise::Depthwise;
 use exported_runtime::kernels::dot4;
@@ -453,5 +454,92 @@ fn means_round_half_to_even_and_do_not_count_padding() {
         };
         dispatch(level, op);
         assert_eq!(y, [2 - 20, -17], "{level:?}: (1 + 2 + 3) / 3, and (3 + 5 + 5) / 3 cut");
+    }
+}
+
+#[test]
+fn functions_of_bytes_are_looked_up_by_their_bits() {
+    let x: Vec<i8> = (-128..=127).collect();
+    let table: Vec<i16> = (0..256).map(|bits: i16| 7 - 100 * bits).collect();
+    for level in levels() {
+        let mut y = vec![0; 256];
+        dispatch(level, Lookup { x: &x, table: &table, y: &mut y });
+        let expected: Vec<i16> = x.iter().map(|x| 7 - 100 * i16::from(*x as u8)).collect();
+        assert_eq!(y, expected, "{level:?}");
+        let mut y = [5; 3];
+        dispatch(level, Lookup { x: &[0u8, 255, 1], table: &table[..255], y: &mut y });
+        assert_eq!(y, [5; 3], "{level:?}: a table that is too short");
+    }
+}
+
+#[test]
+fn softmax_of_bytes_keeps_its_bound() {
+    let mut v = Values::new(8);
+    for (n, scale) in [(1usize, 0.1), (2, 0.003), (5, 0.06), (12, 0.2), (100, 0.02), (1000, 1.3)] {
+        let (outer, inner) = (2, 3);
+        let x: Vec<i8> = (0..outer * n * inner).map(|_| v.next() as i8).collect();
+        // As the compiler makes it: sums of `n` entries stay below 2^31.
+        let unit = f64::from(1 << (29 - (n - 1).max(1).ilog2()));
+        let table: Vec<i32> = (0..256).map(|d| ((-scale * f64::from(d)).exp() * unit).round() as i32).collect();
+        // Probabilities in quanta of 1 / 256, -128 for 0.
+        let format = Rescale { input_zero: 0, output_zero: -128, factor: 1 << 30, shift: 22 };
+        for level in levels() {
+            let mut y = vec![77i8; x.len()];
+            let op = Softmax { x: &x, table: &table, y: &mut y, outer, n, inner, format, low: -128, high: 127 };
+            dispatch(level, op);
+            for (i, y) in y.iter().enumerate() {
+                let row = |k: usize| f64::from(x[(i / inner / n * n + k) * inner + i % inner]) * scale;
+                let all: f64 = (0..n).map(|k| row(k).exp()).sum();
+                let exact = (f64::from(x[i]) * scale).exp() / all * 256.0 - 128.0;
+                let error = (f64::from(*y) - exact.min(127.0)).abs();
+                // Before rounding, as documented.
+                let bound = 256.0 * ((n + 2) as f64 / unit + 1e-9);
+                assert!(error <= 0.5 + bound, "{level:?} {n}: {y} for {exact}");
+            }
+        }
+    }
+}
+
+#[test]
+fn products_of_activations_know_both_zero_points() {
+    let mut v = Values::new(9);
+    for (batch, rows, inner, columns) in [([1, 1], 1, 1, 1), ([2, 3], 4, 7, 5), ([1, 2], 9, 33, 16), ([2, 1], 3, 0, 2)]
+    {
+        let count = batch[0] * batch[1];
+        let a: Vec<i8> = (0..count * rows * inner).map(|_| v.next() as i8).collect();
+        let b: Vec<u8> = (0..count * inner * columns).map(|_| v.next() as u8).collect();
+        let format = Rescale { input_zero: -128, output_zero: 3, factor: 0x6123_4567, shift: 44 };
+        let transposed = v.below(2) == 0;
+        let (down, along) = if transposed { (1, inner.max(1)) } else { (columns, 1) };
+        let element = |matrix: usize, m: usize, n: usize| {
+            let product = |k: usize| {
+                let left = i64::from(a[(matrix * rows + m) * inner + k]) + 128;
+                left * (i64::from(b[matrix * inner * columns + k * down + n * along]) - 255)
+            };
+            finish((0..inner).map(product).sum(), format.factor, format, (-100, 90)) as i8
+        };
+        let expected: Vec<i8> =
+            (0..count * rows * columns).map(|i| element(i / columns / rows, i / columns % rows, i % columns)).collect();
+        for level in levels() {
+            let mut y = vec![77i8; expected.len()];
+            let op = MatMul {
+                a: &a,
+                b: &b,
+                y: &mut y,
+                scratch: &mut vec![0; columns],
+                batch,
+                rows,
+                inner,
+                columns,
+                a_strides: [batch[1] * rows * inner, rows * inner, inner, 1],
+                b_strides: [batch[1] * inner * columns, inner * columns, down, along],
+                weight_zero: 255,
+                format,
+                low: -100,
+                high: 90,
+            };
+            dispatch(level, op);
+            assert_eq!(y, expected, "{level:?} {rows}x{inner}x{columns}, transposed: {transposed}");
+        }
     }
 }
