@@ -142,7 +142,7 @@ pub(super) enum Tree {
 #[derive(Clone, Debug)]
 pub(super) enum Leaf {
     Tensor(Tensor),
-    /// An integer, on the input side bound to an expression.
+    /// On the input side an integer, bound to an expression.
     Number(Expr),
     Constant(Scalar),
 }

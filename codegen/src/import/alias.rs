@@ -5,7 +5,7 @@
 //! base sees it, because names are read by replaying their chain on the base's current value.
 
 use crate::diag::{Diagnostic, Origin};
-use crate::ir::{Graph, Node, Op, ValueId, View, infer};
+use crate::ir::{Graph, Op, ValueId, View};
 use crate::sym::Expr;
 use std::collections::HashMap;
 
@@ -220,11 +220,7 @@ fn trailing(shape: &[Expr], n: usize) -> impl Iterator<Item = &Expr> {
 }
 
 fn push(graph: &mut Graph, op: Op, inputs: &[ValueId], origin: &Origin) -> Result<ValueId> {
-    let types: Vec<_> = inputs.iter().map(|&v| graph.ty(v).clone()).collect();
-    let results = infer::infer(&op, &types, graph).map_err(Diagnostic::damaged)?;
     let name = graph.value(inputs[0]).name.clone();
-    let outputs: Vec<ValueId> = results.into_iter().map(|ty| graph.add_value(&name, ty)).collect();
-    let result = outputs.first().copied().ok_or_else(|| Diagnostic::bug("an operation without a result"))?;
-    graph.nodes.push(Node { op, inputs: inputs.to_vec(), outputs, origin: origin.clone() });
-    Ok(result)
+    let results = graph.push(op, inputs, &name, origin).map_err(Diagnostic::damaged)?;
+    results.first().copied().ok_or_else(|| Diagnostic::bug("an operation without a result"))
 }

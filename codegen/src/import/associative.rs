@@ -6,7 +6,7 @@
 use super::Importer;
 use super::control::{Kind, arguments, malformed, tensors};
 use crate::diag::{Diagnostic, Origin};
-use crate::ir::{Guard, Node, Op, TensorType, ValueId, View, infer};
+use crate::ir::{Guard, Op, ValueId, View};
 use crate::schema::{self, Argument};
 use crate::sym::Expr;
 
@@ -64,10 +64,6 @@ impl<'a> Importer<'a> {
 
     /// Adds a node; gives its results.
     fn add(&mut self, op: Op, inputs: Vec<ValueId>, origin: &Origin) -> Result<Vec<ValueId>> {
-        let types: Vec<TensorType> = inputs.iter().map(|&v| self.graph.ty(v).clone()).collect();
-        let results = infer::infer(&op, &types, &self.graph).map_err(Diagnostic::unsupported)?;
-        let outputs: Vec<ValueId> = results.into_iter().map(|ty| self.graph.add_value(&origin.node, ty)).collect();
-        self.graph.nodes.push(Node { op, inputs, outputs: outputs.clone(), origin: origin.clone() });
-        Ok(outputs)
+        self.graph.push(op, &inputs, &origin.node, origin).map_err(Diagnostic::unsupported)
     }
 }

@@ -326,19 +326,15 @@ impl Call<'_> {
 
     /// Adds a node; types of its results are inferred.
     pub fn push_all(&mut self, op: Op, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
-        let types: Vec<TensorType> = inputs.iter().map(|&v| self.graph.ty(v).clone()).collect();
-        let results = infer::infer(&op, &types, self.graph).map_err(|m| self.damaged(m))?;
-        let outputs = results.into_iter().map(|ty| self.graph.add_value(self.name, ty)).collect::<Vec<_>>();
-        let node = Node { op, inputs: inputs.to_vec(), outputs: outputs.clone(), origin: self.origin.clone() };
-        self.graph.nodes.push(node);
-        Ok(outputs)
+        self.graph.push(op, inputs, self.name, self.origin).map_err(|m| self.damaged(m))
     }
 
     /// Whether a condition on sizes holds, as far as their ranges and what was asserted before tell. Ranges begin at 2 where a
     /// call may have 0 or 1: what such a call would break is checked when it is made.
     pub fn decided(&mut self, condition: Expr) -> Option<bool> {
-        let mut ops = self.graph.nodes.iter().map(|node| &node.op);
-        if ops.any(|op| matches!(op, Op::Assert { condition: asserted, .. } if *asserted == condition)) {
+        let asserted = |node: &Node| matches!(&node.op, Op::Assert { condition: known, .. } if *known == condition);
+        // What needs no symbols was not asserted, and need not be looked for.
+        if condition.as_bool().is_none() && self.graph.nodes.iter().any(asserted) {
             return Some(true);
         }
         let verdict = condition.prove(&self.graph.ranges)?;

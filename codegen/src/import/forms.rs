@@ -48,15 +48,9 @@ impl Forms {
         let conditions: Vec<Expr> = guards.iter().map(|guard| guard.condition.substitute(&forms.of)).collect();
         forms.multiples = sym::multiples(&conditions);
         // Python fails where it divides by 0; the remainder that generated code computes is 0 there.
-        for by in forms
-            .multiples
-            .iter()
-            .map(|multiple| multiple.by.clone())
-            .filter(|by| by.as_int().is_none())
-            .collect::<Vec<_>>()
-        {
-            forms.take(guards, Expr::ne(by, 0));
-        }
+        let sizes = forms.multiples.iter().filter(|multiple| multiple.by.as_int().is_none());
+        let divisors: Vec<Expr> = sizes.map(|multiple| multiple.by.clone()).collect();
+        divisors.into_iter().for_each(|by| forms.take(guards, Expr::ne(by, 0)));
         forms
     }
 

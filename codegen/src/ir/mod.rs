@@ -237,6 +237,18 @@ impl Graph {
         }
     }
 
+    /// Adds a node, whose results get the types that follow and names after this one.
+    ///
+    /// # Errors
+    /// What is wrong with the operands.
+    pub fn push(&mut self, op: Op, inputs: &[ValueId], name: &str, origin: &Origin) -> Result<Vec<ValueId>, String> {
+        let types: Vec<TensorType> = inputs.iter().map(|&v| self.ty(v).clone()).collect();
+        let results = infer::infer(&op, &types, self)?;
+        let outputs: Vec<ValueId> = results.into_iter().map(|ty| self.add_value(name, ty)).collect();
+        self.nodes.push(Node { op, inputs: inputs.to_vec(), outputs: outputs.clone(), origin: origin.clone() });
+        Ok(outputs)
+    }
+
     /// Whether two sizes are equal in every call.
     pub fn same(&self, a: &Expr, b: &Expr) -> bool {
         a == b

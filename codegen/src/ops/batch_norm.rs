@@ -10,7 +10,7 @@ use super::view::numel;
 use super::{Out, Outs, Row, map, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::{Binary, ExprNode, Op, ReduceKind, ValueId};
+use crate::ir::{Binary, ExprId, ExprNode, Formula, Op, ReduceKind, ValueId};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -173,9 +173,7 @@ fn updated(call: &mut Call<'_>, x: ValueId, running: [ValueId; 2]) -> Result<[Va
         let (before, wide) = (call.cast(before, dtype)?, call.cast(x, dtype)?);
         let now = reduce(call, wide, kind, dims.clone(), false)?;
         map(call, &[before, now], |f, p| {
-            let (share, rest) = (f.float(dtype, momentum), f.float(dtype, 1.0 - momentum));
-            let (now, kept) = (f.binary(Binary::Mul, p[1], share), f.binary(Binary::Mul, p[0], rest));
-            let new = f.binary(Binary::Add, now, kept);
+            let new = moved(f, dtype, momentum, [p[0], p[1]]);
             if elements.as_int().is_some_and(|n| n > 0) {
                 return new;
             }
@@ -186,4 +184,11 @@ fn updated(call: &mut Call<'_>, x: ValueId, running: [ValueId; 2]) -> Result<[Va
         })
     };
     Ok([update(call, running[0], ReduceKind::Mean)?, update(call, running[1], unbiased)?])
+}
+
+/// A running statistic that takes a share of the one of now.
+pub(super) fn moved(f: &mut Formula, dtype: DType, momentum: f64, [before, now]: [ExprId; 2]) -> ExprId {
+    let (share, rest) = (f.float(dtype, momentum), f.float(dtype, 1.0 - momentum));
+    let (now, kept) = (f.binary(Binary::Mul, now, share), f.binary(Binary::Mul, before, rest));
+    f.binary(Binary::Add, now, kept)
 }

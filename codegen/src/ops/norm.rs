@@ -1,5 +1,6 @@
 //! Normalization over the data itself: layer, group, instance and root-mean-square normalization.
 
+use super::batch_norm::moved;
 use super::reduce::reduce;
 use super::view::numel;
 use super::{Out, Outs, Row, map, one, row};
@@ -137,11 +138,7 @@ fn averaged(call: &mut Call<'_>, x: ValueId, kind: ReduceKind, before: ValueId) 
     let (x, before) = (call.cast(x, wide)?, call.cast(before, wide)?);
     let of_each = reduce(call, x, kind, (2..call.rank(x)).collect(), false)?;
     let now = reduce(call, of_each, ReduceKind::Mean, vec![0], false)?;
-    let new = map(call, &[before, now], |f, p| {
-        let (share, rest) = (f.float(wide, momentum), f.float(wide, 1.0 - momentum));
-        let (now, kept) = (f.binary(Binary::Mul, p[1], share), f.binary(Binary::Mul, p[0], rest));
-        f.binary(Binary::Add, now, kept)
-    })?;
+    let new = map(call, &[before, now], |f, p| moved(f, wide, momentum, [p[0], p[1]]))?;
     call.cast(new, dtype)
 }
 
