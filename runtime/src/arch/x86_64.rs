@@ -8,6 +8,8 @@ use crate::kernels::tile::{Eight, Six};
 use crate::simd::{Half16, Level, N16, Op, Pair, Simd, Vector};
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU8, Ordering};
+#[cfg(miri)]
+use interpreted::{_mm512_cmp_ps_mask, _mm512_max_ps, _mm512_min_ps};
 
 /// Token: AVX2 and FMA are there. Only [`avx2`] makes one.
 #[derive(Clone, Copy, Debug)]
@@ -196,6 +198,38 @@ vector!(Avx512 F32x16, 16, _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm51
     (|x, yes, no| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x), no, yes)),
     (|x, yes, no| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()), no, yes)));
 
+/// What Miri has no instructions for, by halves.
+#[cfg(miri)]
+mod interpreted {
+    use core::arch::x86_64::*;
+    use core::mem::transmute;
+
+    #[target_feature(enable = "avx512f")]
+    pub fn _mm512_max_ps(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: a register is its halves.
+        let ([a, c], [b, d]): ([__m256; 2], [__m256; 2]) = unsafe { (transmute(a), transmute(b)) };
+        // SAFETY: as above.
+        unsafe { transmute([_mm256_max_ps(a, b), _mm256_max_ps(c, d)]) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub fn _mm512_min_ps(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: a register is its halves.
+        let ([a, c], [b, d]): ([__m256; 2], [__m256; 2]) = unsafe { (transmute(a), transmute(b)) };
+        // SAFETY: as above.
+        unsafe { transmute([_mm256_min_ps(a, b), _mm256_min_ps(c, d)]) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub fn _mm512_cmp_ps_mask<const HOW: i32>(a: __m512, b: __m512) -> __mmask16 {
+        // SAFETY: a register is its halves.
+        let ([a, c], [b, d]): ([__m256; 2], [__m256; 2]) = unsafe { (transmute(a), transmute(b)) };
+        let halves =
+            [_mm256_cmp_ps::<HOW>(a, b), _mm256_cmp_ps::<HOW>(c, d)].map(|half| _mm256_movemask_ps(half) as u16);
+        halves[0] | halves[1] << 8
+    }
+}
+
 /// # Safety
 /// * The CPU has AVX, and `from` fewer than four elements.
 #[inline(always)]
@@ -215,9 +249,9 @@ unsafe fn load_part4(from: &[f32]) -> __m128 {
 unsafe fn store_part4(v: __m128, to: &mut [f32]) {
     let (v, rest) = match to.split_at_mut_checked(2) {
         Some((two, rest)) => {
-            // SAFETY: SSE2 is part of x86-64; the slice has room for both halves of a double.
+            // SAFETY: SSE2 is part of x86-64; the slice has room for both lanes, wherever it lies.
             let high = unsafe {
-                _mm_storel_pd(two.as_mut_ptr().cast(), _mm_castps_pd(v));
+                _mm_storel_epi64(two.as_mut_ptr().cast(), _mm_castps_si128(v));
                 _mm_movehl_ps(v, v)
             };
             (high, rest)
@@ -348,13 +382,31 @@ unsafe fn apart_avx512<O: Op>(op: O) -> O::Output {
     unsafe { enter_avx512(op) }
 }
 
-/// The best level of this CPU, asked once.
+/// What the program is compiled for (`-Ctarget-cpu`, `-Ctarget-feature`): no CPU that runs it has less.
+const COMPILED_FOR: Level = if cfg!(all(
+    target_feature = "fma",
+    target_feature = "avx512f",
+    target_feature = "avx512bw",
+    target_feature = "avx512dq",
+    target_feature = "avx512vl",
+)) {
+    Level::Avx512
+} else if cfg!(all(target_feature = "avx2", target_feature = "fma")) {
+    Level::Avx2
+} else {
+    Level::Portable
+};
+
+/// The best level of this CPU: what the program is compiled for, where that is the highest, else asked once.
 #[inline]
 pub fn detect() -> Level {
+    if matches!(COMPILED_FOR, Level::Avx512) {
+        return COMPILED_FOR;
+    }
     static KNOWN: AtomicU8 = AtomicU8::new(0);
     match KNOWN.load(Ordering::Relaxed) {
         0 => {
-            let level = ask();
+            let level = ask().max(COMPILED_FOR);
             let code = match level {
                 Level::Portable => 1,
                 Level::Avx2 => 2,

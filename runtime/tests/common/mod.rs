@@ -33,6 +33,17 @@ impl Run for N4 {
     }
 }
 
+/// How often something drawn is tried: an interpreter, which looks for undefined behaviour and not for wrong numbers, takes minutes
+/// for what a processor does in milliseconds.
+pub fn rounds(count: usize) -> usize {
+    if cfg!(miri) { count.div_ceil(80) } else { count }
+}
+
+/// All of them; one in `step` for an interpreter.
+pub fn thinned<T>(all: impl IntoIterator<Item = T>, step: usize) -> impl Iterator<Item = T> {
+    all.into_iter().step_by(if cfg!(miri) { step } else { 1 })
+}
+
 /// A small generator, so that failures repeat.
 pub struct Values(u64);
 
