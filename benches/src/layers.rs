@@ -3,7 +3,7 @@
 use crate::time::least;
 use exported_runtime::kernels::arith::F32;
 use exported_runtime::kernels::conv::{Conv, STRIPE};
-use exported_runtime::kernels::depthwise::Depthwise;
+use exported_runtime::kernels::depthwise::{AnyWindow, Depthwise, Square, Window};
 use exported_runtime::kernels::matmul::Linear;
 use exported_runtime::kernels::winograd::{self, F2, F4, Tile, Winograd};
 use exported_runtime::{Level, N16, dispatch};
@@ -91,7 +91,17 @@ impl Layer {
                 found
             }
             Shape::Depthwise { size, channels, kernel, stride } => {
-                vec![("", depthwise(level, size, channels, kernel, stride))]
+                let of = (level, size, channels, kernel, stride);
+                vec![(
+                    "",
+                    match (kernel, stride) {
+                        (3, 1) => depthwise(of, Square::<3, 1>),
+                        (3, 2) => depthwise(of, Square::<3, 2>),
+                        (5, 1) => depthwise(of, Square::<5, 1>),
+                        (5, 2) => depthwise(of, Square::<5, 2>),
+                        _ => depthwise(of, AnyWindow),
+                    },
+                )]
             }
         }
     }
@@ -173,7 +183,10 @@ fn conv(level: Level, size: usize, channels: usize, columns: usize, kernel: usiz
     })
 }
 
-fn depthwise(level: Level, size: usize, channels: usize, kernel: usize, stride: usize) -> f64 {
+fn depthwise<W: Window>(
+    (level, size, channels, kernel, stride): (Level, usize, usize, usize, usize),
+    window: W,
+) -> f64 {
     let (x, weights, bias) =
         (values(size * size * channels), values(kernel * kernel * channels.next_multiple_of(16)), values(channels));
     let o = out(size, stride);
@@ -182,7 +195,7 @@ fn depthwise(level: Level, size: usize, channels: usize, kernel: usize, stride: 
     least(|| {
         dispatch(
             level,
-            Depthwise::<F32, N16> {
+            Depthwise::<F32, N16, W> {
                 x: &x,
                 weights: &weights,
                 bias: Some(&bias),
@@ -206,6 +219,7 @@ fn depthwise(level: Level, size: usize, channels: usize, kernel: usize, stride: 
                 high: 6.0,
                 format: (),
                 panel: N16,
+                window,
             },
         );
     })

@@ -11,7 +11,7 @@
 use crate::kernels::arith::F32;
 use crate::kernels::arith::Narrow;
 use crate::kernels::conv::Images;
-use crate::kernels::depthwise::Depthwise;
+use crate::kernels::depthwise::{Depthwise, Window};
 use crate::kernels::dot4;
 use crate::kernels::matmul::Rows;
 use crate::kernels::tile::{Epilogue, Four, Halves, Tiles, Two};
@@ -384,7 +384,7 @@ pub trait Panel: Copy + 'static {
     }
     /// A whole [`Depthwise`] on f32 whose slices fit, likewise.
     #[inline(always)]
-    fn depthwise(_layer: &mut Depthwise<'_, F32, Self>) -> bool {
+    fn depthwise<W: Window>(_layer: &mut Depthwise<'_, F32, Self, W>) -> bool {
         false
     }
 }

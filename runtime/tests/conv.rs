@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Run, Values, assert_close, levels};
+use common::{Run, Values, assert_close, levels, rounds, thinned};
 use exported_runtime::kernels::arith::{F32, Plain};
 use exported_runtime::kernels::conv::{Conv, ConvTranspose, scratch_len};
-use exported_runtime::kernels::depthwise::Depthwise;
+use exported_runtime::kernels::depthwise::{AnyWindow, Depthwise, Square, Window};
 use exported_runtime::kernels::pack::{panels, panels_len};
 use exported_runtime::{Level, N4, N16, Panel, dispatch};
 
@@ -243,7 +243,7 @@ fn check<P: Run>(case: &Case, transposed: bool, level: Level, panel: P) {
 }
 
 /// Where `gather` is set, with a residual.
-fn depthwise<P: Run>(case: &Case, level: Level, panel: P) {
+fn depthwise<P: Run, W: Window>(case: &Case, level: Level, panel: P, window: W) {
     let mut v = Values::new(13);
     let (xs, out, channels) = (case.x_strides(), case.out(false), case.groups);
     let x = v.vec(xs[0] * case.batch);
@@ -268,7 +268,7 @@ fn depthwise<P: Run>(case: &Case, level: Level, panel: P) {
             weights[t * padded + c] = w[c * case.taps() + t];
         }
     }
-    let op = Depthwise::<F32, P> {
+    let op = Depthwise::<F32, P, W> {
         x: &x,
         weights: &weights,
         bias: Some(&bias),
@@ -292,6 +292,7 @@ fn depthwise<P: Run>(case: &Case, level: Level, panel: P) {
         high: 1.0,
         format: (),
         panel,
+        window,
     };
     P::run(level, op);
     assert_close(&y, &expected, 1e-5, &format!("depthwise {case:?} {level:?}"));
@@ -339,7 +340,7 @@ fn plain_convolution() {
 #[test]
 fn any_parameters() {
     let mut v = Values::new(1);
-    for _ in 0..200 {
+    for _ in 0..rounds(200) {
         let case = random(&mut v);
         for level in levels() {
             check(&case, false, level, N16);
@@ -353,7 +354,7 @@ fn any_parameters() {
 #[test]
 fn transposed_with_any_parameters() {
     let mut v = Values::new(2);
-    for _ in 0..200 {
+    for _ in 0..rounds(200) {
         let mut case = Case { gather: false, padded: 0, channels_first: false, ..random(&mut v) };
         for d in 0..3 {
             // A transposed output must not be empty, and padding is one number there.
@@ -373,13 +374,13 @@ fn transposed_with_any_parameters() {
 #[test]
 fn depthwise_with_any_parameters() {
     let mut v = Values::new(3);
-    for _ in 0..200 {
+    for _ in 0..rounds(200) {
         let base = Case { channels: 1, columns: 1, channels_first: false, ..random(&mut v) };
         let case = Case { groups: [1, 4, 8, 16, 19, 40][v.below(6)], ..base };
         for level in levels() {
-            depthwise(&case, level, N16);
+            depthwise(&case, level, N16, AnyWindow);
             if level == Level::Portable {
-                depthwise(&case, level, N4);
+                depthwise(&case, level, N4, AnyWindow);
             }
         }
     }
@@ -389,7 +390,7 @@ fn depthwise_with_any_parameters() {
 fn depthwise_of_usual_kernels() {
     let mut v = Values::new(17);
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
-        for width in 1..20 {
+        for width in thinned(1..20, 6) {
             let padding = kernel / 2;
             let case = Case {
                 channels: 1,
@@ -407,7 +408,14 @@ fn depthwise_of_usual_kernels() {
                 continue;
             }
             for level in levels() {
-                depthwise(&case, level, N16);
+                match (kernel, stride) {
+                    (3, 1) => depthwise(&case, level, N16, Square::<3, 1>),
+                    (3, _) => depthwise(&case, level, N16, Square::<3, 2>),
+                    (_, 1) => depthwise(&case, level, N16, Square::<5, 1>),
+                    _ => depthwise(&case, level, N16, Square::<5, 2>),
+                }
+                // A layer that is not what was named is computed all the same.
+                depthwise(&case, level, N16, Square::<3, 1>);
             }
         }
     }

@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::{Values, levels};
+use common::{Values, levels, rounds, thinned};
 use exported_runtime::kernels::arith::{Quantized, Rescale, rescaled};
 use exported_runtime::kernels::bytes::{Lookup, MatMul, Softmax};
 use exported_runtime::kernels::conv::{Conv, scratch_len};
-use exported_runtime::kernels::depthwise::Depthwise;
+use exported_runtime::kernels::depthwise::{AnyWindow, Depthwise};
 use exported_runtime::kernels::dot4;
 use exported_runtime::kernels::matmul::Linear;
 use exported_runtime::kernels::pack::{panels, panels_len};
@@ -152,7 +152,7 @@ impl Case {
         if depthwise {
             dispatch(
                 level,
-                Depthwise::<Quantized<i8, i8>, P> {
+                Depthwise::<Quantized<i8, i8>, P, _> {
                     x: &x,
                     weights: &packed,
                     bias: Some(&bias),
@@ -176,6 +176,7 @@ impl Case {
                     high,
                     format: self.format,
                     panel,
+                    window: AnyWindow,
                 },
             );
         } else {
@@ -279,11 +280,11 @@ impl Case {
 #[test]
 fn products_of_four_bytes() {
     let mut v = Values::new(6);
-    for _ in 0..150 {
+    for _ in 0..rounds(150) {
         let case = Case::random(&mut v, false);
         levels().into_iter().for_each(|level| case.check_dot4(&mut v, level));
     }
-    for (rows, inner, columns) in [(1, 640, 100), (9, 8, 33), (8, 64, 16), (3, 4, 1), (20, 12, 48), (9, 1204, 20)] {
+    for (rows, inner, columns) in thinned([(1, 640, 100), (9, 8, 33), (8, 64, 16), (3, 4, 1), (20, 12, 48)], 2) {
         // With a shift of 32 no product here is half a quantum: factors are odd.
         let format = Rescale { input_zero: 9, output_zero: 131, factor: 0, shift: 32 };
         let x: Vec<u8> = (0..rows * inner).map(|_| v.next() as u8).collect();
@@ -324,7 +325,7 @@ fn products_of_four_bytes() {
 #[test]
 fn convolutions_pad_with_the_zero_point() {
     let mut v = Values::new(2);
-    for i in 0..60 {
+    for i in 0..rounds(60) {
         let (conv, depthwise) = (Case::random(&mut v, false), Case::random(&mut v, true));
         for level in levels() {
             conv.check(&mut v, level, N16, false, false);

@@ -6,6 +6,7 @@ use super::winograd;
 use super::{Access, Field, Kernel, Lowering, Place, Region, Work, channels_last};
 use crate::diag::Diagnostic;
 use crate::ir::{Constant, Conv, Epilogue, Node};
+use crate::options::Optimize;
 use crate::sym::Expr;
 use exported_runtime::DType;
 use exported_runtime::kernels::conv::{STRIPE, scratch_len};
@@ -101,7 +102,12 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
             (false, true) => "depthwise::Depthwise",
             (false, false) => "conv::Conv",
         };
-        let generics = vec![arith.to_string(), cx.panel().to_string()];
+        let mut generics = vec![arith.to_string(), cx.panel().to_string()];
+        if depthwise {
+            let window = window(cx, conv, &shape);
+            generics.push(format!("rt::kernels::{window}"));
+            all.push(("window", Field::Path(window)));
+        }
         Work::Kernel(Kernel { path, generics, fields: all, fallible: false })
     };
     let cost = macs(cx.shape(if conv.transposed { node.inputs[0] } else { node.outputs[0] }), shape.inner());
@@ -239,6 +245,21 @@ fn rows_len(conv: &Conv, shape: &Shape, y: &Place) -> Expr {
             row * Expr::Int(rows)
         }
         _ => row * Expr::from(reach(1)) + Expr::from(STRIPE),
+    }
+}
+
+/// The kernels that a depthwise layer has code for of its own, where memory for code is not counted.
+fn window(cx: &Lowering<'_>, conv: &Conv, shape: &Shape) -> &'static str {
+    let flat = conv.padding[0] == (0, 0) && conv.dilation == [1; 3];
+    if cx.options.target.panel() < 16 || cx.options.optimize == Optimize::Size || !flat {
+        return "depthwise::AnyWindow";
+    }
+    match (shape.kernel, conv.stride[1], conv.stride[2]) {
+        ([1, 3, 3], 1, 1) => "depthwise::Square::<3, 1>",
+        ([1, 3, 3], 2, 2) => "depthwise::Square::<3, 2>",
+        ([1, 5, 5], 1, 1) => "depthwise::Square::<5, 1>",
+        ([1, 5, 5], 2, 2) => "depthwise::Square::<5, 2>",
+        _ => "depthwise::AnyWindow",
     }
 }
 

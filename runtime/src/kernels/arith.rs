@@ -3,7 +3,7 @@
 //! Layout, packing, tiles and epilogue are written once over [`Arith`]; a number format is one implementation of it.
 
 use super::conv::Images;
-use super::depthwise::Depthwise;
+use super::depthwise::{Depthwise, Window};
 use super::matmul::Rows;
 use super::tile::{Epilogue, Sums, Tiles};
 use crate::simd::{Num, Panel, Simd, Vector};
@@ -122,7 +122,7 @@ pub trait Arith: Copy + 'static {
     }
     /// A whole [`Depthwise`] whose slices fit, likewise.
     #[inline(always)]
-    fn depthwise<P: Panel>(_layer: &mut Depthwise<'_, Self, P>) -> bool {
+    fn depthwise<P: Panel, W: Window>(_layer: &mut Depthwise<'_, Self, P, W>) -> bool {
         false
     }
 }
@@ -195,7 +195,7 @@ impl Arith for F32 {
         P::conv(images)
     }
     #[inline(always)]
-    fn depthwise<P: Panel>(layer: &mut Depthwise<'_, Self, P>) -> bool {
+    fn depthwise<P: Panel, W: Window>(layer: &mut Depthwise<'_, Self, P, W>) -> bool {
         P::depthwise(layer)
     }
 }

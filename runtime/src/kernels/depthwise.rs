@@ -6,7 +6,8 @@
 //! near the left and right border are tiles of one.
 
 use super::arith::Arith;
-use super::tile::{Epilogue, zeros};
+use super::small;
+use super::tile::{Epilogue, Tiles, zeros};
 use crate::simd::{Num, Op, Panel, Simd, Vector, unrolled};
 
 /// `y[n, c, q] = clamp(leaky(sum over k of x[n, c, q * stride - padding + k * dilation] * w[c, k] * scale + bias +
@@ -14,7 +15,7 @@ use crate::simd::{Num, Op, Panel, Simd, Vector, unrolled};
 ///
 /// Weights lie as `[kernel d][h][w][channels rounded up to WIDTH]`, zero-padded. Spatial parameters are `[d, h, w]`.
 /// If a slice is too short for the geometry, or the kernel has more than [`TAPS`] taps, nothing is written.
-pub struct Depthwise<'a, K: Arith, P: Panel> {
+pub struct Depthwise<'a, K: Arith, P: Panel, W: Window = AnyWindow> {
     /// Input; channels contiguous.
     pub x: &'a [K::X],
     /// Weights.
@@ -61,13 +62,42 @@ pub struct Depthwise<'a, K: Arith, P: Panel> {
     pub format: K::Format,
     /// Panel width.
     pub panel: P,
+    /// The kernels that code is compiled for.
+    pub window: W,
 }
 
-impl<K: Arith, P: Panel> Op for Depthwise<'_, K, P> {
+impl<K: Arith, P: Panel, W: Window> Op for Depthwise<'_, K, P, W> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
         s.outline(Image(self));
+    }
+}
+
+/// Which kernels a layer may have: code for the usual ones is large, and compiled for those alone that a program names.
+pub trait Window: Copy {
+    /// Computes the layer if it has the kernel named, and its slices fit.
+    #[inline(always)]
+    fn depthwise<S: Simd, K: Arith, P: Panel>(_s: S, _layer: &mut Depthwise<'_, K, P, Self>) -> bool {
+        false
+    }
+}
+
+/// No kernel in particular.
+#[derive(Clone, Copy, Debug)]
+pub struct AnyWindow;
+
+impl Window for AnyWindow {}
+
+/// Kernels of `KERNEL` rows and columns that step by `STEP`.
+#[derive(Clone, Copy, Debug)]
+pub struct Square<const KERNEL: usize, const STEP: usize>;
+
+impl<const KERNEL: usize, const STEP: usize> Window for Square<KERNEL, STEP> {
+    #[inline(always)]
+    fn depthwise<S: Simd, K: Arith, P: Panel>(s: S, layer: &mut Depthwise<'_, K, P, Self>) -> bool {
+        // Where few registers are sure that code would be large, and no faster.
+        (const { K::Tiles::<S, P>::ROWS > 2 }) && small::depthwise::<S, K, P, KERNEL, STEP>(s, layer)
     }
 }
 
@@ -88,7 +118,7 @@ pub(crate) fn taps_inside(start: isize, size: usize, kernel: usize, dilation: us
     (from.min(to), to)
 }
 
-impl<'a, K: Arith, P: Panel> Depthwise<'a, K, P> {
+impl<'a, K: Arith, P: Panel, W: Window> Depthwise<'a, K, P, W> {
     pub(super) fn epilogue(&self) -> Epilogue<'a, K> {
         Epilogue {
             format: self.format,
@@ -104,9 +134,9 @@ impl<'a, K: Arith, P: Panel> Depthwise<'a, K, P> {
     }
 }
 
-/// Where the windows of a layer lie. Dims are const parameters: an index that is a variable leaves a bounds check where a
+/// Where the taps of outputs lie. Dims are const parameters: an index that is a variable leaves a bounds check where a
 /// function is not inlined.
-struct Window {
+struct Taps {
     size: [usize; 3],
     kernel: [usize; 3],
     stride: [usize; 3],
@@ -114,7 +144,7 @@ struct Window {
     dilation: [usize; 3],
 }
 
-impl Window {
+impl Taps {
     /// Coordinate of tap 0 of output `q`.
     #[inline]
     fn start<const D: usize>(&self, q: usize) -> isize {
@@ -128,9 +158,9 @@ impl Window {
     }
 }
 
-struct Image<'a, K: Arith, P: Panel>(Depthwise<'a, K, P>);
+struct Image<'a, K: Arith, P: Panel, W: Window>(Depthwise<'a, K, P, W>);
 
-impl<K: Arith, P: Panel> Image<'_, K, P> {
+impl<K: Arith, P: Panel, W: Window> Image<'_, K, P, W> {
     fn fits(&self) -> Option<()> {
         let l = &self.0;
         let [d, h, w] = l.size;
@@ -148,7 +178,7 @@ impl<K: Arith, P: Panel> Image<'_, K, P> {
     }
 }
 
-impl<K: Arith, P: Panel> Op for Image<'_, K, P> {
+impl<K: Arith, P: Panel, W: Window> Op for Image<'_, K, P, W> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
@@ -156,7 +186,7 @@ impl<K: Arith, P: Panel> Op for Image<'_, K, P> {
             return;
         }
         let mut l = self.0;
-        if K::depthwise(&mut l) || P::ROOM && super::small::depthwise(s, &mut l) {
+        if K::depthwise(&mut l) || P::ROOM && W::depthwise(s, &mut l) {
             return;
         }
         let epilogue = l.epilogue();
@@ -176,7 +206,7 @@ impl<K: Arith, P: Panel> Op for Image<'_, K, P> {
             y_at: 0,
         };
         let window =
-            Window { size: l.size, kernel: l.kernel, stride: l.stride, padding: l.padding, dilation: l.dilation };
+            Taps { size: l.size, kernel: l.kernel, stride: l.stride, padding: l.padding, dilation: l.dilation };
         // Steps between taps, in elements.
         let ([_, xd, xh, xw], [dd, dh, dw]) = (l.x_strides, l.dilation);
         let tap = [dd * xd, dh * xh, dw * xw];

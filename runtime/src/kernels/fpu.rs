@@ -85,7 +85,9 @@ impl<const FUSED: bool> Panel for Fpu4<FUSED> {
     }
     #[cfg(arm_fpu)]
     #[inline(always)]
-    fn depthwise(layer: &mut super::depthwise::Depthwise<'_, super::arith::F32, Self>) -> bool {
+    fn depthwise<W: super::depthwise::Window>(
+        layer: &mut super::depthwise::Depthwise<'_, super::arith::F32, Self, W>,
+    ) -> bool {
         loops::depthwise(layer);
         true
     }
@@ -97,7 +99,7 @@ mod loops {
     use crate::arch::thumb_fp::{self, Bounds, Pixels, Taps};
     use crate::kernels::arith::F32;
     use crate::kernels::conv::Images;
-    use crate::kernels::depthwise::{Depthwise, taps_inside};
+    use crate::kernels::depthwise::{Depthwise, Window, taps_inside};
     use crate::kernels::fpu::Fpu4;
     use crate::kernels::matmul::Rows;
     use crate::kernels::tile::{Epilogue, from};
@@ -330,7 +332,7 @@ mod loops {
 
     /// A depthwise layer, output pixel by output pixel, all channels of one in turn: those of a tap are adjacent.
     #[inline(always)]
-    pub fn depthwise<const FUSED: bool>(l: &mut Depthwise<'_, F32, Fpu4<FUSED>>) {
+    pub fn depthwise<const FUSED: bool, W: Window>(l: &mut Depthwise<'_, F32, Fpu4<FUSED>, W>) {
         let ([xn, xd, xh, xw], [yn, yd, yh, yw]) = (l.x_strides, l.y_strides);
         let ([sd, sh, sw], [pd, ph, pw]) = (l.stride, l.padding);
         let ([kd, kh, kw], [dd, dh, dw]) = (l.kernel, l.dilation);
@@ -392,7 +394,7 @@ mod loops {
 
     impl Pixel {
         #[inline(always)]
-        fn compute<const FUSED: bool>(&self, l: &mut Depthwise<'_, F32, Fpu4<FUSED>>) {
+        fn compute<const FUSED: bool, W: Window>(&self, l: &mut Depthwise<'_, F32, Fpu4<FUSED>, W>) {
             let e = l.epilogue();
             let groups = l.channels / 4;
             let plain = e.slope.is_empty() && e.residual.is_empty() && !e.in_place;
@@ -403,13 +405,13 @@ mod loops {
                 thumb_fp::finish_in_place(bias(&e), bounds(&e), y, [self.count, groups], self.steps[1]);
             }
             if !plain || 4 * groups < l.channels {
-                self.one_by_one::<FUSED>(l, if plain { groups } else { 0 });
+                self.one_by_one::<FUSED, W>(l, if plain { groups } else { 0 });
             }
         }
 
         /// The groups from `first` on where they are not whole or the epilogue is more than a bias and bounds.
         #[inline(never)]
-        fn one_by_one<const FUSED: bool>(&self, l: &mut Depthwise<'_, F32, Fpu4<FUSED>>, first: usize) {
+        fn one_by_one<const FUSED: bool, W: Window>(&self, l: &mut Depthwise<'_, F32, Fpu4<FUSED>, W>, first: usize) {
             let e = l.epilogue();
             for i in 0..self.count {
                 let pixel = Pixel { x: self.x + (i * self.steps[0]) as isize, ..*self };

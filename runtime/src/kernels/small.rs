@@ -3,49 +3,55 @@
 //! Of a narrow image a *tile* of outputs, some rows of a few neighbours, has all its sums in registers: each input is loaded
 //! once for all of them, one vector of channels after the other. Of a wide one the weights of a vector of channels stay in
 //! registers while a *band* of rows passes, a few outputs of a row at a time. Rows and columns outside the image are left out,
-//! by a copy of the code for tiles at the border.
+//! by a copy of the code for tiles at the border. Tiles reach at most one row or column beyond it and have whole vectors of
+//! channels; other layers, and channels that are left, are computed in bands: code for them would be twice that of the tiles.
 //!
 //! Sums run over kernel rows and columns in order, as in [`super::depthwise`].
 
 use super::arith::Arith;
-use super::depthwise::{Depthwise, taps_inside};
+use super::depthwise::{Depthwise, Square, taps_inside};
 use super::tile::{BLOCK, Epilogue, MANY, Tiles, halves};
 use crate::memory::Columns;
 use crate::simd::{Half16, Num, Op, Panel, Simd, Vector, unrolled};
 
 /// Computes the layer if it is of this kind; its slices fit.
 #[inline(always)]
-pub(crate) fn depthwise<S: Simd, K: Arith, P: Panel>(s: S, layer: &mut Depthwise<'_, K, P>) -> bool {
+pub(super) fn depthwise<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(
+    s: S,
+    layer: &mut Depthwise<'_, K, P, Square<KERNEL, STEP>>,
+) -> bool {
     let flat = layer.kernel[0] == 1 && layer.padding[0] == 0 && layer.dilation[1..] == [1, 1];
-    if K::REQUANTIZED || !flat || layer.stride[1] != layer.stride[2] {
+    let named = layer.kernel[1..] == [KERNEL; 2] && layer.stride[1..] == [STEP; 2];
+    if K::REQUANTIZED || !flat || !named {
         return false;
     }
-    match (layer.kernel[1], layer.kernel[2], layer.stride[2]) {
-        (3, 3, 1) => either::<S, K, P, 3, 1>(s, layer),
-        (3, 3, 2) => either::<S, K, P, 3, 2>(s, layer),
-        (5, 5, 1) => bands::<S, K, P, 5, 1>(s, layer),
-        (5, 5, 2) => bands::<S, K, P, 5, 2>(s, layer),
-        _ => return false,
-    }
+    // The constant stands first: what it rules out is not compiled.
+    let done = if const { KERNEL == 3 && K::Tiles::<S, P>::SUMS >= HIGHEST * WIDEST } && suits_tiles(layer) {
+        tiles::<S, K, P, KERNEL, STEP>(s, layer)
+    } else {
+        0
+    };
+    bands::<S, K, P, KERNEL, STEP>(s, layer, done);
     true
 }
 
 /// Images of at least so many columns of outputs are computed in bands, which was faster there; so it was with kernels of 5x5.
 const WIDE: usize = 20;
 
-#[inline(always)]
-fn either<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s: S, l: &mut Depthwise<'_, K, P>) {
-    // The constant stands first: what it rules out is not compiled.
-    if const { K::Tiles::<S, P>::SUMS >= HIGHEST * WIDEST } && l.out[2] < WIDE {
-        return tiles::<S, K, P, KERNEL, STEP>(s, l);
-    }
-    bands::<S, K, P, KERNEL, STEP>(s, l);
-}
-
 /// Rows of a tile, at most, and the range of its columns.
 const HIGHEST: usize = 3;
 const NARROWEST: usize = 3;
 const WIDEST: usize = 5;
+
+/// Whether the image is narrow, and no tile of it is cut off or reaches further than a row or column beyond it.
+fn suits_tiles<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(
+    l: &Depthwise<'_, K, P, Square<KERNEL, STEP>>,
+) -> bool {
+    let within = |d: usize, least: usize| {
+        l.padding[d] <= 1 && l.out[d] >= least && (l.out[d] - 1) * STEP + KERNEL <= l.size[d] + l.padding[d] + 1
+    };
+    l.out[2] < WIDE && within(1, HIGHEST - 1) && within(2, NARROWEST)
+}
 
 /// The next part of `rest`, divided evenly.
 #[inline]
@@ -53,9 +59,14 @@ fn part(rest: usize, most: usize) -> usize {
     rest.div_ceil(rest.div_ceil(most))
 }
 
+/// Computes the whole vectors of channels; gives how many these are.
 #[inline(always)]
-fn tiles<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s: S, l: &mut Depthwise<'_, K, P>) {
+fn tiles<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(
+    s: S,
+    l: &mut Depthwise<'_, K, P, Square<KERNEL, STEP>>,
+) -> usize {
     let epilogue = l.epilogue();
+    let vectors = l.channels / P::WIDTH;
     for plane in 0..l.batch * l.out[0] {
         let (image, d) = (plane / l.out[0].max(1), plane % l.out[0].max(1));
         let mut plane = Plane::<K, P, KERNEL, STEP> {
@@ -65,7 +76,6 @@ fn tiles<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s:
             y: &mut *l.y,
             channels: l.channels,
             size: [l.size[1], l.size[2]],
-            out: [l.out[1], l.out[2]],
             padding: [l.padding[1], l.padding[2]],
             x_first: image * l.x_strides[0] + d * l.stride[0] * l.x_strides[1],
             x_steps: [l.x_strides[2], l.x_strides[3]],
@@ -88,6 +98,7 @@ fn tiles<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s:
             plane.at[0] += rows;
         }
     }
+    vectors
 }
 
 /// A plane of the image and of the outputs, and the tile in it that comes next.
@@ -98,7 +109,6 @@ struct Plane<'a, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize> {
     y: &'a mut [K::Y],
     channels: usize,
     size: [usize; 2],
-    out: [usize; 2],
     padding: [usize; 2],
     x_first: usize,
     x_steps: [usize; 2],
@@ -108,7 +118,7 @@ struct Plane<'a, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize> {
 }
 
 impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize> Plane<'_, K, P, KERNEL, STEP> {
-    /// The tile of `rows` times `COLUMNS` outputs; of a higher one, what lies beyond the image is not written.
+    /// The tile of `rows` times `COLUMNS` outputs.
     #[inline(always)]
     fn tiles<S: Simd, const COLUMNS: usize>(&mut self, s: S, rows: usize) {
         if rows < HIGHEST {
@@ -138,38 +148,20 @@ impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize, const ROWS: usi
             p.x_first + if h < rows && row < p.size[0] { row * p.x_steps[0] } else { 0 }
         });
         let all = Columns::new(p.x, starts, p.x_steps[1], p.size[1], p.channels);
-        let vectors = p.channels.div_ceil(P::WIDTH);
+        let (stored, vectors) = (p.channels.div_ceil(P::WIDTH), p.channels / P::WIDTH);
         let taps = const { KERNEL * KERNEL };
-        let Some(weights) = Columns::new(p.weights, [0], vectors, taps, vectors).window(0, taps) else { return };
-        let inside = |margin: usize| {
-            [rows, columns].into_iter().enumerate().all(|(d, count)| {
-                let first = first[d].wrapping_add(margin);
-                first < p.size[d] && count - 2 * margin <= p.size[d] - first
-            })
-        };
-        // The length of a whole vector is a constant: no load has to ask for it.
-        let whole = p.channels / P::WIDTH;
-        let mut done = 0;
-        if inside(0) {
-            for vector in 0..whole {
-                self.vector::<S, 0>(s, vector, P::WIDTH, first, &all, &weights);
+        let Some(weights) = Columns::new(p.weights, [0], stored, taps, stored).window(0, taps) else { return };
+        let inside = |(d, count): (usize, usize)| first[d] < p.size[d] && count <= p.size[d] - first[d];
+        let whole = [rows, columns].into_iter().enumerate().all(inside);
+        for vector in 0..vectors {
+            if whole {
+                self.vector::<S, 0>(s, vector, first, &all, &weights);
+            } else {
+                self.vector::<S, 1>(s, vector, first, &all, &weights);
             }
-            done = whole;
-        } else if inside(1) {
-            for vector in 0..whole {
-                self.vector::<S, 1>(s, vector, P::WIDTH, first, &all, &weights);
-            }
-            done = whole;
-        }
-        for vector in done..vectors {
-            let width = (self.0.channels - vector * P::WIDTH).min(P::WIDTH);
-            self.vector::<S, ANY>(s, vector, width, first, &all, &weights);
         }
     }
 }
-
-/// A margin that leaves nothing.
-const ANY: usize = 16;
 
 /// Rows of the input that a tile reaches at most: one of three rows and step 2.
 const REACH: usize = 7;
@@ -177,27 +169,27 @@ const REACH: usize = 7;
 impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize, const ROWS: usize, const COLUMNS: usize>
     Tile<'_, '_, K, P, KERNEL, STEP, ROWS, COLUMNS>
 {
-    /// `width` channels. Rows and columns under the tile lie inside, but for `MARGIN` on each side that are asked.
+    /// A vector of channels. Rows and columns under the tile lie inside, but for `MARGIN` on each side that are asked.
     #[inline(always)]
     fn vector<S: Simd, const MARGIN: usize>(
         &mut self,
         s: S,
         vector: usize,
-        width: usize,
         first: [usize; 2],
         all: &Columns<'_, K::X, REACH>,
         weights: &Columns<'_, P::Row<K::W>, 1>,
     ) {
+        // (Of larger kernels there are no tiles, but a compiler looks at what is ruled out, too.)
         const {
-            assert!((ROWS - 1) * STEP + KERNEL <= REACH && (COLUMNS - 1) * STEP + KERNEL <= 16);
-            assert!(ROWS <= HIGHEST && COLUMNS <= WIDEST && KERNEL <= 5);
+            assert!(KERNEL > 3 || (ROWS - 1) * STEP + KERNEL <= REACH && (COLUMNS - 1) * STEP + KERNEL <= 16);
+            assert!(ROWS <= HIGHEST && COLUMNS <= WIDEST);
         }
         let p = &mut *self.0;
         let channel = vector * P::WIDTH;
         let (rows, columns) = const { ((ROWS - 1) * STEP + KERNEL, (COLUMNS - 1) * STEP + KERNEL) };
-        let all = all.narrow(channel, width);
-        let core = all.window(first[1].wrapping_add(MARGIN), columns.saturating_sub(2 * MARGIN));
-        let Some(core) = core.or(if MARGIN == ANY { Some(all) } else { None }) else { return };
+        // The length is a constant: no load has to ask for it.
+        let all = all.narrow(channel, P::WIDTH);
+        let Some(core) = all.window(first[1].wrapping_add(MARGIN), columns - 2 * MARGIN) else { return };
         let Some(weights) = p.weights(s, vector, weights) else { return };
         let mut sums = [[[K::V::<S, P>::splat(s, K::A::ZERO); 1]; COLUMNS]; ROWS];
         unrolled!((ROWS - 1) * STEP + KERNEL, h, {
@@ -222,12 +214,10 @@ impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize, const ROWS: usi
                 });
             }
         });
-        let epilogue = p.epilogue.prepare::<S, P, 1>(s, channel, channel + width);
-        let room = [0, 1].map(|d| p.out[d] - p.at[d]);
+        let epilogue = p.epilogue.prepare::<S, P, 1>(s, channel, channel + P::WIDTH);
         unrolled!(ROWS, row, {
             let at = p.y_first + (p.at[0] + row) * p.y_steps[0] + p.at[1] * p.y_steps[1];
-            let inside = |t| row < room[0] && t < room[1];
-            let offsets = core::array::from_fn(|t| if inside(t) { at + t * p.y_steps[1] } else { usize::MAX });
+            let offsets = core::array::from_fn(|t| at + t * p.y_steps[1]);
             epilogue.write(s, &sums[row], p.y, offsets);
         });
     }
@@ -254,8 +244,16 @@ impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize> Plane<'_, K, P,
     }
 }
 
+/// Computes the vectors of channels from `done` on.
 #[inline(always)]
-fn bands<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s: S, l: &mut Depthwise<'_, K, P>) {
+fn bands<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(
+    s: S,
+    l: &mut Depthwise<'_, K, P, Square<KERNEL, STEP>>,
+    done: usize,
+) {
+    if done * P::WIDTH >= l.channels {
+        return;
+    }
     let epilogue = l.epilogue();
     let row = (l.size[2] * l.channels * l.stride[1]).max(1);
     // So many rows that they stay in the second-level cache while their channels pass.
@@ -268,7 +266,7 @@ fn bands<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s:
             first = rows.end;
             let (whole, half) = halves::<K::Tiles<S, P>>(MANY, l.channels, P::WIDTH);
             let at = [image, d, rows.start, rows.end];
-            for block in 0..whole {
+            for block in done..whole {
                 s.outline(rows_of::<K, P, P, KERNEL, STEP>(l, &epilogue, at, block));
             }
             if half {
@@ -281,7 +279,7 @@ fn bands<S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>(s:
 /// Rows `at[2]..at[3]` of plane `at[1]` of image `at[0]`, and one vector of channels of them, as panels of some width.
 #[inline(always)]
 fn rows_of<'b, K: Arith, P: Panel, Q: Panel, const KERNEL: usize, const STEP: usize>(
-    l: &'b mut Depthwise<'_, K, P>,
+    l: &'b mut Depthwise<'_, K, P, Square<KERNEL, STEP>>,
     epilogue: &'b Epilogue<'b, K>,
     [image, d, start, end]: [usize; 4],
     block: usize,

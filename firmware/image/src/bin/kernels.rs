@@ -5,7 +5,7 @@
 
 use exported::rt::kernels::arith::F32;
 use exported::rt::kernels::conv::{Conv, scratch_len};
-use exported::rt::kernels::depthwise::Depthwise;
+use exported::rt::kernels::depthwise::{AnyWindow, Depthwise};
 use exported::rt::kernels::matmul::Linear;
 use exported::rt::{Fpu4, Level, N4, Panel, dispatch};
 
@@ -242,7 +242,7 @@ impl Kernel for DepthwiseOf {
     fn run<P: Panel>(case: &Case, t: &Tensors<'_>, _: &mut [f32], y: &mut [f32], panel: P) {
         let out = case.out();
         let channels = case.channels * case.columns;
-        let op = Depthwise::<F32, P> {
+        let op = Depthwise::<F32, P, AnyWindow> {
             x: t.x,
             weights: t.weights,
             bias: case.optional(case.bias, t.residual, 100),
@@ -266,6 +266,7 @@ impl Kernel for DepthwiseOf {
             high: case.high,
             format: (),
             panel,
+            window: AnyWindow,
         };
         dispatch(Level::Portable, op);
     }

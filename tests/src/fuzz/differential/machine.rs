@@ -9,7 +9,8 @@ use exported_codegen::ir::{Constant, Graph, eval};
 use exported_codegen::lower::{BufferId, Field, Kernel, Loop, Place, Region, Steps, Storage, Work};
 use exported_codegen::plan::Plan;
 use exported_codegen::sym::Expr;
-use exported_runtime::kernels::{arith::F32, conv::Conv, depthwise::Depthwise, matmul, reduce};
+use exported_runtime::kernels::depthwise::{AnyWindow, Depthwise, Square, Window};
+use exported_runtime::kernels::{arith::F32, conv::Conv, matmul, reduce};
 use exported_runtime::{N4, N16, Op, Panel, Portable};
 use std::collections::BTreeMap;
 
@@ -163,8 +164,17 @@ impl Machine<'_> {
             "matmul::MatMul" => call.matmul(N4),
             "conv::Conv" if wide => call.conv(N16),
             "conv::Conv" => call.conv(N4),
-            "depthwise::Depthwise" if wide => call.depthwise(N16),
-            "depthwise::Depthwise" => call.depthwise(N4),
+            "depthwise::Depthwise" => {
+                match kernel.generics.last().and_then(|g| g.strip_prefix("rt::kernels::depthwise::")) {
+                    Some("Square::<3, 1>") => call.depthwise(N16, Square::<3, 1>),
+                    Some("Square::<3, 2>") => call.depthwise(N16, Square::<3, 2>),
+                    Some("Square::<5, 1>") => call.depthwise(N16, Square::<5, 1>),
+                    Some("Square::<5, 2>") => call.depthwise(N16, Square::<5, 2>),
+                    Some("AnyWindow") if wide => call.depthwise(N16, AnyWindow),
+                    Some("AnyWindow") => call.depthwise(N4, AnyWindow),
+                    other => panic!("the machine has no window {other:?}"),
+                }
+            }
             other => panic!("the machine has no kernel {other}"),
         };
         let (start, _) = self.extent(&region);
@@ -367,10 +377,10 @@ impl Call<'_, '_> {
         (region, bytes(&y))
     }
 
-    fn depthwise<P: Panel>(&self, panel: P) -> Written {
+    fn depthwise<P: Panel, W: Window>(&self, panel: P, window: W) -> Written {
         let (x, weights, (region, mut y)) = (self.read("x"), self.read("weights"), self.result());
         let [bias, slope, residual] = ["bias", "slope", "residual"].map(|name| self.optional(name));
-        run_op(Depthwise::<F32, P> {
+        run_op(Depthwise::<F32, P, W> {
             x: &x,
             weights: &weights,
             bias: bias.as_deref(),
@@ -394,6 +404,7 @@ impl Call<'_, '_> {
             high: self.bound("high"),
             format: (),
             panel,
+            window,
         });
         (region, bytes(&y))
     }
