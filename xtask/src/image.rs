@@ -46,8 +46,8 @@ pub struct Counts {
 const FORBIDDEN: &[&str] =
     &["panic", "core3fmt", "core::fmt", "unwind", "slice_index", "unwrap_failed", "__aeabi_unwind"];
 
-/// A program of `firmware/image`.
-pub struct Image(Vec<u8>);
+/// A program of `firmware/image`, and its name.
+pub struct Image(Vec<u8>, String);
 
 impl Image {
     /// Builds it for these models.
@@ -74,7 +74,8 @@ impl Image {
                 .env("EXPORTED_IO", mode.io),
         )?;
         let path = target_folder(&project, &toolchain).join(board.target).join("release").join(program);
-        std::fs::read(&path).map(Image).map_err(|e| format!("{}: {e}", path.display()))
+        let image = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Image(image, program.to_owned()))
     }
 
     /// What it consists of.
@@ -82,9 +83,9 @@ impl Image {
         Elf::parse(&self.0).ok_or_else(|| "not a 32-bit ELF image".to_owned())
     }
 
-    /// Writes the image where it runs; the folder.
+    /// Writes the image where it runs, each program in its own place; the folder.
     fn placed(&self) -> Result<PathBuf, String> {
-        let folder = root().join("firmware/image/target/run");
+        let folder = root().join("firmware/image/target/run").join(&self.1);
         let fail = |e: std::io::Error| format!("{}: {e}", folder.display());
         std::fs::create_dir_all(&folder).map_err(fail)?;
         std::fs::write(folder.join("image.elf"), &self.0).map_err(fail)?;

@@ -31,6 +31,16 @@ const BARE_METAL: &[&str] = &[
     "wasm32-unknown-unknown",
 ];
 
+/// Sections that run at the same time must not install anything.
+pub fn install() -> Result<(), String> {
+    ensure_qemu()?;
+    FOREIGN.iter().try_for_each(ensure_foreign)?;
+    let boards = BOARDS.iter().map(|board| board.target);
+    boards.chain(BARE_METAL.iter().copied()).try_for_each(|target| Toolchain::of(target).map(|_| ()))?;
+    ensure_toolchain("nightly", &["miri", "rust-src"])?;
+    ensure_toolchain(&msrv_version()?, &[])
+}
+
 pub fn fmt() -> Result<(), String> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(cargo(&["fmt", "--check"]).current_dir(root().join(FUZZ)))?;
@@ -59,12 +69,16 @@ pub fn docs() -> Result<(), String> {
 }
 
 pub fn msrv() -> Result<(), String> {
-    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).map_err(|e| e.to_string())?;
-    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
-    let version = version.ok_or("no rust-version in Cargo.toml")?.trim_matches('"');
-    ensure_toolchain(version, &[])?;
+    let version = msrv_version()?;
+    ensure_toolchain(&version, &[])?;
     let toolchain = format!("+{version}");
     run(cargo(&[&toolchain, "check", "--workspace"]).env("CARGO_TARGET_DIR", root().join("target/msrv")))
+}
+
+fn msrv_version() -> Result<String, String> {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).map_err(|e| e.to_string())?;
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
+    Ok(version.ok_or("no rust-version in Cargo.toml")?.trim_matches('"').to_owned())
 }
 
 pub fn bare_metal() -> Result<(), String> {
@@ -177,10 +191,24 @@ fn verify(place: &str, arguments: &[&str], paths: &[PathBuf]) -> Result<(), Stri
 
 pub fn miri() -> Result<(), String> {
     ensure_toolchain("nightly", &["miri", "rust-src"])?;
-    // The kernels have no unsafe code of their own, and take hours under Miri.
-    run(cargo(&["+nightly", "miri", "test", "-p", "exported-runtime", "--lib", "--", "memory", "arch", "simd"])
-        .env("CARGO_TARGET_DIR", root().join("target/miri")))
+    let test = |arguments: &[&str]| {
+        let mut command = cargo(&["+nightly", "miri", "test", "-p", "exported-runtime"]);
+        command.args(arguments).env("CARGO_TARGET_DIR", root().join("target/miri"));
+        command
+    };
+    run(&mut test(&["--lib", "--", "memory"]))?;
+    // The interpreter has all of the instructions, whatever this processor has, once the compiler is told so. Kernels have no
+    // unsafe code of their own, and are interpreted for the intrinsics below them; all of them would take hours.
+    let suites = MIRI_SUITES.iter().flat_map(|suite| ["--test", suite]);
+    run(test(&["--features", "std"]).args(suites).arg("--").args(MIRI_TESTS).env("RUSTFLAGS", AVX512))
 }
+
+const AVX512: &str = "-Ctarget-feature=+avx2,+fma,+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512vnni";
+
+/// The suites and, by parts of their names, the tests that Miri interprets at every level of x86-64.
+const MIRI_SUITES: &[&str] = &["matmul", "conv", "quantized", "winograd", "families"];
+const MIRI_TESTS: &[&str] =
+    &["agrees_with_f64", "any_parameters", "usual_kernels", "products_of_four_bytes", "every_epilogue", "lstm"];
 
 pub fn package() -> Result<(), String> {
     let dirty = output(Command::new("git").current_dir(root()).args(["status", "--porcelain"]))?;

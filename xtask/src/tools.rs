@@ -139,9 +139,12 @@ fn debian(command: &mut Command, target: &str) {
 /// Builds `core` and `alloc` alone with Debian's compiler, and collects them in a sysroot. Only this step may use unstable
 /// features: the project's own code is then built without them, or code that needs nightly would go unnoticed.
 fn debian_sysroot(target: &str) -> Result<PathBuf, String> {
-    apt_install(&["rustc-web", "cargo-web", "rust-web-src", "lld"], None)?;
     let folder = root().join("target/debian-sysroot").join(target);
     let libraries = folder.join("lib/rustlib").join(target).join("lib");
+    if libraries.read_dir().is_ok_and(|mut found| found.next().is_some()) {
+        return Ok(folder);
+    }
+    apt_install(&["rustc-web", "cargo-web", "rust-web-src", "lld"], None)?;
     let seed = folder.join("seed");
     let fail = |e: std::io::Error| format!("{}: {e}", folder.display());
     std::fs::create_dir_all(&libraries).map_err(fail)?;
