@@ -57,6 +57,11 @@ impl Unit {
         self.code.clone() + &ops.unwrap_or_default()
     }
 
+    /// Whether running it unoptimized would take longer than optimizing it.
+    fn is_heavy(&self) -> bool {
+        self.work / HEAVY > self.code.len() as u64
+    }
+
     /// Rust that makes a model.
     fn model(&self) -> String {
         let module = module(self.number);
@@ -68,8 +73,9 @@ impl Unit {
 /// Bytes of source per program on this machine, about 60 small models, which share compiled kernels: 8 per program take 1.7
 /// times as long as 40. But rustc's memory grows with them: 5 MB took it 8 GB.
 const SOURCE: usize = 2_000_000;
-/// Work that code without optimization does in about a second: compiling with it takes longer for a small model.
-const HEAVY: u64 = 20_000_000;
+/// Work per byte of source above which optimizing pays: a byte costs 0.1 ms more to compile with optimization, and without it
+/// about 20 million operations take a second.
+const HEAVY: u64 = 2_000;
 /// Share of a board's flash that the models of a program fill at most, in eighths: their code is only estimated.
 const BOARD_EIGHTHS: usize = 5;
 /// Bytes counted for the code of a model on a board.
@@ -92,7 +98,7 @@ pub const OPS: &str = ".ops.rs";
 pub fn batches(units: &[Unit], platform: Platform) -> Vec<Batch> {
     let mut batches = Vec::new();
     for heavy in [false, true] {
-        let of_kind = units.iter().enumerate().filter(|(_, unit)| (unit.work > HEAVY) == heavy);
+        let of_kind = units.iter().enumerate().filter(|(_, unit)| unit.is_heavy() == heavy);
         for group in groups(of_kind, platform) {
             batches.push(Batch { name: format!("batch_{}", batches.len()), units: group, heavy });
         }
@@ -260,6 +266,14 @@ mod tests {
     fn unit(code: usize) -> Unit {
         let code = " ".repeat(code);
         Unit { number: 0, code, ops: None, weights: Vec::new(), ports: 1, inputs: 1, work: 0 }
+    }
+
+    #[test]
+    fn many_layers_are_optimized_only_for_much_work() {
+        let platform = Platform { place: Place::Host, release: false };
+        let units = [1_000, 100_000].map(|code| Unit { work: 50_000_000, ..unit(code) });
+        let kinds: Vec<_> = batches(&units, platform).into_iter().map(|batch| (batch.units, batch.heavy)).collect();
+        assert_eq!(kinds, [(vec![1], false), (vec![0], true)]);
     }
 
     #[test]
