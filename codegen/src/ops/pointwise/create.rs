@@ -181,10 +181,14 @@ fn spaced(call: &mut Call<'_>, dtype: DType) -> Result<(Build, ExprId, i64)> {
     if steps < 0 {
         return Err(call.damaged(format!("{steps} steps")));
     }
-    // Floats step in their own (computing) type, integers in f64.
+    // Floats step in their own (computing) type, integers in f64 from one whole number to another.
     let computed = if dtype == DType::F64 || !dtype.is_float() { DType::F64 } else { DType::F32 };
     let mut b = Build::new();
-    let (start, end) = (spaced_end(&mut b, call, "start", computed)?, spaced_end(&mut b, call, "end", computed)?);
+    let [start, end] = ["start", "end"].map(|name| {
+        let value = spaced_end(&mut b, call, name, computed)?;
+        Ok(if dtype.is_float() { value } else { b.un(Unary::Trunc, value) })
+    });
+    let (start, end) = (start?, end?);
     let span = b.sub(end, start);
     let gaps = b.f.float(computed, (steps - 1).max(1) as f64);
     let step = b.div(span, gaps);
@@ -197,7 +201,6 @@ fn spaced(call: &mut Call<'_>, dtype: DType) -> Result<(Build, ExprId, i64)> {
     let (from_start, from_end) = (b.add(start, up), b.sub(end, down));
     // A single step is the start.
     let value = if steps == 1 { start } else { b.f.select(near, from_start, from_end) };
-    let value = if dtype.is_float() { value } else { b.un(Unary::Trunc, value) };
     Ok((b, value, steps))
 }
 
