@@ -147,26 +147,39 @@ fn inner(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
 
 /// `beta * self + alpha * (a · b)`; `self` broadcasts, and does not count at all (NaN neither) if `beta` is 0.
 fn add_product(call: &mut Call<'_>, a: &str, b: &str) -> Result<Outs> {
-    let (input, a, b) = (call.tensor("self")?, call.tensor(a)?, call.tensor(b)?);
-    let (beta, alpha) = (call.number("beta")?, call.number("alpha")?);
-    let product = matmul(call, a, b)?;
-    added(call, input, product, &beta, &alpha)
+    let factors = [call.tensor(a)?, call.tensor(b)?];
+    added_to(call, factors)
 }
 
-fn added(call: &mut Call<'_>, input: ValueId, product: ValueId, beta: &Number, alpha: &Number) -> Result<Outs> {
+/// The product of two matrices, scaled and added to `self`.
+fn added_to(call: &mut Call<'_>, [mut a, mut b]: [ValueId; 2]) -> Result<Outs> {
+    let (mut input, beta, alpha) = (call.tensor("self")?, call.number("beta")?, call.number("alpha")?);
+    let dtype = call.dtype_of(a);
+    // Torch rounds to 16 bits once. So does a product with a bias, which is a vector known beforehand.
+    let is_bias = is(&beta, 1) && call.rank(input) == 1 && !super::conv::is_computed(call, input);
+    if matches!(dtype, DType::F16 | DType::Bf16) && !(is_bias && is(&alpha, 1)) {
+        for x in [&mut input, &mut a, &mut b] {
+            *x = call.cast(*x, DType::F32)?;
+        }
+    }
+    let product = matmul(call, a, b)?;
+    let sum = added(call, input, product, &beta, &alpha)?;
+    one(call.cast(sum, dtype)?)
+}
+
+fn added(call: &mut Call<'_>, input: ValueId, product: ValueId, beta: &Number, alpha: &Number) -> Result<ValueId> {
     let product = scaled(call, product, alpha)?;
     if is(beta, 0) {
-        return one(product);
+        return Ok(product);
     }
     let input = scaled(call, input, beta)?;
     let sum = if call.dtype_of(product) == DType::Bool { Binary::Or } else { Binary::Add };
-    one(map(call, &[product, input], |f, p| f.binary(sum, p[0], p[1]))?)
+    map(call, &[product, input], |f, p| f.binary(sum, p[0], p[1]))
 }
 
 /// The sum of the products of a batch: one product, the batch being part of the dim summed over.
 fn add_products(call: &mut Call<'_>) -> Result<Outs> {
-    let (input, a, b) = (call.tensor("self")?, call.tensor("batch1")?, call.tensor("batch2")?);
-    let (beta, alpha) = (call.number("beta")?, call.number("alpha")?);
+    let (a, b) = (call.tensor("batch1")?, call.tensor("batch2")?);
     let (left, right) = (call.shape(a), call.shape(b));
     let ([batch, m, k], [other, inner, n]) = (&left[..], &right[..]) else {
         return Err(call.damaged("two batches of matrices are needed"));
@@ -178,15 +191,14 @@ fn add_products(call: &mut Call<'_>) -> Result<Outs> {
     let a = call.permute(a, &[1, 0, 2])?;
     let a = call.reshape(a, &[m.clone(), depth.clone()])?;
     let b = call.reshape(b, &[depth, n.clone()])?;
-    let product = matmul(call, a, b)?;
-    added(call, input, product, &beta, &alpha)
+    added_to(call, [a, b])
 }
 
 fn add_outer(call: &mut Call<'_>) -> Result<Outs> {
     let (input, a, b) = (call.tensor("self")?, call.tensor("vec1")?, call.tensor("vec2")?);
     let (beta, alpha) = (call.number("beta")?, call.number("alpha")?);
     let product = outer(call, a, b)?;
-    added(call, input, product, &beta, &alpha)
+    one(added(call, input, product, &beta, &alpha)?)
 }
 
 fn outer(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
