@@ -177,23 +177,14 @@ impl<K: Arith> Epilogue<'_, K> {
         first: usize,
         end: usize,
     ) -> Prepared<'_, K, S, P, PANELS> {
-        let panels = |from: &[K::A]| {
-            let mut row = [K::V::<S, P>::splat(s, K::A::ZERO); PANELS];
-            unrolled!(PANELS, p, {
-                row[p] = Vector::load(s, self::from(from, first + p * P::WIDTH));
-            });
-            row
-        };
         let plain = !K::QUANTIZED && !K::REQUANTIZED && self.slope.is_empty();
         let plain = P::ROOM && plain && !self.bias.is_empty();
-        // What is not used is not loaded.
-        let scale: &[K::A] = if K::QUANTIZED || K::REQUANTIZED { self.scale } else { &[] };
-        let slope: &[K::A] = if plain { &[] } else { self.slope };
+        let none = [K::V::<S, P>::splat(s, K::A::ZERO); PANELS];
+        let scaled = K::QUANTIZED || K::REQUANTIZED;
         Prepared {
             epilogue: self,
-            bias: panels(self.bias),
-            scale: panels(scale),
-            slope: panels(slope),
+            bias: per_panel::<K, S, P, PANELS>(s, self.bias, first),
+            scale: if scaled { per_panel::<K, S, P, PANELS>(s, self.scale, first) } else { none },
             low: Vector::splat(s, self.low),
             high: Vector::splat(s, self.high),
             first,
@@ -203,12 +194,25 @@ impl<K: Arith> Epilogue<'_, K> {
     }
 }
 
+/// Of panels side by side, from channel `first` on. A closure would be called, with registers in memory.
+#[inline(always)]
+fn per_panel<K: Arith, S: Simd, P: Panel, const PANELS: usize>(
+    s: S,
+    all: &[K::A],
+    first: usize,
+) -> [K::V<S, P>; PANELS] {
+    let mut row = [K::V::<S, P>::splat(s, K::A::ZERO); PANELS];
+    unrolled!(PANELS, p, {
+        row[p] = Vector::load(s, from(all, first + p * P::WIDTH));
+    });
+    row
+}
+
 /// The epilogue of some panels side by side.
 pub struct Prepared<'a, K: Arith, S: Simd, P: Panel, const PANELS: usize> {
     epilogue: &'a Epilogue<'a, K>,
     bias: [K::V<S, P>; PANELS],
     scale: [K::V<S, P>; PANELS],
-    slope: [K::V<S, P>; PANELS],
     low: K::V<S, P>,
     high: K::V<S, P>,
     first: usize,
@@ -320,7 +324,7 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
             v = v.add(s, K::read::<S, P>(s, out));
         }
         if !e.slope.is_empty() {
-            v = v.leaky(s, self.slope[p]);
+            v = v.leaky(s, Vector::load(s, from(e.slope, channel)));
         }
         K::write::<S, P>(s, v.clamp(s, self.low, self.high), out);
     }
