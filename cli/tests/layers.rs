@@ -16,7 +16,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const LAYERS: [&str; 5] = ["conv::Conv", "depthwise::Depthwise", "matmul::Linear", "dot4::Conv", "dot4::Linear"];
+const LAYERS: [&str; 6] = [
+    "conv::Conv",
+    "depthwise::Depthwise",
+    "matmul::Linear",
+    "dot4::Conv",
+    "dot4::Linear",
+    "dot4::depthwise::Depthwise",
+];
 
 /// Compiles with the fault that the name of the archive's folder says.
 struct Faulty;

@@ -81,6 +81,15 @@ pub trait Simd: Copy + 'static {
         dot4::sums(part)
     }
 
+    /// The sums of a tile of a depthwise convolution of bytes.
+    #[inline(always)]
+    fn taps<X: Narrow, const OUTPUTS: usize>(
+        self,
+        taps: &dot4::depthwise::Taps<'_, X>,
+    ) -> [[i32; dot4::WIDTH]; OUTPUTS] {
+        dot4::depthwise::sums(taps)
+    }
+
     /// Runs `op` as a function of its own that is shared by all callers: one copy of a large kernel per level, where
     /// calling it directly would inline a copy per layer.
     fn outline<O: Op>(self, op: O) -> O::Output;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Values, levels, rounds, thinned};
-use exported_runtime::kernels::arith::{Quantized, Rescale, rescaled};
+use exported_runtime::kernels::arith::{Narrow, Quantized, Rescale, rescaled};
 use exported_runtime::kernels::bytes::{Lookup, MatMul, Softmax};
 use exported_runtime::kernels::conv::{Conv, scratch_len};
 use exported_runtime::kernels::depthwise::{AnyWindow, Depthwise};
@@ -318,6 +318,61 @@ fn products_of_four_bytes() {
             };
             dispatch(level, linear);
             assert_eq!(y, expected, "{level:?}, {rows} {inner} {columns}");
+        }
+    }
+}
+
+impl Case {
+    /// The depthwise kernel for bytes; `moved` is 128 for unsigned inputs.
+    fn check_bytes<X: Narrow>(&self, v: &mut Values, level: Level, moved: i32) {
+        let ([_, h, w], out, channels) = (self.size, self.out(), self.groups);
+        let x: Vec<i8> = (0..h * w * channels).map(|_| v.next() as i8).collect();
+        let weights: Vec<i8> = (0..channels * self.inner()).map(|_| v.next() as i8).collect();
+        let bias: Vec<i32> = (0..channels).map(|_| v.next() as i32 >> 14).collect();
+        let factor: Vec<i32> = (0..channels).map(|_| (v.next() >> 34) as i32).collect();
+        let expected = self.expected(&x, &weights, &bias, &factor);
+        let padded = channels.next_multiple_of(dot4::WIDTH);
+        let mut packed = vec![0; padded * self.inner()];
+        (0..weights.len()).for_each(|i| packed[i % self.inner() * padded + i / self.inner()] = weights[i]);
+        let sums = weights.chunks(self.inner()).map(|row| row.iter().map(|w| i32::from(*w)).sum::<i32>());
+        let bias: Vec<i32> = bias.iter().zip(sums).map(|(bias, sum)| bias - moved * sum).collect();
+        let x: Vec<X> = x.iter().map(|x| X::narrow(i32::from(*x) + moved)).collect();
+        let len = dot4::depthwise::scratch_len(channels, self.kernel, self.stride[2], self.dilation[2]);
+        let (mut scratch, mut y) = (vec![X::default(); len], vec![0i8; expected.len()]);
+        let layer = dot4::depthwise::Depthwise {
+            x: &x[..],
+            weights: &packed,
+            bias: &bias,
+            scale: &factor,
+            y: &mut y[..],
+            scratch: &mut scratch[..],
+            batch: 1,
+            channels,
+            size: self.size,
+            out,
+            kernel: self.kernel,
+            stride: self.stride,
+            dilation: self.dilation,
+            padding: self.padding,
+            x_strides: [0, 0, w * channels, channels],
+            y_strides: [0, 0, out[2] * channels, channels],
+            low: self.bounds.0,
+            high: self.bounds.1,
+            format: Rescale { input_zero: self.format.input_zero + moved, ..self.format },
+        };
+        dispatch(level, layer);
+        assert_eq!(y, expected, "{level:?}, {channels} channels, {:?} of {:?}", self.kernel, self.size);
+    }
+}
+
+#[test]
+fn depthwise_convolutions_of_bytes() {
+    let mut v = Values::new(7);
+    for _ in 0..rounds(150) {
+        let case = Case::random(&mut v, true);
+        for level in levels() {
+            case.check_bytes::<i8>(&mut v, level, 0);
+            case.check_bytes::<u8>(&mut v, level, 128);
         }
     }
 }

@@ -5,10 +5,11 @@ use super::conv::{Shape, as_it_stands, geometry, is_pointwise, uniform};
 use super::layer::{bound, format, macs};
 use super::matmul::Rows;
 use super::{Access, Field, Kernel, Lowering, Region, Work};
-use crate::ir::{Conv, Epilogue, Node, Requantize};
+use crate::ir::{Constant, Conv, Epilogue, Node, Requantize};
 use crate::sym::Expr;
 use exported_runtime::DType;
-use exported_runtime::kernels::dot4::{WIDTH, moved, scratch_len};
+use exported_runtime::kernels::depthwise::TAPS;
+use exported_runtime::kernels::dot4::{WIDTH, depthwise, moved, scratch_len};
 use exported_runtime::kernels::int8::patch_len;
 
 /// Constants of a layer.
@@ -45,6 +46,62 @@ impl Layer {
     }
 }
 
+/// What a layer on bytes is made of.
+struct Parts<'g> {
+    weight: &'g Constant,
+    scale: &'g Constant,
+    bias: Option<&'g Constant>,
+    requantize: Requantize,
+    types: [DType; 2],
+    /// Whether inputs meet weights as signed bytes.
+    signed: bool,
+}
+
+impl<'g> Parts<'g> {
+    /// `None` if the target or the layer has another form.
+    fn of(cx: &Lowering<'g>, node: &Node, epilogue: &Epilogue) -> Option<Self> {
+        let requantize = epilogue.requantize?;
+        let signed = match cx.options.target.arch() {
+            "x86_64" => false,
+            "aarch64" => true,
+            _ => return None,
+        };
+        let types = [cx.dtype(node.inputs[0]), requantize.dtype];
+        let constant = |i: usize, dtype: DType| cx.constant_of(*node.inputs.get(i)?).filter(|c| c.dtype == dtype);
+        let bias = epilogue.bias.then(|| constant(3, DType::I32)).flatten();
+        let (weight, scale) = (constant(1, DType::I8)?, constant(2, DType::I32)?);
+        types.iter().all(|d| d.size() == 1).then_some(Parts { weight, scale, bias, requantize, types, signed })
+    }
+
+    /// An element of the weights.
+    fn element(&self, at: Option<usize>) -> i8 {
+        at.and_then(|i| self.weight.data.get(i)).map_or(0, |w| *w as i8)
+    }
+
+    /// The bias of an output channel.
+    fn bias(&self, o: usize) -> i32 {
+        self.bias.and_then(|b| b.data.as_chunks().0.get(o)).map_or(0, |b| i32::from_le_bytes(*b))
+    }
+
+    /// With these weights and biases. What is stored per channel reaches to the end of the last panel.
+    fn layer(&self, cx: &mut Lowering<'_>, packed: Vec<u8>, biases: &[i32]) -> Layer {
+        let len = biases.len().next_multiple_of(WIDTH) * size_of::<i32>();
+        let whole = |mut data: Vec<u8>| {
+            data.resize(len, 0);
+            data
+        };
+        let bias = whole(biases.iter().copied().flat_map(i32::to_le_bytes).collect());
+        let scale = whole(self.scale.data.to_vec());
+        Layer {
+            weights: cx.weights(&self.weight.name, DType::I8, packed.into()),
+            bias: cx.weights(&self.weight.name, DType::I32, bias.into()),
+            scale: cx.weights(&self.scale.name, DType::I32, scale.into()),
+            requantize: self.requantize,
+            types: self.types.map(|d| d.name().to_string()).to_vec(),
+        }
+    }
+}
+
 /// Packs a layer of `groups` times `columns` output channels; `at(output channel, k)` is the number of an element, or `None`
 /// for 0.
 fn layer(
@@ -54,44 +111,25 @@ fn layer(
     [groups, columns, inner]: [usize; 3],
     at: impl Fn(usize, usize) -> Option<usize>,
 ) -> Option<Layer> {
-    let requantize = epilogue.requantize?;
-    let x = cx.dtype(node.inputs[0]);
-    let signed = match cx.options.target.arch() {
-        "x86_64" => false,
-        "aarch64" => true,
-        _ => return None,
-    };
-    if inner == 0 || [x, requantize.dtype].iter().any(|d| d.size() != 1) {
+    let parts = Parts::of(cx, node, epilogue)?;
+    if inner == 0 {
         return None;
     }
-    let constant = |i: usize, dtype: DType| cx.constant_of(*node.inputs.get(i)?).filter(|c| c.dtype == dtype);
-    let weight = constant(1, DType::I8)?;
-    let (scale, bias) = (constant(2, DType::I32)?, epilogue.bias.then(|| constant(3, DType::I32)).flatten());
-    let element = |o: usize, k: usize| at(o, k).and_then(|i| weight.data.get(i)).map_or(0, |w| *w as i8);
     let mut packed = Vec::new();
     for (group, panel) in (0..groups).flat_map(|g| (0..columns.div_ceil(WIDTH)).map(move |p| (g, p))) {
         for (four, lane, j) in (0..inner.div_ceil(4)).flat_map(|f| (0..4 * WIDTH).map(move |i| (f, i / 4, i % 4))) {
             let (column, k) = (panel * WIDTH + lane, 4 * four + j);
             let inside = column < columns && k < inner;
-            packed.push(if inside { element(group * columns + column, k) as u8 } else { 0 });
+            packed.push(if inside { parts.element(at(group * columns + column, k)) as u8 } else { 0 });
         }
     }
-    let more = moved(signed, x == DType::I8);
+    let more = moved(parts.signed, parts.types[0] == DType::I8);
     let biases = (0..groups * columns).map(|o| {
-        let sum: i32 = (0..inner).map(|k| i32::from(element(o, k))).sum();
-        let stored = bias.and_then(|b| b.data.as_chunks().0.get(o)).map_or(0, |b| i32::from_le_bytes(*b));
-        stored.wrapping_sub(more * sum)
+        let sum: i32 = (0..inner).map(|k| i32::from(parts.element(at(o, k)))).sum();
+        parts.bias(o).wrapping_sub(more * sum)
     });
-    let biases: Vec<u8> = biases.flat_map(i32::to_le_bytes).collect();
-    let types = [x, requantize.dtype].map(|d| d.name().to_string()).to_vec();
-    let (name, scale) = (weight.name.clone(), scale.clone());
-    Some(Layer {
-        weights: cx.weights(&name, DType::I8, packed.into()),
-        bias: cx.weights(&name, DType::I32, biases.into()),
-        scale: cx.weights(&scale.name, DType::I32, scale.data),
-        requantize,
-        types,
-    })
+    let biases: Vec<i32> = biases.collect();
+    Some(parts.layer(cx, packed, &biases))
 }
 
 /// Lowers a matrix product with this weight, if it fits; `at(k, column)` is the number of an element.
@@ -126,9 +164,11 @@ fn product(layer: &Layer, [x, y]: [Region; 2], rows: Rows) -> Work {
 pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape, epilogue: &Epilogue) -> bool {
     let &Shape { channels, columns, .. } = shape;
     let inner = patch_len(channels, shape.kernel);
-    let depthwise = conv.groups > 1 && channels == 1 && columns == 1;
-    if conv.transposed || depthwise {
+    if conv.transposed {
         return false;
+    }
+    if conv.groups > 1 && channels == 1 && columns == 1 {
+        return by_channel(cx, node, conv, shape, epilogue);
     }
     let Some(layer) = layer(cx, node, epilogue, [conv.groups, columns, inner], |o, k| shape.in_fours(o, k)) else {
         return false;
@@ -148,6 +188,35 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
         fields.extend(layer.rescale());
         layer.kernel("dot4::Conv", fields)
     };
+    cx.step(node, work, macs(cx.shape(node.outputs[0]), shape.inner()));
+    true
+}
+
+/// Lowers a depthwise convolution, if it fits: the pixels of a row have to be neighbours. Only x86-64 has a loop for it.
+fn by_channel(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shape, epilogue: &Epilogue) -> bool {
+    let channels = conv.groups;
+    let Some(parts) = Parts::of(cx, node, epilogue) else { return false };
+    if parts.signed || shape.kernel[0] != 1 || !(1..=TAPS).contains(&shape.taps) {
+        return false;
+    }
+    let x = cx.read_channels_last(node.inputs[0]);
+    if x.strides.last() != Some(&Expr::from(channels)) {
+        return false;
+    }
+    let padded = channels.next_multiple_of(WIDTH);
+    let element = |tap: usize, o: usize| parts.element((o < channels).then_some(o * shape.taps + tap)) as u8;
+    let packed = (0..shape.taps).flat_map(|tap| (0..padded).map(move |o| (tap, o))).map(|(tap, o)| element(tap, o));
+    let packed: Vec<u8> = packed.collect();
+    let biases: Vec<i32> = (0..channels).map(|o| parts.bias(o)).collect();
+    let layer = parts.layer(cx, packed, &biases);
+    let y = cx.output_channels_last(node.outputs[0]);
+    let mut fields = layer.fields(&x.region(Access::Whole), y.region(Access::Whole));
+    let len = depthwise::scratch_len(channels, shape.kernel, conv.stride[2], conv.dilation[2]);
+    let scratch = cx.scratch("rows", x.dtype, Expr::from(len));
+    fields.push(("scratch", Field::Write { region: scratch, update: false }));
+    fields.extend(geometry(conv, shape, &x, &y, true));
+    fields.extend(layer.rescale());
+    let work = layer.kernel("dot4::depthwise::Depthwise", fields);
     cx.step(node, work, macs(cx.shape(node.outputs[0]), shape.inner()));
     true
 }

@@ -3,7 +3,8 @@
 
 use super::x86_dot4;
 use crate::kernels::arith::Narrow;
-use crate::kernels::dot4::{Part, Sums};
+use crate::kernels::dot4::depthwise::Taps;
+use crate::kernels::dot4::{Part, Sums, WIDTH};
 use crate::kernels::tile::{Eight, Six};
 use crate::simd::{Half16, Level, N16, Op, Pair, Simd, Vector};
 use core::arch::x86_64::*;
@@ -42,6 +43,11 @@ impl Simd for Avx2 {
         // SAFETY: the token.
         unsafe { x86_dot4::sums_avx2(part) }
     }
+    #[inline(always)]
+    fn taps<X: Narrow, const OUTPUTS: usize>(self, taps: &Taps<'_, X>) -> [[i32; WIDTH]; OUTPUTS] {
+        // SAFETY: the token.
+        unsafe { x86_dot4::taps_avx2(taps) }
+    }
 }
 
 /// Token: AVX-512 F, BW, DQ and VL are there, with all of [`Avx2`]. Only [`avx512`] makes one.
@@ -73,6 +79,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn dot4<X: Narrow, const ROWS: usize, const PANELS: usize>(self, part: &Part<'_, X>) -> Sums<ROWS, PANELS> {
         x86_dot4::sums_avx512(part)
+    }
+    #[inline(always)]
+    fn taps<X: Narrow, const OUTPUTS: usize>(self, taps: &Taps<'_, X>) -> [[i32; WIDTH]; OUTPUTS] {
+        // SAFETY: the token; AVX-512 includes AVX2.
+        unsafe { x86_dot4::taps_avx2(taps) }
     }
 }
 

@@ -10,20 +10,20 @@
 //! where the input lies; what they see beyond the image, and patches of any other convolution, are copied first.
 
 use super::arith::{Narrow, Rescale, rescaled};
-use super::depthwise::taps_inside;
 use super::int8::patch_len;
 use super::tile::from;
 use super::window::{Axis, MAX_ROWS, Plan};
 use crate::simd::{Op, Simd};
+use rows::{LINES, Source};
+
+pub mod depthwise;
+mod rows;
 
 /// Output channels of a panel.
 pub const WIDTH: usize = 16;
 
 /// Rows of a tile of one panel, which would else wait for its sums.
 const TALL: usize = 2 * MAX_ROWS;
-
-/// Kernel rows at most that are read where they lie.
-const LINES: usize = 8;
 
 /// Whether inputs meet weights as signed bytes.
 pub const SIGNED: bool = cfg!(target_arch = "aarch64");
@@ -182,11 +182,11 @@ impl Finish<'_> {
 
 /// The first elements of a slice, 0 beyond its end.
 #[inline(always)]
-fn lanes(from: &[i32]) -> [i32; WIDTH] {
+fn lanes<T: Copy + Default>(from: &[T]) -> [T; WIDTH] {
     if let Some(whole) = from.first_chunk() {
         return *whole;
     }
-    let mut out = [0; WIDTH];
+    let mut out = [T::default(); WIDTH];
     for (to, from) in out.iter_mut().zip(from) {
         *to = *from;
     }
@@ -467,6 +467,16 @@ impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
     #[inline(always)]
     fn windows<S: Simd, const ROWS: usize, const SIDE: usize>(&self, s: S, y: &mut [Y], scratch: &mut [X]) {
         let (l, group) = (&self.0, self.group(0));
+        let source = Source {
+            x: l.x,
+            channels: l.channels,
+            size: l.size,
+            rows: l.kernel[1],
+            dilation: l.dilation[1],
+            row: l.kernel[2] * l.channels,
+            strides: [l.x_strides[0], l.x_strides[1], l.x_strides[2]],
+            outside: X::narrow(l.format.input_zero),
+        };
         let [_, height, width] = l.out;
         let (step, columns) = (l.stride[2] * l.channels, window_row(ROWS, l.channels, l.kernel, l.stride[2]));
         for image in 0..l.batch * l.out[0] {
@@ -480,9 +490,9 @@ impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
                     let first = w.min(width - ROWS);
                     let left = (first * l.stride[2]) as isize - l.padding[2] as isize;
                     let corner = [n, plane, top as usize, left as usize];
-                    let lines = match self.in_place(corner, columns) {
+                    let lines = match source.in_place(corner, columns) {
                         Some(lines) => lines,
-                        None => self.copied(corner, columns, scratch),
+                        None => source.copied(corner, columns, scratch),
                     };
                     let at = n * l.y_strides[0] + d * l.y_strides[1] + h * l.y_strides[2] + first * l.y_strides[3];
                     let lines = lines.get(..l.kernel[1]).unwrap_or_default();
@@ -491,63 +501,6 @@ impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
                 }
             }
         }
-    }
-
-    /// The kernel rows of a tile where they lie, if all of them lie inside.
-    #[inline(always)]
-    fn in_place(&self, [n, d, h, w]: [usize; 4], columns: usize) -> Option<[Line<'_, X>; LINES]> {
-        let l = &self.0;
-        let (last, right) = (h.wrapping_add((l.kernel[1] - 1) * l.dilation[1]), w.wrapping_add(columns / l.channels));
-        if d >= l.size[0] || h >= l.size[1] || last >= l.size[1] || w >= l.size[2] || right > l.size[2] {
-            return None;
-        }
-        let at = n * l.x_strides[0] + d * l.x_strides[1] + h * l.x_strides[2] + w * l.channels;
-        let fours = (l.kernel[2] * l.channels).div_ceil(4);
-        let mut lines = [Line { x: &l.x[..0], weight: 0, fours }; LINES];
-        for (i, line) in lines.iter_mut().take(l.kernel[1]).enumerate() {
-            // Up to three bytes more than the row: they meet weights of 0.
-            let start = at + i * l.dilation[1] * l.x_strides[2];
-            line.x = l.x.get(start..start + columns + 3).or_else(|| l.x.get(start..start + columns))?;
-            line.weight = i * fours;
-        }
-        let whole = (l.channels * l.kernel[2]).is_multiple_of(4)
-            || lines.iter().take(l.kernel[1]).all(|line| line.x.len() > columns);
-        whole.then_some(lines)
-    }
-
-    /// The kernel rows of a tile, copied with what lies outside the image.
-    #[inline(always)]
-    fn copied<'s>(&self, [n, d, h, w]: [usize; 4], columns: usize, to: &'s mut [X]) -> [Line<'s, X>; LINES] {
-        let l = &self.0;
-        let outside = X::narrow(l.format.input_zero);
-        let pixels = columns / l.channels.max(1);
-        let (from_pixel, to_pixel) = taps_inside(w as isize, l.size[2], pixels, 1);
-        let mut rest = &mut *to;
-        for i in 0..l.kernel[1] {
-            let Some((row, next)) = rest.split_at_mut_checked(columns) else { break };
-            rest = next;
-            let h = h.wrapping_add(i * l.dilation[1]);
-            if d >= l.size[0] || h >= l.size[1] {
-                row.fill(outside);
-                continue;
-            }
-            let at = n * l.x_strides[0] + d * l.x_strides[1] + h * l.x_strides[2];
-            let at = at.wrapping_add(w.wrapping_add(from_pixel).wrapping_mul(l.channels));
-            let (left, more) = row.split_at_mut_checked(from_pixel * l.channels).unwrap_or_default();
-            let inside = (to_pixel - from_pixel) * l.channels;
-            let (middle, right) = more.split_at_mut_checked(inside).unwrap_or_default();
-            left.fill(outside);
-            if let Some(from) = l.x.get(at..at + inside) {
-                middle.copy_from_slice(from);
-            }
-            right.fill(outside);
-        }
-        let fours = (l.kernel[2] * l.channels).div_ceil(4);
-        let mut lines = [Line { x: &to[..0], weight: 0, fours }; LINES];
-        for (i, line) in lines.iter_mut().take(l.kernel[1]).enumerate() {
-            (line.x, line.weight) = (from(to, i * columns), i * fours);
-        }
-        lines
     }
 
     /// Patches of eight outputs at a time, or of one where there are fewer.
