@@ -284,7 +284,8 @@ fn products_of_four_bytes() {
         let case = Case::random(&mut v, false);
         levels().into_iter().for_each(|level| case.check_dot4(&mut v, level));
     }
-    for (rows, inner, columns) in thinned([(1, 640, 100), (9, 8, 33), (8, 64, 16), (3, 4, 1), (20, 12, 48)], 2) {
+    let shapes = [(1, 640, 100), (9, 8, 33), (8, 64, 16), (3, 4, 1), (20, 12, 48), (9, 1204, 20)];
+    for (rows, inner, columns) in thinned(shapes, 2) {
         // With a shift of 32 no product here is half a quantum: factors are odd.
         let format = Rescale { input_zero: 9, output_zero: 131, factor: 0, shift: 32 };
         let x: Vec<u8> = (0..rows * inner).map(|_| v.next() as u8).collect();
