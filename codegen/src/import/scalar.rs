@@ -4,7 +4,7 @@ use super::{Importer, Number};
 use crate::diag::{Diagnostic, Origin};
 use crate::ir::{Guard, Op, TensorType};
 use crate::schema::{Argument, NameOr, Node, Sym, SymInt};
-use crate::sym::{Expr, Symbol};
+use crate::sym::{Expr, Interval, Symbol};
 use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
@@ -18,6 +18,8 @@ pub(super) fn is_scalar(target: &str) -> bool {
         "aten.sym_stride.int",
         "aten.sym_storage_offset.default",
         "aten._assert_scalar.default",
+        "aten._assert_async.default",
+        "aten._assert_async.msg",
         "aten.sym_constrain_range.default",
         "aten.sym_constrain_range_for_size.default",
         "aten._assert_tensor_metadata.default",
@@ -51,6 +53,7 @@ impl<'a> Importer<'a> {
         let short = origin.target.rsplit_once('.').map_or("", |(_, name)| name);
         let value = match origin.target.as_str() {
             "aten._assert_scalar.default" => return self.assert_scalar(node, origin),
+            "aten._assert_async.default" | "aten._assert_async.msg" => return self.assert_tensor(node, origin),
             // Bounds of unbacked symbols stand in the range table; metadata of tensors is static here.
             "aten.sym_constrain_range.default" | "aten.sym_constrain_range_for_size.default" => return Ok(()),
             "aten._assert_tensor_metadata.default" => return self.assert_metadata(node),
@@ -256,6 +259,28 @@ impl<'a> Importer<'a> {
             }
             false => self.graph.guards.push(Guard { condition, message, origin: Some(origin.clone()) }),
         }
+        Ok(())
+    }
+
+    /// That a tensor of one truth value is true: it is read like `.item()`, into a symbol of our own.
+    fn assert_tensor(&mut self, node: &'a Node, origin: &Origin) -> Result<()> {
+        let Some(Argument::Tensor(name)) = node.inputs.first().map(|i| &i.arg) else {
+            return Err(Diagnostic::damaged("an assertion without a condition"));
+        };
+        let value = self.tensor(name)?;
+        let TensorType { dtype, shape } = self.graph.ty(value);
+        if *dtype != DType::Bool || shape.iter().any(|size| *size != Expr::Int(1)) {
+            return Err(Diagnostic::unsupported(format!("an assertion of a tensor {}", self.graph.ty(value))));
+        }
+        let message = match node.arg("assert_msg") {
+            Some(Argument::String(text)) => text.clone(),
+            _ => format!("`{name}` is true"),
+        };
+        let symbol: Symbol = format!("asserted{}", self.graph.nodes.len()).into();
+        self.graph.ranges.0.insert(symbol.clone(), Interval::new(0, 1));
+        self.push_item(symbol.clone(), value, origin);
+        let op = Op::Assert { condition: Expr::eq(Expr::Symbol(symbol), 1), message };
+        self.graph.nodes.push(crate::ir::Node { op, inputs: vec![], outputs: vec![], origin: origin.clone() });
         Ok(())
     }
 

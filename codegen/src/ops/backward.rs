@@ -20,9 +20,13 @@ pub const ROWS: &[Row] = &[
     row("aten.max_pool2d_with_indices_backward.default", of_max_pool),
 ];
 
-/// `(g - sum(g y)) y`; for the logarithm `g - exp(y) sum(g)`.
+/// `(g - sum(g y)) y`; for the logarithm `g - exp(y) sum(g)`. Sixteen bits are rounded to at the end.
 fn of_softmax(call: &mut Call<'_>, log: bool) -> Result<Outs> {
-    let (gradient, y) = (call.tensor("grad_output")?, call.tensor("output")?);
+    let (mut gradient, mut y) = (call.tensor("grad_output")?, call.tensor("output")?);
+    let dtype = call.dtype_of(gradient);
+    if matches!(dtype, DType::F16 | DType::Bf16) {
+        (gradient, y) = (call.cast(gradient, DType::F32)?, call.cast(y, DType::F32)?);
+    }
     let dims = if call.rank(y) == 0 { vec![] } else { vec![call.dim("dim", call.rank(y))?] };
     let product = map(call, &[gradient, y], |f, p| f.binary(Binary::Mul, p[0], p[1]))?;
     let total = sum(call, if log { gradient } else { product }, dims, true)?;
@@ -31,10 +35,8 @@ fn of_softmax(call: &mut Call<'_>, log: bool) -> Result<Outs> {
         let part = f.binary(Binary::Mul, share, p[3]);
         f.binary(Binary::Sub, from, part)
     })?;
-    one(match call.dtype("input_dtype")? {
-        Some(dtype) => call.cast(result, dtype)?,
-        None => result,
-    })
+    let dtype = call.dtype("input_dtype")?.unwrap_or(dtype);
+    one(call.cast(result, dtype)?)
 }
 
 /// `g * mask * scale`; the scale makes floats of integers.

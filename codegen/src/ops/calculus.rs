@@ -8,6 +8,7 @@ use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
 use crate::ir::{Binary, ExprId, Formula, Op, ValueId};
 use crate::sym::Expr;
+use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -48,11 +49,13 @@ fn steps(call: &mut Call<'_>, x: ValueId, dim: usize) -> Result<ValueId> {
     map(call, &[later, earlier], |f, p| f.binary(Binary::Sub, p[0], p[1]))
 }
 
-/// `x (op) constant`.
+/// `x (op) constant`, which is not rounded to 16 bits.
 fn with(f: &mut Formula, op: Binary, x: ExprId, constant: f64) -> ExprId {
     let dtype = f.dtype(x);
-    let constant = f.float(dtype, constant);
-    f.binary(op, x, constant)
+    let wide = if matches!(dtype, DType::F16 | DType::Bf16) { DType::F32 } else { dtype };
+    let (x, constant) = (f.cast(wide, x), f.float(wide, constant));
+    let result = f.binary(op, x, constant);
+    f.cast(dtype, result)
 }
 
 /// The argument in floats.
@@ -150,21 +153,48 @@ fn spacings(call: &mut Call<'_>, dims: &[usize], rank: usize) -> Result<Vec<Spac
     }
 }
 
-/// Central differences, second order also where samples are uneven; at the edges one-sided ones of the order asked for.
+/// Central differences; at the edges one-sided ones of the order asked for.
 fn derivative(call: &mut Call<'_>, x: ValueId, dim: usize, spacing: &Spacing, order: i64) -> Result<ValueId> {
-    let size = call.shape(x)[dim].as_int();
-    if size.is_none_or(|n| n <= order) {
+    let Some(size) = call.shape(x)[dim].as_int().filter(|size| *size > order) else {
         return Err(call.damaged("too few samples, or a number that depends on the input"));
-    }
-    let last = size.unwrap_or(0) - 1;
-    let differences = steps(call, x, dim)?;
-    let slopes = match spacing {
-        Spacing::Even(h) => map(call, &[differences], |f, p| with(f, Binary::Div, p[0], *h))?,
-        Spacing::At(at) => {
-            let widths = steps(call, *at, dim)?;
-            map(call, &[differences, widths], |f, p| f.binary(Binary::Div, p[0], p[1]))?
-        }
     };
+    let [start, middle, end] = match spacing {
+        Spacing::Even(h) => evenly(call, x, dim, *h, order)?,
+        Spacing::At(at) => unevenly(call, x, dim, *at, order)?,
+    };
+    let parts = if size < 3 { vec![start, end] } else { vec![start, middle, end] };
+    call.push(Op::Concat { dim }, &parts)
+}
+
+/// In torch's order, for roundings show where samples are nearly equal: the first entry, those between, the last.
+fn evenly(call: &mut Call<'_>, x: ValueId, dim: usize, h: f64, order: i64) -> Result<[ValueId; 3]> {
+    let last = call.shape(x)[dim].as_int().unwrap_or(0) - 1;
+    let (first, final_terms): (&[_], &[_]) = match order {
+        1 => (&[(1, 1.0), (0, -1.0)], &[(last, 1.0), (last - 1, -1.0)]),
+        _ => (&[(0, -1.5), (1, 2.0), (2, -0.5)], &[(last - 2, 0.5), (last - 1, -2.0), (last, 1.5)]),
+    };
+    let edge = |call: &mut Call<'_>, terms: &[(i64, f64)]| {
+        let entries = terms.iter().map(|(index, _)| part(call, x, dim, *index)).collect::<Result<Vec<_>>>()?;
+        map(call, &entries, |f, p| {
+            let products: Vec<ExprId> = terms.iter().zip(p).map(|((_, k), x)| with(f, Binary::Mul, *x, *k)).collect();
+            let sum = products.into_iter().reduce(|sum, product| f.binary(Binary::Add, sum, product));
+            with(f, Binary::Div, sum.unwrap_or(p[0]), h)
+        })
+    };
+    let (after, before) = (without(call, x, dim, 2, 0)?, without(call, x, dim, 0, 2)?);
+    let middle = map(call, &[after, before], |f, p| {
+        let difference = f.binary(Binary::Sub, p[0], p[1]);
+        let slope = with(f, Binary::Div, difference, h);
+        with(f, Binary::Div, slope, 2.0)
+    })?;
+    Ok([edge(call, first)?, middle, edge(call, final_terms)?])
+}
+
+/// Slopes between neighbours, inside weighted by the width of the other side.
+fn unevenly(call: &mut Call<'_>, x: ValueId, dim: usize, at: ValueId, order: i64) -> Result<[ValueId; 3]> {
+    let last = call.shape(x)[dim].as_int().unwrap_or(0) - 1;
+    let (differences, widths) = (steps(call, x, dim)?, steps(call, at, dim)?);
+    let slopes = map(call, &[differences, widths], |f, p| f.binary(Binary::Div, p[0], p[1]))?;
     let edge = |call: &mut Call<'_>, outer: i64, inner: i64| -> Result<ValueId> {
         let first = part(call, slopes, dim, outer)?;
         if order == 1 {
@@ -172,52 +202,23 @@ fn derivative(call: &mut Call<'_>, x: ValueId, dim: usize, spacing: &Spacing, or
         }
         // The slope at the edge of the parabola through three samples.
         let second = part(call, slopes, dim, inner)?;
-        let ratio = match spacing {
-            Spacing::Even(_) => None,
-            Spacing::At(at) => {
-                let widths = steps(call, *at, dim)?;
-                Some((part(call, widths, dim, outer)?, part(call, widths, dim, inner)?))
-            }
-        };
-        let inputs: Vec<ValueId> =
-            [first, second].into_iter().chain(ratio.into_iter().flat_map(|(a, b)| [a, b])).collect();
-        map(call, &inputs, |f, p| {
+        let (a, b) = (part(call, widths, dim, outer)?, part(call, widths, dim, inner)?);
+        map(call, &[first, second, a, b], |f, p| {
             let bend = f.binary(Binary::Sub, p[0], p[1]);
-            let bend = match p.get(2..4) {
-                Some(&[a, b]) => {
-                    let span = f.binary(Binary::Add, a, b);
-                    let share = f.binary(Binary::Div, a, span);
-                    f.binary(Binary::Mul, bend, share)
-                }
-                _ => with(f, Binary::Div, bend, 2.0),
-            };
+            let span = f.binary(Binary::Add, p[2], p[3]);
+            let share = f.binary(Binary::Div, p[2], span);
+            let bend = f.binary(Binary::Mul, bend, share);
             f.binary(Binary::Add, p[0], bend)
         })
     };
-    let (start, end) = (edge(call, 0, 1)?, edge(call, last - 1, last - 2)?);
-    if last < 2 {
-        return call.push(Op::Concat { dim }, &[start, end]);
-    }
-    let middle = central(call, slopes, spacing, dim)?;
-    call.push(Op::Concat { dim }, &[start, middle, end])
-}
-
-/// The slope between neighbours, weighted by the width of the other side.
-fn central(call: &mut Call<'_>, slopes: ValueId, spacing: &Spacing, dim: usize) -> Result<ValueId> {
     let (before, after) = (without(call, slopes, dim, 0, 1)?, without(call, slopes, dim, 1, 0)?);
-    let Spacing::At(at) = spacing else {
-        return map(call, &[before, after], |f, p| {
-            let both = f.binary(Binary::Add, p[0], p[1]);
-            with(f, Binary::Div, both, 2.0)
-        });
-    };
-    let widths = steps(call, *at, dim)?;
     let (near, far) = (without(call, widths, dim, 0, 1)?, without(call, widths, dim, 1, 0)?);
-    map(call, &[before, after, near, far], |f, p| {
+    let middle = map(call, &[before, after, near, far], |f, p| {
         let (left, right) = (f.binary(Binary::Mul, p[0], p[3]), f.binary(Binary::Mul, p[1], p[2]));
         let (total, span) = (f.binary(Binary::Add, left, right), f.binary(Binary::Add, p[2], p[3]));
         f.binary(Binary::Div, total, span)
-    })
+    })?;
+    Ok([edge(call, 0, 1)?, middle, edge(call, last - 1, last - 2)?])
 }
 
 /// One entry of a dim, which stays.
