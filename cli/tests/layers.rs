@@ -109,7 +109,7 @@ fn floor(steps: &mut lower::Steps) {
         other => panic!("{other:?}"),
     };
     let half = |factor: i32| ((1i64 << (shift - 1)) / i64::from(factor.max(1))) as i32;
-    let lower = numbers(bias).into_iter().zip(numbers(factor)).flat_map(|(b, f)| (b - half(f)).to_le_bytes());
+    let lower = numbers(bias).into_iter().zip(numbers(factor)).flat_map(|(b, f)| b.wrapping_sub(half(f)).to_le_bytes());
     steps.buffers[bias].storage = Storage::Weights(lower.collect::<Vec<u8>>().into());
 }
 
