@@ -311,6 +311,65 @@ fn interpolation_by_hand() {
     assert_eq!(y, [0.0, 0.0, 10.0, 20.0, 20.0]);
 }
 
+/// Two planes of two channels: bilinear between pixel centres, and the nearest.
+#[test]
+fn interpolation_of_planes_and_channels() {
+    let axis = |i: usize, from: usize, to: usize| {
+        let at = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
+        let low = (at as usize).min(from - 1);
+        (low, (low + 1).min(from - 1), at - low as f64)
+    };
+    for [h, w, rows, columns] in [[3, 4, 5, 8], [3, 4, 2, 9], [2, 19, 4, 27], [5, 1, 3, 1]] {
+        for (outer, inner) in [(4, 1), (2, 2)] {
+            let x = Values::new(5).vec(4 * h * w);
+            let at = |o: usize, r: usize, c: usize, k: usize| f64::from(x[((o * h + r) * w + c) * inner + k]);
+            let mut expected = vec![];
+            for i in 0..outer * rows * columns * inner {
+                let (k, c, r) = (i % inner, i / inner % columns, i / inner / columns % rows);
+                let (o, (top, bottom, v)) = (i / inner / columns / rows, axis(r, h, rows));
+                let (left, right, u) = axis(c, w, columns);
+                let line = |r: usize| at(o, r, left, k) * (1.0 - u) + at(o, r, right, k) * u;
+                expected.push(line(top) * (1.0 - v) + line(bottom) * v);
+            }
+            for level in levels() {
+                let mut y = vec![7.0f32; expected.len()];
+                let (input, output, ratio) = ([1, h, w], [1, rows, columns], [0.0; 3]);
+                let curve = Curve::Linear;
+                let x = &x;
+                dispatch(
+                    level,
+                    Interpolate { x, y: &mut y, outer, input, output, inner, ratio, align_corners: false, curve },
+                );
+                assert_close(&y, &expected, 1e-5);
+                dispatch(level, Nearest { x, y: &mut y, outer, input, output, inner, ratio, exact: false });
+                for (i, y) in y.iter().enumerate() {
+                    let (k, c, r) = (i % inner, i / inner % columns, i / inner / columns % rows);
+                    let near = at(i / inner / columns / rows, r * h / rows, c * w / columns, k);
+                    assert_eq!(f64::from(*y), near, "{h}x{w} to {rows}x{columns} at {i}");
+                }
+            }
+        }
+    }
+}
+
+/// As torch has it: a weight of 0 counts, a dim that the image does not have does not.
+#[test]
+fn interpolation_beside_an_infinity() {
+    let mut x = [1.0f32; 9];
+    x[4] = INF;
+    let mut y = [0.0f32; 25];
+    let (input, output, ratio) = ([1, 3, 3], [1, 5, 5], [0.0; 3]);
+    let curve = Curve::Linear;
+    dispatch(
+        Level::detect(),
+        Interpolate { x: &x, y: &mut y, outer: 1, input, output, inner: 1, ratio, align_corners: true, curve },
+    );
+    let words: Vec<String> = y.iter().map(f32::to_string).collect();
+    let rows: Vec<String> = words.chunks(5).map(|row| row.join(" ")).collect();
+    let inside = "NaN inf inf inf 1";
+    assert_eq!(rows, ["NaN NaN NaN NaN 1", inside, inside, inside, "1 1 1 1 1"]);
+}
+
 /// One LSTM layer in f64, weights as PyTorch stores them.
 fn lstm(x: &[f32], w: [&[f32]; 4], [steps, input, hidden]: [usize; 3], h: &mut [f64], c: &mut [f64]) {
     let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());

@@ -6,7 +6,8 @@
 //! then the quotient of the sizes counts.
 
 use super::num::{Float, Number, Real, Wide, holds};
-use crate::{Op, Simd};
+use crate::{Op, Simd, part, part_mut};
+use core::array::from_fn as array;
 
 /// Copies the element at `floor(i * ratio)`, or at `floor((i + 0.5) * ratio)` if `exact`.
 #[derive(Debug)]
@@ -33,23 +34,29 @@ impl<T: Number> Op for Nearest<'_, T> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, _s: S) {
-        let (input, output) = (self.input, self.output);
-        let Some(spaces) = spaces(self.x.len(), self.y.len(), self.outer, input, output, self.inner) else { return };
+        let (input, output, inner) = (self.input, self.output, self.inner);
+        let Some(space) = space(self.x.len(), self.y.len(), self.outer, input, output, inner) else { return };
         let [d, h, w] = axes(input, output, self.ratio, false);
         let shift = if self.exact { 0.5 } else { 0.0 };
-        let inner = self.inner;
         let at = |axis: Axis<f32>, i: usize| {
             let position = (i as f32 + shift) * axis.ratio;
             (position as usize).min(axis.size.saturating_sub(1))
         };
-        for (x, y) in self.x.chunks_exact(spaces.0).zip(self.y.chunks_exact_mut(spaces.1)) {
-            for (row, y) in y.chunks_exact_mut(output[2].saturating_mul(inner).max(1)).enumerate() {
+        let (rows, width) = (output[0].wrapping_mul(output[1]), input[2].wrapping_mul(inner));
+        for stretch in stretches(output[2]) {
+            let columns: [usize; STRETCH] = array(|i| at(w, stretch.first.wrapping_add(i)).wrapping_mul(inner));
+            for row in 0..rows {
                 let (od, oh) = split(row, output[1]);
-                let source = at(d, od).saturating_mul(input[1]).saturating_add(at(h, oh));
-                let x = line(x, source, input[2].saturating_mul(inner));
-                for (ow, y) in y.chunks_exact_mut(inner.max(1)).enumerate() {
-                    for (y, &x) in y.iter_mut().zip(line(x, at(w, ow), inner)) {
-                        *y = x;
+                let start = at(d, od).wrapping_mul(input[1]).wrapping_add(at(h, oh));
+                let start = start.wrapping_mul(width);
+                for plane in 0..self.outer {
+                    let x = part(self.x, plane.wrapping_mul(space).wrapping_add(start), width);
+                    let mut y =
+                        stretch.of(self.y, plane.wrapping_mul(rows).wrapping_add(row), output[2], inner).iter_mut();
+                    for from in columns {
+                        for (&x, y) in part(x, from, inner).iter().zip(&mut y) {
+                            *y = x;
+                        }
                     }
                 }
             }
@@ -93,56 +100,123 @@ impl<T: Float> Op for Interpolate<'_, T> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
-        let (input, output, inner, curve) = (self.input, self.output, self.inner, self.curve);
-        let Some(spaces) = spaces(self.x.len(), self.y.len(), self.outer, input, output, inner) else { return };
+        match self.curve {
+            Curve::Linear => self.fitted(s, Axis::linear),
+            Curve::Cubic => self.fitted(s, Axis::cubic),
+        }
+    }
+}
+
+impl<T: Float> Interpolate<'_, T> {
+    /// `N` samples per dim, which `taps` finds: once for a column, and once per row for a stretch of columns of all planes.
+    #[inline(always)]
+    fn fitted<S: Simd, const N: usize>(self, s: S, taps: impl Fn(Axis<T::Wide>, usize) -> Taps<T::Wide, N>) {
+        let (input, output, inner) = (self.input, self.output, self.inner);
+        let Some(space) = space(self.x.len(), self.y.len(), self.outer, input, output, inner) else { return };
         let [d, h, w] = axes::<T::Wide>(input, output, self.ratio, self.align_corners);
-        let width = input[2].saturating_mul(inner);
-        for (x, y) in self.x.chunks_exact(spaces.0).zip(self.y.chunks_exact_mut(spaces.1)) {
-            for (row, y) in y.chunks_exact_mut(output[2].saturating_mul(inner).max(1)).enumerate() {
+        let rows = output[0].wrapping_mul(output[1]);
+        for stretch in stretches(output[2]) {
+            let columns: [Taps<T::Wide, N>; STRETCH] = array(|i| {
+                let taps = taps(w, stretch.first.wrapping_add(i));
+                taps.map(|(at, weight)| (at.wrapping_mul(inner), weight))
+            });
+            for row in 0..rows {
                 let (od, oh) = split(row, output[1]);
-                let rows = (d.taps(od, curve), h.taps(oh, curve));
-                for (ow, y) in y.chunks_exact_mut(inner.max(1)).enumerate() {
-                    let columns = w.taps(ow, curve);
-                    point(s, x, y, rows, columns, [input[1], width, inner]);
+                let mut room = [[(0, T::Wide::ZERO); N]; N];
+                let lines = lines(&mut room, taps(d, od), taps(h, oh), input, inner);
+                for plane in 0..self.outer {
+                    let x = part(self.x, plane.wrapping_mul(space), space);
+                    let mut y =
+                        stretch.of(self.y, plane.wrapping_mul(rows).wrapping_add(row), output[2], inner).iter_mut();
+                    for columns in &columns {
+                        for (channel, y) in (0..inner).zip(&mut y) {
+                            *y = T::narrow(point(s, x, lines, columns, channel));
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// All channels of one output position: sum over rows of the sum over columns.
+/// Where the lines of a row begin in a plane, and their weights. All count, for a weight of 0 makes NaN of an infinity; but a
+/// dim of one sample may be one that the image does not have.
 #[inline(always)]
-fn point<T: Float, S: Simd>(
+fn lines<W: Real, const N: usize>(
+    room: &mut [[(usize, W); N]; N],
+    depth: Taps<W, N>,
+    height: Taps<W, N>,
+    input: [usize; 3],
+    inner: usize,
+) -> &[(usize, W)] {
+    let is_none = |samples: usize, weight: W| samples == 1 && weight == W::ZERO;
+    let lines = room.as_flattened_mut();
+    let mut count = 0;
+    for (d, dw) in depth {
+        for (h, hw) in height {
+            if let Some(slot) = lines.get_mut(count)
+                && !is_none(input[0], dw)
+                && !is_none(input[1], hw)
+            {
+                let line = d.wrapping_mul(input[1]).wrapping_add(h);
+                *slot = (line.wrapping_mul(input[2]).wrapping_mul(inner), dw.mul(hw));
+                count = count.wrapping_add(1);
+            }
+        }
+    }
+    lines.get(..count).unwrap_or_default()
+}
+
+/// One element: the sum over lines of the sum over columns.
+#[inline(always)]
+fn point<T: Float, S: Simd, const N: usize>(
     s: S,
     x: &[T],
-    y: &mut [T],
-    (depth, height): (Taps<T::Wide>, Taps<T::Wide>),
-    columns: Taps<T::Wide>,
-    [lines, width, inner]: [usize; 3],
-) {
-    for (c, y) in y.iter_mut().enumerate() {
-        let mut total = T::Wide::ZERO;
-        for (d, dw) in depth {
-            for (h, hw) in height {
-                let weight = dw.mul(hw);
-                if weight == T::Wide::ZERO {
-                    continue;
-                }
-                let x = line(x, d.saturating_mul(lines).saturating_add(h), width);
-                let mut sum = T::Wide::ZERO;
-                for (at, weight) in columns {
-                    let value = x.get(at.saturating_mul(inner).saturating_add(c));
-                    sum = weight.mul_add(s, value.map_or(T::Wide::ZERO, |v| v.widen()), sum);
-                }
-                total = sum.mul_add(s, weight, total);
-            }
+    lines: &[(usize, T::Wide)],
+    columns: &Taps<T::Wide, N>,
+    channel: usize,
+) -> T::Wide {
+    let mut total = T::Wide::ZERO;
+    for &(line, weight) in lines {
+        let start = line.wrapping_add(channel);
+        let mut sum = T::Wide::ZERO;
+        for &(at, weight) in columns {
+            let value = x.get(start.wrapping_add(at)).map_or(T::Wide::ZERO, |v| v.widen());
+            sum = weight.mul_add(s, value, sum);
         }
-        *y = T::narrow(total);
+        total = sum.mul_add(s, weight, total);
     }
+    total
 }
 
-/// Samples and their weights; unused ones have weight 0.
-type Taps<W> = [(usize, W); 4];
+/// Samples and their weights.
+type Taps<W, const N: usize> = [(usize, W); N];
+
+/// Columns whose samples are found at once and kept.
+const STRETCH: usize = 8;
+
+/// Columns from `first` on, at most [`STRETCH`].
+#[derive(Clone, Copy)]
+struct Stretch {
+    first: usize,
+    len: usize,
+}
+
+/// Columns in stretches.
+#[inline(always)]
+fn stretches(columns: usize) -> impl Iterator<Item = Stretch> {
+    let starts = (0..columns).step_by(STRETCH);
+    starts.map(move |first| Stretch { first, len: columns.saturating_sub(first).min(STRETCH) })
+}
+
+impl Stretch {
+    /// What a row has in it, of those of all planes.
+    #[inline(always)]
+    fn of<T>(self, y: &mut [T], row: usize, columns: usize, inner: usize) -> &mut [T] {
+        let start = row.wrapping_mul(columns).wrapping_add(self.first).wrapping_mul(inner);
+        part_mut(y, start, self.len.wrapping_mul(inner))
+    }
+}
 
 /// One spatial dim.
 #[derive(Clone, Copy)]
@@ -173,32 +247,39 @@ fn axes<W: Real>(input: [usize; 3], output: [usize; 3], ratio: [f64; 3], align_c
 }
 
 impl<W: Real> Axis<W> {
+    /// The place of output `i` among the inputs.
     #[inline(always)]
-    fn taps(self, i: usize, curve: Curve) -> Taps<W> {
-        let last = self.size.saturating_sub(1);
-        let none = (0, W::ZERO);
+    fn position(self, i: usize) -> W {
+        let (at, half) = (W::from_usize(i), W::from_f64(0.5));
+        if self.align_corners { at.mul(self.ratio) } else { at.add(half).mul(self.ratio).sub(half) }
+    }
+
+    #[inline(always)]
+    fn last(self) -> usize {
+        self.size.saturating_sub(1)
+    }
+
+    #[inline(always)]
+    fn linear(self, i: usize) -> Taps<W, 2> {
         if self.same {
-            return [(i.min(last), W::ONE), none, none, none];
+            return [(i.min(self.last()), W::ONE), (i.min(self.last()), W::ZERO)];
         }
-        let at = W::from_usize(i);
-        let half = W::from_f64(0.5);
-        let at = if self.align_corners { at.mul(self.ratio) } else { at.add(half).mul(self.ratio).sub(half) };
-        match curve {
-            Curve::Linear => {
-                let at = if at > W::ZERO { at } else { W::ZERO };
-                let low = at.to_usize().min(last);
-                let part = at.sub(W::from_usize(low));
-                let part = if part < W::ONE { part } else { W::ONE };
-                [(low, W::ONE.sub(part)), (low.saturating_add(1).min(last), part), none, none]
-            }
-            Curve::Cubic => {
-                let floor = at.floor();
-                let [a, b, c, d] = cubic(at.sub(floor));
-                // Positions from -1 on: one is added before the conversion to an unsigned number, and taken off again.
-                let before = |k: f64| floor.add(W::from_f64(k)).to_usize().saturating_sub(1).min(last);
-                [(before(0.0), a), (before(1.0), b), (before(2.0), c), (before(3.0), d)]
-            }
-        }
+        let at = self.position(i);
+        let at = if at > W::ZERO { at } else { W::ZERO };
+        let low = at.to_usize().min(self.last());
+        let part = at.sub(W::from_usize(low));
+        let part = if part < W::ONE { part } else { W::ONE };
+        [(low, W::ONE.sub(part)), (low.saturating_add(1).min(self.last()), part)]
+    }
+
+    #[inline(always)]
+    fn cubic(self, i: usize) -> Taps<W, 4> {
+        let at = self.position(i);
+        let floor = at.floor();
+        let [a, b, c, d] = cubic(at.sub(floor));
+        // Positions from -1 on: one is added before the conversion to an unsigned number, and taken off again.
+        let before = |k: f64| floor.add(W::from_f64(k)).to_usize().saturating_sub(1).min(self.last());
+        [(before(0.0), a), (before(1.0), b), (before(2.0), c), (before(3.0), d)]
     }
 }
 
@@ -213,33 +294,16 @@ fn cubic<W: Real>(t: W) -> [W; 4] {
     [far(t.add(W::ONE)), near(t), near(u), far(u.add(W::ONE))]
 }
 
-/// Elements of one input and one output space, if the slices have these sizes and there is something to do.
+/// Elements of one input space, if the slices have these sizes and there is something to do.
 #[inline(always)]
-fn spaces(
-    x: usize,
-    y: usize,
-    outer: usize,
-    input: [usize; 3],
-    output: [usize; 3],
-    inner: usize,
-) -> Option<(usize, usize)> {
+fn space(x: usize, y: usize, outer: usize, input: [usize; 3], output: [usize; 3], inner: usize) -> Option<usize> {
     let ([a, b, c], [d, e, f]) = (input, output);
     let fits = holds(x, &[outer, a, b, c, inner]) && holds(y, &[outer, d, e, f, inner]);
-    (fits && x > 0 && y > 0).then(|| {
-        let space = |[d, h, w]: [usize; 3]| d.saturating_mul(h).saturating_mul(w).saturating_mul(inner).max(1);
-        (space(input), space(output))
-    })
+    (fits && x > 0 && y > 0).then(|| a.wrapping_mul(b).wrapping_mul(c).wrapping_mul(inner))
 }
 
 /// Quotient and remainder; (0, 0) for a divisor of 0.
 #[inline(always)]
 fn split(i: usize, by: usize) -> (usize, usize) {
     (i.checked_div(by).unwrap_or(0), i.checked_rem(by).unwrap_or(0))
-}
-
-/// The `i`th run of `len` elements.
-#[inline(always)]
-fn line<T>(x: &[T], i: usize, len: usize) -> &[T] {
-    let start = i.saturating_mul(len);
-    x.get(start..start.saturating_add(len)).unwrap_or_default()
 }
