@@ -7,7 +7,7 @@
 
 use super::arith::Arith;
 use super::small;
-use super::tile::{Epilogue, Tiles, zeros};
+use super::tile::{Epilogue, Even, Tiles, zeros};
 use crate::simd::{Num, Op, Panel, Simd, Vector, unrolled};
 
 /// `y[n, c, q] = clamp(leaky(sum over k of x[n, c, q * stride - padding + k * dilation] * w[c, k] * scale + bias +
@@ -279,7 +279,7 @@ impl<K: Arith, P: Panel, const OUTPUTS: usize> Op for Tile<'_, '_, K, P, OUTPUTS
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
         let r = self.0;
-        let offsets = core::array::from_fn(|t| r.y_at + t * r.y_step);
+        let to = Even { first: r.y_at, step: r.y_step };
         for block in 0..r.blocks {
             let first = block * P::WIDTH;
             let zero_point = r.epilogue.zero_points::<S, P, 1>(s, first);
@@ -288,7 +288,7 @@ impl<K: Arith, P: Panel, const OUTPUTS: usize> Op for Tile<'_, '_, K, P, OUTPUTS
             } else {
                 r.sum::<S, OUTPUTS>(s, block, r.channels - first, zero_point[0])
             };
-            r.epilogue.write::<S, P, OUTPUTS, 1>(s, &sums, r.y, offsets, first, r.channels);
+            r.epilogue.write::<S, P, OUTPUTS, 1>(s, &sums, r.y, to, first, r.channels);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::arith::Arith;
 use super::tile::{
-    BLOCK, Body, Epilogue, MANY, Order, Tiles, accumulate, ahead, blocks, cover, from, halves, stretch, zeros,
+    BLOCK, Body, Epilogue, Even, MANY, Order, Tiles, accumulate, ahead, blocks, cover, from, halves, stretch, zeros,
 };
 use crate::memory::Strips;
 use crate::simd::{Half16, Op, Panel, Simd, unrolled};
@@ -189,7 +189,6 @@ impl<'a, K: Arith, P: Panel> Rows<'a, K, P> {
 impl<K: Arith, P: Panel, S: Simd> Body<S> for Rows<'_, K, P> {
     #[inline(always)]
     fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
-        let offsets = core::array::from_fn(|i| (row + i) * self.y_stride);
         let Some(x) = rows::<_, P, ROWS>(self.x, row, self.x_stride, self.inner) else { return };
         let Some(w) = rows::<_, P, PANELS>(self.weights, panel, self.inner, self.inner) else { return };
         let first = self.first + panel * P::WIDTH;
@@ -197,7 +196,8 @@ impl<K: Arith, P: Panel, S: Simd> Body<S> for Rows<'_, K, P> {
         let mut sums = zeros::<K, S, P, ROWS, PANELS>(s);
         let ahead = ahead::<K::Tiles<S, P>, ROWS, PANELS>(self.inner, self.columns, row);
         accumulate::<K, S, P, ROWS, PANELS>(s, &mut sums, x, w, &zero_point, ahead);
-        self.epilogue.write::<S, P, ROWS, PANELS>(s, &sums, self.y, offsets, first, self.columns);
+        let to = Even { first: row * self.y_stride, step: self.y_stride };
+        self.epilogue.write::<S, P, ROWS, PANELS>(s, &sums, self.y, to, first, self.columns);
     }
 }
 

@@ -10,7 +10,7 @@
 
 use super::arith::Arith;
 use super::depthwise::{Depthwise, Square, taps_inside};
-use super::tile::{BLOCK, Epilogue, MANY, Tiles, halves};
+use super::tile::{BLOCK, Epilogue, Even, MANY, Tiles, halves};
 use crate::memory::Columns;
 use crate::simd::{Half16, Num, Op, Panel, Simd, Vector, unrolled};
 
@@ -217,8 +217,7 @@ impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize, const ROWS: usi
         let epilogue = p.epilogue.prepare::<S, P, 1>(s, channel, channel + P::WIDTH);
         unrolled!(ROWS, row, {
             let at = p.y_first + (p.at[0] + row) * p.y_steps[0] + p.at[1] * p.y_steps[1];
-            let offsets = core::array::from_fn(|t| at + t * p.y_steps[1]);
-            epilogue.write(s, &sums[row], p.y, offsets);
+            epilogue.write(s, &sums[row], p.y, Even { first: at, step: p.y_steps[1] });
         });
     }
 }

@@ -152,21 +152,21 @@ impl<K: Arith> Epilogue<'_, K> {
         out
     }
 
-    /// Finishes the sums and writes them: row `i` at `offsets[i]`, channels `first..end`.
+    /// Finishes the sums and writes them: row `i` from where it begins on, channels `first..end`.
     #[inline(always)]
     pub fn write<S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
         &self,
         s: S,
         sums: &Sums<K, S, P, ROWS, PANELS>,
         y: &mut [K::Y],
-        offsets: [usize; ROWS],
+        rows: impl Starts<ROWS>,
         first: usize,
         end: usize,
     ) {
-        if K::finish::<S, P, ROWS, PANELS>(self, sums, y, offsets, first..end) {
+        if K::finish::<S, P, ROWS, PANELS>(self, sums, y, rows.each(), first..end) {
             return;
         }
-        self.prepare::<S, P, PANELS>(s, first, end).write::<ROWS>(s, sums, y, offsets);
+        self.prepare::<S, P, PANELS>(s, first, end).write::<ROWS>(s, sums, y, rows);
     }
 
     /// What [`Epilogue::write`] needs of panels from `first` on, in registers.
@@ -178,7 +178,7 @@ impl<K: Arith> Epilogue<'_, K> {
         end: usize,
     ) -> Prepared<'_, K, S, P, PANELS> {
         let plain = !K::QUANTIZED && !K::REQUANTIZED && self.slope.is_empty();
-        let plain = P::ROOM && plain && !self.bias.is_empty();
+        let plain = P::ROOM && plain && !self.bias.is_empty() && (self.residual.is_empty() || !self.in_place);
         let none = [K::V::<S, P>::splat(s, K::A::ZERO); PANELS];
         let scaled = K::QUANTIZED || K::REQUANTIZED;
         Prepared {
@@ -208,6 +208,55 @@ fn per_panel<K: Arith, S: Simd, P: Panel, const PANELS: usize>(
     row
 }
 
+/// Where the rows of a tile begin in the output.
+pub trait Starts<const ROWS: usize>: Copy {
+    /// `reach` elements of each row, if all of them are there.
+    fn strips<T>(self, all: &[T], reach: usize) -> Option<Strips<'_, T, ROWS>>;
+    /// The same to write to.
+    fn strips_mut<T>(self, all: &mut [T], reach: usize) -> Option<StripsMut<'_, T, ROWS>>;
+    /// One by one.
+    fn each(self) -> [usize; ROWS];
+}
+
+impl<const ROWS: usize> Starts<ROWS> for [usize; ROWS] {
+    #[inline(always)]
+    fn strips<T>(self, all: &[T], reach: usize) -> Option<Strips<'_, T, ROWS>> {
+        Strips::new(all, self, reach)
+    }
+    #[inline(always)]
+    fn strips_mut<T>(self, all: &mut [T], reach: usize) -> Option<StripsMut<'_, T, ROWS>> {
+        StripsMut::new(all, self, reach)
+    }
+    #[inline(always)]
+    fn each(self) -> [usize; ROWS] {
+        self
+    }
+}
+
+/// The first row, and how far each is from the one before: one comparison for all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Even {
+    /// Where the first begins.
+    pub first: usize,
+    /// From one to the next.
+    pub step: usize,
+}
+
+impl<const ROWS: usize> Starts<ROWS> for Even {
+    #[inline(always)]
+    fn strips<T>(self, all: &[T], reach: usize) -> Option<Strips<'_, T, ROWS>> {
+        Strips::even(all, self.first, self.step, reach)
+    }
+    #[inline(always)]
+    fn strips_mut<T>(self, all: &mut [T], reach: usize) -> Option<StripsMut<'_, T, ROWS>> {
+        StripsMut::even(all, self.first, self.step, reach)
+    }
+    #[inline(always)]
+    fn each(self) -> [usize; ROWS] {
+        core::array::from_fn(|i| self.first + i * self.step)
+    }
+}
+
 /// The epilogue of some panels side by side.
 pub struct Prepared<'a, K: Arith, S: Simd, P: Panel, const PANELS: usize> {
     epilogue: &'a Epilogue<'a, K>,
@@ -217,23 +266,24 @@ pub struct Prepared<'a, K: Arith, S: Simd, P: Panel, const PANELS: usize> {
     high: K::V<S, P>,
     first: usize,
     end: usize,
-    /// Nothing but a bias, a residual and bounds.
+    /// Nothing but a bias, at most one residual, and bounds.
     plain: bool,
 }
 
 impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PANELS> {
-    /// Row `i` of the sums, finished, to `offsets[i]` and the channels after it.
+    /// Row `i` of the sums, finished, to where it begins and the channels after it.
     #[inline(always)]
     pub fn write<const ROWS: usize>(
         &self,
         s: S,
         sums: &Sums<K, S, P, ROWS, PANELS>,
         y: &mut [K::Y],
-        offsets: [usize; ROWS],
+        rows: impl Starts<ROWS>,
     ) {
-        if self.plain && self.plain::<ROWS>(s, sums, y, offsets) {
+        if self.plain && self.plain::<ROWS>(s, sums, y, rows) {
             return;
         }
+        let offsets = rows.each();
         if P::ROOM {
             let (sums, epilogue) = (*sums, self.epilogue);
             let (first, end) = (self.first, self.end);
@@ -256,47 +306,50 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
         s: S,
         sums: &Sums<K, S, P, ROWS, PANELS>,
         y: &mut [K::Y],
-        offsets: [usize; ROWS],
+        starts: impl Starts<ROWS>,
     ) -> bool {
         let width = const { PANELS * P::WIDTH };
         if self.end.saturating_sub(self.first) < width {
             return false;
         }
         let y = y.get_mut(self.first..).unwrap_or_default();
-        let Some(mut rows) = StripsMut::new(y, offsets, width) else { return false };
-        let mut sums = *sums;
-        let add = |sums: &mut [K::V<S, P>; PANELS], row: &[K::Y]| {
-            unrolled!(PANELS, p, {
-                let row = row.get(p * P::WIDTH..(p + 1) * P::WIDTH).unwrap_or_default();
-                sums[p] = sums[p].add(s, K::read::<S, P>(s, row));
-            });
-        };
-        unrolled!(ROWS, i, {
-            unrolled!(PANELS, p, {
-                sums[i][p] = sums[i][p].add(s, self.bias[p]);
-            });
-        });
+        let Some(mut rows) = starts.strips_mut(y, width) else { return false };
         let e = self.epilogue;
         if !e.residual.is_empty() {
-            let residual = Strips::new(from(e.residual, self.first), offsets, width);
+            let residual = starts.strips(from(e.residual, self.first), width);
             let Some(residual) = residual.and_then(|residual| residual.part(0, width)) else { return false };
             unrolled!(ROWS, i, {
-                add(&mut sums[i], residual[i]);
+                self.row(s, sums[i], Addend::Residual(residual[i]), rows.get(i));
             });
-        }
-        if e.in_place {
+        } else if e.in_place {
             unrolled!(ROWS, i, {
-                add(&mut sums[i], rows.get(i));
+                self.row(s, sums[i], Addend::Output, rows.get(i));
+            });
+        } else {
+            unrolled!(ROWS, i, {
+                self.row(s, sums[i], Addend::Nothing, rows.get(i));
             });
         }
-        unrolled!(ROWS, i, {
-            let row = rows.get(i);
-            unrolled!(PANELS, p, {
-                let out = row.get_mut(p * P::WIDTH..(p + 1) * P::WIDTH).unwrap_or_default();
-                K::write::<S, P>(s, sums[i][p].clamp(s, self.low, self.high), out);
-            });
-        });
         true
+    }
+
+    /// A row of [`Prepared::plain`]. What is added is asked for apart: a way that comes together again would leave all sums in
+    /// memory.
+    #[inline(always)]
+    fn row(&self, s: S, sums: [K::V<S, P>; PANELS], addend: Addend<'_, K>, row: &mut [K::Y]) {
+        unrolled!(PANELS, p, {
+            let out = row.get_mut(p * P::WIDTH..(p + 1) * P::WIDTH).unwrap_or_default();
+            let mut sum = sums[p].add(s, self.bias[p]);
+            match addend {
+                Addend::Nothing => {}
+                Addend::Output => sum = sum.add(s, K::read::<S, P>(s, out)),
+                Addend::Residual(row) => {
+                    let residual = row.get(p * P::WIDTH..(p + 1) * P::WIDTH).unwrap_or_default();
+                    sum = sum.add(s, K::read::<S, P>(s, residual));
+                }
+            }
+            K::write::<S, P>(s, sum.clamp(s, self.low, self.high), out);
+        });
     }
 
     /// One row of panel `p`, finished, to `offset` and its channels after it.
@@ -328,6 +381,15 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
         }
         K::write::<S, P>(s, v.clamp(s, self.low, self.high), out);
     }
+}
+
+/// What is added to a row of sums.
+#[derive(Clone, Copy)]
+enum Addend<'a, K: Arith> {
+    Nothing,
+    Residual(&'a [K::Y]),
+    /// What the output holds.
+    Output,
 }
 
 /// The whole epilogue, where there is more than bias, residual and bounds, or a panel is not whole: one copy for all tiles.
