@@ -390,7 +390,7 @@ fn depthwise_with_any_parameters() {
 fn depthwise_of_usual_kernels() {
     let mut v = Values::new(17);
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
-        for width in thinned(1..20, 6) {
+        for width in thinned(1..20, 9) {
             let padding = kernel / 2;
             let case = Case {
                 channels: 1,
