@@ -18,13 +18,14 @@ use std::process::ExitCode;
 
 type Section = fn() -> Result<(), String>;
 
-/// Name, what it does, how. `ci` starts them in this order: the first one alone, then what fails fastest, then what takes long.
+/// Name, what it does, how. `ci` starts them in this order, the first one alone, then two at a time: neighbours build in
+/// different folders, or one would wait for the other.
 const SECTIONS: &[(&str, &str, Section)] = &[
     ("install", "emulators, targets and toolchains that the others need", sections::install),
     ("fmt", "formatting", sections::fmt),
     ("clippy", "lints, warnings denied", sections::clippy),
-    ("test", "the README's two commands: run the digits, then all tests", sections::test),
     ("sizes", "no image may be able to panic, no network may cost more than firmware/costs.txt says", firmware::sizes),
+    ("test", "the README's two commands: run the digits, then all tests", sections::test),
     (
         "conformance",
         "`cargo exported verify` on the models in ../shared, where present, on the host and on the boards",
