@@ -217,7 +217,7 @@ impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize, const ROWS: usi
         let epilogue = p.epilogue.prepare::<S, P, 1>(s, channel, channel + P::WIDTH);
         unrolled!(ROWS, row, {
             let at = p.y_first + (p.at[0] + row) * p.y_steps[0] + p.at[1] * p.y_steps[1];
-            epilogue.write(s, &sums[row], p.y, Even { first: at, step: p.y_steps[1] });
+            epilogue.write_bare(s, &sums[row], p.y, Even { first: at, step: p.y_steps[1] });
         });
     }
 }
@@ -363,7 +363,7 @@ impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize> Band<'_, K, P, 
                     }
                 };
                 let offsets = core::array::from_fn(|t| if t < count - q { y + t * step } else { usize::MAX });
-                epilogue.write(s, &sums, self.y, offsets);
+                epilogue.write_bare(s, &sums, self.y, offsets);
                 q += OUTPUTS;
                 y += OUTPUTS * step;
             }

@@ -280,7 +280,30 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
         y: &mut [K::Y],
         rows: impl Starts<ROWS>,
     ) {
-        if self.plain && self.plain::<ROWS>(s, sums, y, rows) {
+        self.finish::<ROWS, true>(s, sums, y, rows);
+    }
+
+    /// The same in less code, for layers that seldom have a residual.
+    #[inline(always)]
+    pub fn write_bare<const ROWS: usize>(
+        &self,
+        s: S,
+        sums: &Sums<K, S, P, ROWS, PANELS>,
+        y: &mut [K::Y],
+        rows: impl Starts<ROWS>,
+    ) {
+        self.finish::<ROWS, false>(s, sums, y, rows);
+    }
+
+    #[inline(always)]
+    fn finish<const ROWS: usize, const ADDENDS: bool>(
+        &self,
+        s: S,
+        sums: &Sums<K, S, P, ROWS, PANELS>,
+        y: &mut [K::Y],
+        rows: impl Starts<ROWS>,
+    ) {
+        if self.plain && self.plain::<ROWS, ADDENDS>(s, sums, y, rows) {
             return;
         }
         let offsets = rows.each();
@@ -301,27 +324,27 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
     /// All rows of whole panels with nothing but a bias, a residual and bounds: lengths are constants, no store has to ask for
     /// them. False if not all of them are there.
     #[inline(always)]
-    fn plain<const ROWS: usize>(
+    fn plain<const ROWS: usize, const ADDENDS: bool>(
         &self,
         s: S,
         sums: &Sums<K, S, P, ROWS, PANELS>,
         y: &mut [K::Y],
         starts: impl Starts<ROWS>,
     ) -> bool {
-        let width = const { PANELS * P::WIDTH };
-        if self.end.saturating_sub(self.first) < width {
+        let (e, width) = (self.epilogue, const { PANELS * P::WIDTH });
+        let added = !e.residual.is_empty() || e.in_place;
+        if added && !ADDENDS || self.end.saturating_sub(self.first) < width {
             return false;
         }
         let y = y.get_mut(self.first..).unwrap_or_default();
         let Some(mut rows) = starts.strips_mut(y, width) else { return false };
-        let e = self.epilogue;
-        if !e.residual.is_empty() {
+        if ADDENDS && !e.residual.is_empty() {
             let residual = starts.strips(from(e.residual, self.first), width);
             let Some(residual) = residual.and_then(|residual| residual.part(0, width)) else { return false };
             unrolled!(ROWS, i, {
                 self.row(s, sums[i], Addend::Residual(residual[i]), rows.get(i));
             });
-        } else if e.in_place {
+        } else if ADDENDS && e.in_place {
             unrolled!(ROWS, i, {
                 self.row(s, sums[i], Addend::Output, rows.get(i));
             });
