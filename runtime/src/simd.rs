@@ -13,8 +13,9 @@ use crate::kernels::arith::Narrow;
 use crate::kernels::conv::Images;
 use crate::kernels::depthwise::{Depthwise, Window};
 use crate::kernels::dot4;
+use crate::kernels::epilogue::Epilogue;
 use crate::kernels::matmul::Rows;
-use crate::kernels::tile::{Epilogue, Four, Halves, Tiles, Two};
+use crate::kernels::tile::{Four, Halves, Tiles, Two};
 use core::ops::Range;
 
 /// Instruction set in use. `Portable` gives the same bits on every target, for models compiled with the same options (the

@@ -4,8 +4,9 @@
 
 use super::conv::Images;
 use super::depthwise::{Depthwise, Window};
+use super::epilogue::Epilogue;
 use super::matmul::Rows;
-use super::tile::{Epilogue, Sums, Tiles};
+use super::tile::{Sums, Tiles};
 use crate::simd::{Num, Panel, Simd, Vector};
 use crate::{Bf16, Element, F16};
 use core::marker::PhantomData;

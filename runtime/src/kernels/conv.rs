@@ -17,9 +17,10 @@
 //! NaN there, as in PyTorch.
 
 use super::arith::Arith;
+use super::epilogue::Epilogue;
 pub use super::padded::STRIPE;
 use super::padded::{Layer, stay_inside, stripe_row};
-use super::tile::{BLOCK, Body, Epilogue, Order, Sums, accumulate, cover, zeros};
+use super::tile::{BLOCK, Body, Order, Sums, accumulate, cover, zeros};
 use super::window::{Axis, MAX_ROWS, Plan, Run};
 use crate::simd::{Op, Panel, Simd};
 

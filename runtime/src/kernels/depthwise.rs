@@ -6,8 +6,9 @@
 //! near the left and right border are tiles of one.
 
 use super::arith::Arith;
+use super::epilogue::{Epilogue, Even};
 use super::small;
-use super::tile::{Epilogue, Even, Tiles, zeros};
+use super::tile::{Tiles, zeros};
 use crate::simd::{Num, Op, Panel, Simd, Vector, unrolled};
 
 /// `y[n, c, q] = clamp(leaky(sum over k of x[n, c, q * stride - padding + k * dilation] * w[c, k] * scale + bias +

@@ -62,7 +62,7 @@ impl<const FUSED: bool> Panel for Fpu4<FUSED> {
     #[cfg(arm_fpu)]
     #[inline(always)]
     fn finish<S: Simd, const ROWS: usize, const PANELS: usize>(
-        epilogue: &super::tile::Epilogue<'_, super::arith::F32>,
+        epilogue: &super::epilogue::Epilogue<'_, super::arith::F32>,
         sums: &[[Lanes<f32, 4>; PANELS]; ROWS],
         y: &mut [f32],
         offsets: [usize; ROWS],
@@ -100,9 +100,10 @@ mod loops {
     use crate::kernels::arith::F32;
     use crate::kernels::conv::Images;
     use crate::kernels::depthwise::{Depthwise, Window, taps_inside};
+    use crate::kernels::epilogue::Epilogue;
     use crate::kernels::fpu::Fpu4;
     use crate::kernels::matmul::Rows;
-    use crate::kernels::tile::{Epilogue, from};
+    use crate::kernels::tile::from;
     use crate::kernels::window::Axis;
     use crate::simd::{Lanes, Panel};
     use core::ops::Range;

@@ -3,9 +3,8 @@
 //! f32 at AVX2: 6x16 tiles; one row (GEMV) takes 64 columns at once, which keeps up with the second-level cache.
 
 use super::arith::Arith;
-use super::tile::{
-    BLOCK, Body, Epilogue, Even, MANY, Order, Tiles, accumulate, ahead, blocks, cover, from, halves, stretch, zeros,
-};
+use super::epilogue::{Epilogue, Even};
+use super::tile::{BLOCK, Body, MANY, Order, Tiles, accumulate, ahead, blocks, cover, from, halves, stretch, zeros};
 use crate::memory::Strips;
 use crate::simd::{Half16, Op, Panel, Simd, unrolled};
 

@@ -11,6 +11,7 @@ pub mod bytes;
 pub mod conv;
 pub mod depthwise;
 pub mod dot4;
+pub mod epilogue;
 pub mod fpu;
 pub mod grouped;
 pub mod index;

@@ -6,9 +6,9 @@
 //! pass over the input, small beside the products of a kernel of more than one tap.
 
 use super::arith::Arith;
+use super::epilogue::Epilogue;
 use super::tile::{
-    BLOCK, Body, Epilogue, MANY, Order, Tiles as _, accumulate, ahead, blocks, cover, from, halves, spread, stretch,
-    zeros,
+    BLOCK, Body, MANY, Order, Tiles as _, accumulate, ahead, blocks, cover, from, halves, spread, stretch, zeros,
 };
 use super::window::Axis;
 use crate::memory::Strips;

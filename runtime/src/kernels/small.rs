@@ -10,7 +10,8 @@
 
 use super::arith::Arith;
 use super::depthwise::{Depthwise, Square, taps_inside};
-use super::tile::{BLOCK, Epilogue, Even, MANY, Tiles, halves};
+use super::epilogue::{Epilogue, Even};
+use super::tile::{BLOCK, MANY, Tiles, halves};
 use crate::memory::Columns;
 use crate::simd::{Half16, Num, Op, Panel, Simd, Vector, unrolled};
 

@@ -17,7 +17,8 @@
 //! f32 divided by `AMPLIFICATION * sum |w|`.
 
 use super::arith::F32;
-use super::tile::{BLOCK, Body, Epilogue, Order, accumulate, ahead, cover, zeros};
+use super::epilogue::Epilogue;
+use super::tile::{BLOCK, Body, Order, accumulate, ahead, cover, zeros};
 use crate::memory::{Strips, StripsMut};
 use crate::simd::{Op, Panel, Simd, Vector, unrolled};
 use core::marker::PhantomData;
