@@ -89,6 +89,7 @@ impl<K: Arith> Epilogue<'_, K> {
             epilogue: self,
             bias: per_panel::<K, S, P, PANELS>(s, self.bias, first),
             scale: if scaled { per_panel::<K, S, P, PANELS>(s, self.scale, first) } else { none },
+            slope: if P::ROOM { none } else { per_panel::<K, S, P, PANELS>(s, self.slope, first) },
             low: Vector::splat(s, self.low),
             high: Vector::splat(s, self.high),
             first,
@@ -98,13 +99,24 @@ impl<K: Arith> Epilogue<'_, K> {
     }
 }
 
-/// Of panels side by side, from channel `first` on. A closure would be called, with registers in memory.
+/// Of panels side by side, from channel `first` on. Where there are registers a call would leave them in memory; elsewhere it is
+/// less code.
 #[inline(always)]
 fn per_panel<K: Arith, S: Simd, P: Panel, const PANELS: usize>(
     s: S,
     all: &[K::A],
     first: usize,
 ) -> [K::V<S, P>; PANELS] {
+    if P::ROOM { loaded::<K, S, P, PANELS>(s, all, first) } else { called::<K, S, P, PANELS>(s, all, first) }
+}
+
+#[inline(never)]
+fn called<K: Arith, S: Simd, P: Panel, const PANELS: usize>(s: S, all: &[K::A], first: usize) -> [K::V<S, P>; PANELS] {
+    loaded::<K, S, P, PANELS>(s, all, first)
+}
+
+#[inline(always)]
+fn loaded<K: Arith, S: Simd, P: Panel, const PANELS: usize>(s: S, all: &[K::A], first: usize) -> [K::V<S, P>; PANELS] {
     let mut row = [K::V::<S, P>::splat(s, K::A::ZERO); PANELS];
     unrolled!(PANELS, p, {
         row[p] = Vector::load(s, from(all, first + p * P::WIDTH));
@@ -166,6 +178,8 @@ pub struct Prepared<'a, K: Arith, S: Simd, P: Panel, const PANELS: usize> {
     epilogue: &'a Epilogue<'a, K>,
     bias: [K::V<S, P>; PANELS],
     scale: [K::V<S, P>; PANELS],
+    /// Where panels have room it is loaded when it is needed.
+    slope: [K::V<S, P>; PANELS],
     low: K::V<S, P>,
     high: K::V<S, P>,
     first: usize,
@@ -304,7 +318,8 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
             v = v.add(s, K::read::<S, P>(s, out));
         }
         if !e.slope.is_empty() {
-            v = v.leaky(s, Vector::load(s, from(e.slope, channel)));
+            let slope = if P::ROOM { Vector::load(s, from(e.slope, channel)) } else { self.slope[p] };
+            v = v.leaky(s, slope);
         }
         K::write::<S, P>(s, v.clamp(s, self.low, self.high), out);
     }
