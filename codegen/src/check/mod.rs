@@ -6,7 +6,7 @@
 //! wants all bounds), upper bounds where finite. Dims without an upper bound are refused here, since memory is planned for the largest call.
 
 use crate::diag::{Diagnostic, Errors};
-use crate::ir::{Graph, Guard, InputKind, Node, Op, OutputKind, PathPart, ValueId};
+use crate::ir::{Graph, Guard, InputKind, Op, OutputKind, PathPart, ValueId};
 use crate::options::{Bounds, Options};
 use crate::sym::{Expr, Interval, Symbol};
 
@@ -157,8 +157,7 @@ fn data_ranges(graph: &mut Graph, ranges: &crate::sym::Ranges) {
         for condition in low.into_iter().chain(high) {
             let stated = words.iter().find(|(c, _)| *c == condition).map(|(_, message)| message.clone());
             let message = stated.unwrap_or_else(|| format!("Expected `{condition}` of a number read from data"));
-            let op = Op::Assert { condition, message };
-            graph.nodes.push(Node { op, inputs: vec![], outputs: vec![], origin: origin.clone() });
+            graph.assert(condition, message, &origin);
         }
     }
 }

@@ -355,8 +355,7 @@ impl Call<'_> {
         let message = format!("Expected {condition}, which the exported program takes for granted");
         let origin = self.origin.clone();
         if condition.symbols().iter().any(from_data) {
-            let op = Op::Assert { condition, message };
-            self.graph.nodes.push(Node { op, inputs: vec![], outputs: vec![], origin });
+            self.graph.assert(condition, message, &origin);
         } else if self.assumed.iter().all(|known| known.condition != condition) {
             self.assumed.push(Guard { condition, message, origin: Some(origin) });
         }

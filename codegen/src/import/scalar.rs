@@ -245,18 +245,12 @@ impl<'a> Importer<'a> {
             Some(argument) => self.operand(argument)?,
             None => return Err(Diagnostic::damaged("an assertion without a condition")),
         };
-        let message = match node.arg("assert_msg") {
-            Some(Argument::String(text)) => text.clone(),
-            _ => format!("assertion {condition}"),
-        };
+        let message = stated(node).unwrap_or_else(|| format!("assertion {condition}"));
         // What a range says of a symbol read from data is what such assertions say: it proves none of them.
         let on_data = condition.symbols().iter().any(|s| self.unbacked.contains(s));
         match self.conditional || on_data {
             true if !on_data && condition.prove(&crate::check::relaxed(&self.graph)) == Some(true) => {}
-            true => {
-                let op = Op::Assert { condition, message };
-                self.graph.nodes.push(crate::ir::Node { op, inputs: vec![], outputs: vec![], origin: origin.clone() });
-            }
+            true => self.graph.assert(condition, message, origin),
             false => self.graph.guards.push(Guard { condition, message, origin: Some(origin.clone()) }),
         }
         Ok(())
@@ -272,15 +266,11 @@ impl<'a> Importer<'a> {
         if *dtype != DType::Bool || shape.iter().any(|size| *size != Expr::Int(1)) {
             return Err(Diagnostic::unsupported(format!("an assertion of a tensor {}", self.graph.ty(value))));
         }
-        let message = match node.arg("assert_msg") {
-            Some(Argument::String(text)) => text.clone(),
-            _ => format!("`{name}` is true"),
-        };
+        let message = stated(node).unwrap_or_else(|| format!("`{name}` is true"));
         let symbol: Symbol = format!("asserted{}", self.graph.nodes.len()).into();
         self.graph.ranges.0.insert(symbol.clone(), Interval::new(0, 1));
         self.push_item(symbol.clone(), value, origin);
-        let op = Op::Assert { condition: Expr::eq(Expr::Symbol(symbol), 1), message };
-        self.graph.nodes.push(crate::ir::Node { op, inputs: vec![], outputs: vec![], origin: origin.clone() });
+        self.graph.assert(Expr::eq(Expr::Symbol(symbol), 1), message, origin);
         Ok(())
     }
 
@@ -296,6 +286,14 @@ impl<'a> Importer<'a> {
             return Ok(());
         }
         Err(Diagnostic::violated(format!("`{name}` must have dtype {}, but has {}", expected.name(), found.name())))
+    }
+}
+
+/// What an assertion says when it fails, if the program states it.
+fn stated(node: &Node) -> Option<String> {
+    match node.arg("assert_msg") {
+        Some(Argument::String(text)) => Some(text.clone()),
+        _ => None,
     }
 }
 

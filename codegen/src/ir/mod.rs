@@ -249,6 +249,12 @@ impl Graph {
         Ok(outputs)
     }
 
+    /// Adds the check of a condition on numbers, made where it stands among the nodes.
+    pub fn assert(&mut self, condition: Expr, message: String, origin: &Origin) {
+        let op = Op::Assert { condition, message };
+        self.nodes.push(Node { op, inputs: vec![], outputs: vec![], origin: origin.clone() });
+    }
+
     /// Whether two sizes are equal in every call.
     pub fn same(&self, a: &Expr, b: &Expr) -> bool {
         a == b

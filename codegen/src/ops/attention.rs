@@ -3,7 +3,7 @@
 use super::rearrange::diagonal;
 use super::reduce::{masked_softmax, reduce, softmax_of, sum};
 use super::view::{numel, swapped, take, unsqueeze};
-use super::{Out, Outs, Row, map, one, row};
+use super::{Out, Outs, Row, map, one, row, wide};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Binary, Epilogue, ExprNode, Op, ReduceKind, ValueId, infer};
@@ -51,8 +51,7 @@ fn attend(call: &mut Call<'_>) -> Result<[ValueId; 2]> {
     let tensors = [call.tensor("query")?, call.tensor("key")?, call.tensor("value")?];
     // Scores and weights of 16-bit floats are f32, as in PyTorch's kernel.
     let dtype = call.dtype_of(tensors[0]);
-    let wide = if matches!(dtype, DType::F16 | DType::Bf16) { DType::F32 } else { dtype };
-    let [q, k, v] = tensors.map(|x| call.cast(x, wide));
+    let [q, k, v] = tensors.map(|x| call.cast(x, wide(dtype)));
     let (q, k, v) = (q?, k?, v?);
     let rank = call.rank(q).max(call.rank(k)).max(call.rank(v));
     if call.rank(q).min(call.rank(k)).min(call.rank(v)) < 2 {

@@ -3,7 +3,7 @@
 use super::index::{filled, indices};
 use super::reduce::sum;
 use super::view::numel;
-use super::{Outs, Row, map, one, row};
+use super::{Outs, Row, map, one, row, wide};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
 use crate::ir::{Binary, Op, ScatterKind, Unary, ValueId};
@@ -22,11 +22,10 @@ pub const ROWS: &[Row] = &[
 
 /// `(g - sum(g y)) y`; for the logarithm `g - exp(y) sum(g)`. Sixteen bits are rounded to at the end.
 fn of_softmax(call: &mut Call<'_>, log: bool) -> Result<Outs> {
-    let (mut gradient, mut y) = (call.tensor("grad_output")?, call.tensor("output")?);
+    let (gradient, y) = (call.tensor("grad_output")?, call.tensor("output")?);
     let dtype = call.dtype_of(gradient);
-    if matches!(dtype, DType::F16 | DType::Bf16) {
-        (gradient, y) = (call.cast(gradient, DType::F32)?, call.cast(y, DType::F32)?);
-    }
+    let [gradient, y] = [gradient, y].map(|x| call.cast(x, wide(call.dtype_of(x))));
+    let (gradient, y) = (gradient?, y?);
     let dims = if call.rank(y) == 0 { vec![] } else { vec![call.dim("dim", call.rank(y))?] };
     let product = map(call, &[gradient, y], |f, p| f.binary(Binary::Mul, p[0], p[1]))?;
     let total = sum(call, if log { gradient } else { product }, dims, true)?;

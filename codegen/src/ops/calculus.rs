@@ -3,12 +3,11 @@
 use super::order::cumulative_sum;
 use super::reduce::sum;
 use super::view::take;
-use super::{Out, Outs, Row, map, one, row};
+use super::{Out, Outs, Row, map, one, row, wide};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
 use crate::ir::{Binary, ExprId, Formula, Op, ValueId};
 use crate::sym::Expr;
-use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -52,7 +51,7 @@ fn steps(call: &mut Call<'_>, x: ValueId, dim: usize) -> Result<ValueId> {
 /// `x (op) constant`, which is not rounded to 16 bits.
 fn with(f: &mut Formula, op: Binary, x: ExprId, constant: f64) -> ExprId {
     let dtype = f.dtype(x);
-    let wide = if matches!(dtype, DType::F16 | DType::Bf16) { DType::F32 } else { dtype };
+    let wide = wide(dtype);
     let (x, constant) = (f.cast(wide, x), f.float(wide, constant));
     let result = f.binary(op, x, constant);
     f.cast(dtype, result)

@@ -37,6 +37,7 @@ pub use schema::{Alias, Schema, SchemaArgument, core_targets, pointwise_targets}
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{ExprId, Formula, ValueId};
+use exported_runtime::DType;
 
 /// One supported operator overload.
 #[derive(Clone, Copy)]
@@ -78,6 +79,14 @@ pub enum Out {
     None,
     /// No result: what the operator writes to the argument of this name, although it does not return it.
     Written(&'static str, ValueId),
+}
+
+/// The type a dtype is computed in.
+fn wide(dtype: DType) -> DType {
+    match dtype {
+        DType::F16 | DType::Bf16 => DType::F32,
+        other => other,
+    }
 }
 
 /// The results of a rule with a single tensor.

@@ -3,7 +3,7 @@
 use super::batch_norm::moved;
 use super::reduce::reduce;
 use super::view::numel;
-use super::{Out, Outs, Row, map, one, row};
+use super::{Out, Outs, Row, map, one, row, wide};
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Binary, Op, ReduceKind, Unary, ValueId};
@@ -28,8 +28,8 @@ pub const ROWS: &[Row] = &[
 /// `x` followed by those of weight and bias that are given. With parameters of f32 a narrower `x` is computed in f32.
 fn with_parameters(call: &mut Call<'_>, x: ValueId) -> Result<(Vec<ValueId>, [bool; 2])> {
     let (weight, bias) = (call.optional_tensor("weight")?, call.optional_tensor("bias")?);
-    let wide = weight.or(bias).is_some_and(|parameter| call.dtype_of(parameter) == DType::F32);
-    let x = if wide && matches!(call.dtype_of(x), DType::F16 | DType::Bf16) { call.cast(x, DType::F32)? } else { x };
+    let of_f32 = weight.or(bias).is_some_and(|parameter| call.dtype_of(parameter) == DType::F32);
+    let x = if of_f32 { call.cast(x, wide(call.dtype_of(x)))? } else { x };
     let inputs = [Some(x), weight, bias].into_iter().flatten().collect();
     Ok((inputs, [weight.is_some(), bias.is_some()]))
 }

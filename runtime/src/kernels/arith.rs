@@ -50,6 +50,8 @@ pub trait Arith: Copy + 'static {
     /// Whether sums are brought to the scale of an integer output: [`Arith::rescale`] and [`Arith::mean`] do more than
     /// their name says, and the input outside an image is not 0.
     const REQUANTIZED: bool = false;
+    /// Whether tiles that add a residual in registers are compiled, one way for each place where it may lie: much code.
+    const RESIDUALS: bool = false;
     /// What the numbers stand for, beyond their types.
     type Format: Copy;
     /// A stretch of input outside the image.
@@ -133,6 +135,7 @@ pub trait Arith: Copy + 'static {
 pub struct F32;
 
 impl Arith for F32 {
+    const RESIDUALS: bool = true;
     type X = f32;
     type W = f32;
     type A = f32;

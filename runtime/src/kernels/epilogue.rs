@@ -251,18 +251,20 @@ impl<K: Arith, S: Simd, P: Panel, const PANELS: usize> Prepared<'_, K, S, P, PAN
     ) -> bool {
         let (e, width) = (self.epilogue, const { PANELS * P::WIDTH });
         let added = !e.residual.is_empty() || e.in_place;
-        if added && !ADDENDS || self.end.saturating_sub(self.first) < width {
+        // The constants stand first: what they rule out is not compiled.
+        let addends = const { ADDENDS && K::RESIDUALS };
+        if added && !addends || self.end.saturating_sub(self.first) < width {
             return false;
         }
         let y = y.get_mut(self.first..).unwrap_or_default();
         let Some(mut rows) = starts.strips_mut(y, width) else { return false };
-        if ADDENDS && !e.residual.is_empty() {
+        if const { ADDENDS && K::RESIDUALS } && !e.residual.is_empty() {
             let residual = starts.strips(from(e.residual, self.first), width);
             let Some(residual) = residual.and_then(|residual| residual.part(0, width)) else { return false };
             unrolled!(ROWS, i, {
                 self.row(s, sums[i], Addend::Residual(residual[i]), rows.get(i));
             });
-        } else if ADDENDS && e.in_place {
+        } else if const { ADDENDS && K::RESIDUALS } && e.in_place {
             unrolled!(ROWS, i, {
                 self.row(s, sums[i], Addend::Output, rows.get(i));
             });

@@ -36,7 +36,7 @@ impl Run for N4 {
 /// How often something drawn is tried: an interpreter, which looks for undefined behaviour and not for wrong numbers, takes minutes
 /// for what a processor does in milliseconds.
 pub fn rounds(count: usize) -> usize {
-    if cfg!(miri) { count.div_ceil(80) } else { count }
+    if cfg!(miri) { count.div_ceil(150) } else { count }
 }
 
 /// All of them; one in `step` for an interpreter.

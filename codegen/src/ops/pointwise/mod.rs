@@ -12,7 +12,7 @@ pub mod promote;
 mod special;
 mod unary;
 
-use super::{Outs, one, row};
+use super::{Outs, one, row, wide};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number, Operand};
 use crate::ir::{Binary, ExprId, ExprNode, Formula, Literal, Op, Unary, ValueId};
@@ -35,14 +35,6 @@ macro_rules! floats {
     };
 }
 use floats;
-
-/// The type a dtype is computed in.
-fn wide(dtype: DType) -> DType {
-    match dtype {
-        DType::F16 | DType::Bf16 => DType::F32,
-        other => other,
-    }
-}
 
 /// A formula under construction and the tensors it reads.
 struct Build {
