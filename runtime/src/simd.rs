@@ -37,13 +37,14 @@ pub enum Level {
 }
 
 /// Runs the body for every `i` below a constant of at most 16, written out: `opt-level = "s"` unrolls no loop, and an array
-/// that a loop counter indexes cannot live in registers.
+/// that a loop counter indexes cannot live in registers. What a constant rules out is not compiled: of two such loops in each
+/// other that would be most of a program.
 macro_rules! unrolled {
     ($n:expr, $i:ident, $body:block) => {
         unrolled!(@ $n, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
     };
     (@ $n:expr, $i:ident, $body:block, $($k:literal)*) => {
-        $(if $k < $n {
+        $(if const { $k < $n } {
             let $i = $k;
             $body
         })*

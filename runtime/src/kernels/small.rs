@@ -424,8 +424,11 @@ fn sums<'x, S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>
                 if inside(j) {
                     let x = K::inputs::<S, P>(s, x(h, j));
                     unrolled!(OUTPUTS, t, {
-                        if t * STEP <= j && j - t * STEP < KERNEL {
-                            sums[t][0] = x.mul_add(s, weights[h][j - t * STEP], sums[t][0]);
+                        if t * STEP <= j
+                            && j - t * STEP < KERNEL
+                            && let Some([sum]) = sums.get_mut(t)
+                        {
+                            *sum = x.mul_add(s, weights[h][j - t * STEP], *sum);
                         }
                     });
                 }
