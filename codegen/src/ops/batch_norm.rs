@@ -10,7 +10,7 @@ use super::view::numel;
 use super::{Out, Outs, Row, map, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::{Binary, ExprId, ExprNode, Formula, Op, ReduceKind, ValueId};
+use crate::ir::{Binary, ExprId, ExprNode, Formula, Op, ReduceKind, Unary, ValueId};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -59,7 +59,9 @@ fn functional(call: &mut Call<'_>) -> Result<Outs> {
         Some(running) => running,
         None => [call.tensor("running_mean")?, call.tensor("running_var")?],
     };
-    outs.extend(running.map(Out::Tensor));
+    for running in running {
+        outs.push(Out::Tensor(call.cast(running, super::wide(call.dtype_of(running)))?));
+    }
     Ok(outs)
 }
 
@@ -142,9 +144,14 @@ fn of_batch(call: &mut Call<'_>, x: ValueId) -> Result<Normalized> {
     let (shape, dtype) = (call.shape(x), call.dtype_of(x));
     let mut column = vec![Expr::Int(1); shape.len()];
     column[1] = shape[1].clone();
+    if let Some([y, mean, rstd]) = by_halves(call, x, dims.clone())? {
+        let flat = [shape[1].clone()];
+        let saved = [call.reshape(mean, &flat)?, call.reshape(rstd, &flat)?];
+        return Ok(Normalized { y, saved: Some(saved), running: None });
+    }
+    let (weight, bias) = (call.optional_tensor("weight")?, call.optional_tensor("bias")?);
     let [mean, rstd] = statistics(call, x, dims, false)?;
     let mut inputs = vec![x, call.reshape(mean, &column)?, call.reshape(rstd, &column)?];
-    let (weight, bias) = (call.optional_tensor("weight")?, call.optional_tensor("bias")?);
     for vector in [weight, bias].into_iter().flatten() {
         let vector = call.cast(vector, dtype)?;
         inputs.push(call.reshape(vector, &column)?);
@@ -160,6 +167,68 @@ fn of_batch(call: &mut Call<'_>, x: ValueId) -> Result<Normalized> {
     })?;
     let saved = [call.cast(mean, dtype)?, call.cast(rstd, dtype)?];
     Ok(Normalized { y, saved: Some(saved), running: None })
+}
+
+/// The result, the mean and the inverse of the root, by the statistics over these dims, as torch has it where all is in 16 bits and
+/// lies in order; nothing elsewhere. The mean and the inverse are rounded to 16 bits, in bfloat16 also the sum of squares about the
+/// mean and the variance; then every element is a sum and a product in f32.
+pub(super) fn by_halves(call: &mut Call<'_>, x: ValueId, dims: Vec<usize>) -> Result<Option<[ValueId; 3]>> {
+    let dtype = call.dtype_of(x);
+    let (weight, bias) = (call.optional_tensor("weight")?, call.optional_tensor("bias")?);
+    let of_halves = [weight, bias].into_iter().flatten().all(|vector| call.dtype_of(vector) == dtype);
+    if super::wide(dtype) == dtype || !of_halves {
+        return Ok(None);
+    }
+    let mut column = vec![Expr::Int(1); call.rank(x)];
+    column[1] = call.shape(x)[1].clone();
+    let wide = call.cast(x, DType::F32)?;
+    let mean = reduce(call, wide, ReduceKind::Mean, dims.clone(), true)?;
+    let mean = call.cast(mean, dtype)?;
+    let rstd = rstd_of_halves(call, [wide, mean], dims)?;
+    let mut inputs = vec![x, mean, rstd];
+    for vector in [weight, bias].into_iter().flatten() {
+        inputs.push(call.reshape(vector, &column)?);
+    }
+    let y = map(call, &inputs, |f, p| {
+        let wide: Vec<ExprId> = p.iter().map(|&x| f.cast(DType::F32, x)).collect();
+        let (x, mean, mut scale, mut rest) = (wide[0], wide[1], wide[2], wide[3..].iter());
+        if weight.is_some() {
+            scale = rest.next().map_or(scale, |&weight| f.binary(Binary::Mul, scale, weight));
+        }
+        let shift = f.binary(Binary::Mul, mean, scale);
+        let bias = rest.next().copied().unwrap_or_else(|| f.float(DType::F32, 0.0));
+        let shift = f.binary(Binary::Sub, bias, shift);
+        let y = f.binary(Binary::Mul, x, scale);
+        let y = f.binary(Binary::Add, y, shift);
+        f.cast(dtype, y)
+    })?;
+    Ok(Some([y, mean, rstd]))
+}
+
+/// `1 / sqrt(var + eps)` about a mean in 16 bits.
+fn rstd_of_halves(call: &mut Call<'_>, [wide, mean]: [ValueId; 2], dims: Vec<usize>) -> Result<ValueId> {
+    let (dtype, eps) = (call.dtype_of(mean), call.float("eps")?);
+    let count = Expr::product(dims.iter().map(|&d| call.shape(wide)[d].clone()));
+    let squares = map(call, &[wide, mean], |f, p| {
+        let mean = f.cast(DType::F32, p[1]);
+        let distance = f.binary(Binary::Sub, p[0], mean);
+        f.binary(Binary::Mul, distance, distance)
+    })?;
+    let total = reduce(call, squares, ReduceKind::Sum, dims, true)?;
+    map(call, &[total], |f, p| {
+        let rounded = |f: &mut Formula, x| {
+            let narrow = if dtype == DType::Bf16 { f.cast(dtype, x) } else { x };
+            f.cast(DType::F32, narrow)
+        };
+        f.sizes.push(count);
+        let count = f.push(ExprNode::Size(0));
+        let (total, count) = (rounded(f, p[0]), f.cast(DType::F32, count));
+        let var = f.binary(Binary::Div, total, count);
+        let (var, eps) = (rounded(f, var), f.float(DType::F32, eps));
+        let shifted = f.binary(Binary::Add, var, eps);
+        let rstd = f.unary(Unary::Rsqrt, shifted);
+        f.cast(dtype, rstd)
+    })
 }
 
 /// `momentum * of the batch + (1 - momentum) * before`; an empty batch changes nothing.

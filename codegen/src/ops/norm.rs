@@ -1,6 +1,6 @@
 //! Normalization over the data itself: layer, group, instance and root-mean-square normalization.
 
-use super::batch_norm::moved;
+use super::batch_norm::{by_halves, moved};
 use super::reduce::reduce;
 use super::view::numel;
 use super::{Out, Outs, Row, map, one, row, wide};
@@ -104,7 +104,7 @@ fn instance_norm(call: &mut Call<'_>) -> Result<Outs> {
         channels.ok_or_else(|| call.unsupported("instance normalization of an unknown number of channels"))?;
     let running = [call.optional_tensor("running_mean")?, call.optional_tensor("running_var")?];
     match (call.bool("use_input_stats")?, running) {
-        (true, [None, None]) => one(grouped(call, x, channels)?),
+        (true, [None, None]) => one(instances(call, x, channels)?),
         (false, [Some(mean), Some(var)]) => {
             let dtype = call.dtype_of(x);
             let weight = match call.optional_tensor("weight")? {
@@ -119,7 +119,7 @@ fn instance_norm(call: &mut Call<'_>) -> Result<Outs> {
             one(call.push(Op::BatchNorm { eps }, &[x, weight, bias, mean, var])?)
         }
         (true, [Some(mean), Some(var)]) if call.train_mode() => {
-            let y = grouped(call, x, channels)?;
+            let y = instances(call, x, channels)?;
             let mean = averaged(call, x, ReduceKind::Mean, mean)?;
             let var = averaged(call, x, ReduceKind::Var { correction: 1f64.to_bits() }, var)?;
             Ok(vec![Out::Tensor(y), Out::Written("running_mean", mean), Out::Written("running_var", var)])
@@ -128,6 +128,14 @@ fn instance_norm(call: &mut Call<'_>) -> Result<Outs> {
             "call `model.eval()` before `torch.export.export`; if the statistics shall follow the data on the device, \
                  too, compile with `train_mode = true`",
         )),
+    }
+}
+
+/// By the statistics of each instance: torch has it as batch normalization, whose roundings show in 16 bits.
+fn instances(call: &mut Call<'_>, x: ValueId, channels: i64) -> Result<ValueId> {
+    match by_halves(call, x, (2..call.rank(x)).collect())? {
+        Some([y, ..]) => Ok(y),
+        None => grouped(call, x, channels),
     }
 }
 
