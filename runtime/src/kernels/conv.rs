@@ -414,9 +414,9 @@ struct Pixels<'a, K: Arith, P: Panel> {
     gathered: Option<usize>,
 }
 
-impl<K: Arith, P: Panel, S: Simd> Body<S> for Pixels<'_, K, P> {
+impl<K: Arith, P: Panel> Body for Pixels<'_, K, P> {
     #[inline(always)]
-    fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
+    fn tile<S: Simd, const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
         s.outline(Tile::<K, P, ROWS, PANELS> { pixels: self, row, panel });
     }
 }

@@ -4,7 +4,7 @@
 //! three rows needs no loop of its own. Weights lie as in [`N4`](crate::N4) panels. On other targets, and for other element
 //! types, the panels behave as those, so code generated for a board still runs on the host.
 
-use super::tile::{Body, Tiles};
+use super::tile::{Block, Body, Tiles};
 use crate::simd::{Lanes, Num, Panel, Simd};
 
 /// Panels of 4 on a Cortex-M with an FPU. `FUSED`: products are added with one rounding (`vfma`), else with two, which gives
@@ -20,7 +20,7 @@ impl Tiles for OneOrFour {
     const ROWS: usize = 4;
     const PANELS: usize = 1;
     #[inline(always)]
-    fn few<S: Simd, B: Body<S>>(_: S, _: usize, _: usize, _: &mut B) -> bool {
+    fn few<S: Simd, B: Body>(_: S, _: usize, _: usize, _: &mut B) -> bool {
         false
     }
     #[inline(always)]
@@ -28,11 +28,15 @@ impl Tiles for OneOrFour {
         if rows >= 4 { 4 } else { 1 }
     }
     #[inline(always)]
-    fn tile<S: Simd, B: Body<S>>(s: S, row: usize, rows: usize, panel: usize, _: usize, body: &mut B) {
-        if rows == 4 {
-            body.tile::<4, 1>(s, row, panel);
+    fn repeated(rows: usize) -> usize {
+        if rows >= 4 { rows / 4 } else { rows }
+    }
+    #[inline(always)]
+    fn tiles<S: Simd, B: Body>(s: S, block: Block, height: usize, _: usize, body: &mut B) {
+        if height == 4 {
+            block.tiles::<S, B, 4, 1>(s, body);
         } else {
-            body.tile::<1, 1>(s, row, panel);
+            block.tiles::<S, B, 1, 1>(s, body);
         }
     }
 }

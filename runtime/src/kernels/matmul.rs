@@ -185,35 +185,19 @@ impl<'a, K: Arith, P: Panel> Rows<'a, K, P> {
     }
 }
 
-impl<K: Arith, P: Panel, S: Simd> Body<S> for Rows<'_, K, P> {
+impl<K: Arith, P: Panel> Body for Rows<'_, K, P> {
+    const TOGETHER: bool = P::ROOM;
     #[inline(always)]
-    fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
-        let tile = Tile::<K, P, ROWS, PANELS> { rows: self, row, panel };
-        if P::ROOM { s.outline(tile) } else { tile.call(s) }
-    }
-}
-
-/// One tile. A function of its own where there are many shapes: LLVM takes minutes for all of them in one.
-struct Tile<'a, 'b, K: Arith, P: Panel, const ROWS: usize, const PANELS: usize> {
-    rows: &'a mut Rows<'b, K, P>,
-    row: usize,
-    panel: usize,
-}
-
-impl<K: Arith, P: Panel, const ROWS: usize, const PANELS: usize> Op for Tile<'_, '_, K, P, ROWS, PANELS> {
-    type Output = ();
-    #[inline(always)]
-    fn call<S: Simd>(self, s: S) {
-        let Tile { rows: r, row, panel } = self;
-        let Some(x) = rows::<_, P, ROWS>(r.x, row, r.x_stride, r.inner) else { return };
-        let Some(w) = rows::<_, P, PANELS>(r.weights, panel, r.inner, r.inner) else { return };
-        let first = r.first + panel * P::WIDTH;
-        let zero_point = r.epilogue.zero_points::<S, P, PANELS>(s, first);
+    fn tile<S: Simd, const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
+        let Some(x) = rows::<_, P, ROWS>(self.x, row, self.x_stride, self.inner) else { return };
+        let Some(w) = rows::<_, P, PANELS>(self.weights, panel, self.inner, self.inner) else { return };
+        let first = self.first + panel * P::WIDTH;
+        let zero_point = self.epilogue.zero_points::<S, P, PANELS>(s, first);
         let mut sums = zeros::<K, S, P, ROWS, PANELS>(s);
-        let ahead = ahead::<K::Tiles<S, P>, ROWS, PANELS>(r.inner, r.columns, row);
+        let ahead = ahead::<K::Tiles<S, P>, ROWS, PANELS>(self.inner, self.columns, row);
         accumulate::<K, S, P, ROWS, PANELS>(s, &mut sums, x, w, &zero_point, ahead);
-        let to = Even { first: row * r.y_stride, step: r.y_stride };
-        r.epilogue.write::<S, P, ROWS, PANELS>(s, &sums, r.y, to, first, r.columns);
+        let to = Even { first: row * self.y_stride, step: self.y_stride };
+        self.epilogue.write::<S, P, ROWS, PANELS>(s, &sums, self.y, to, first, self.columns);
     }
 }
 

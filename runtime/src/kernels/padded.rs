@@ -405,9 +405,9 @@ struct Tiles<'a, K: Arith, P: Panel> {
     end: usize,
 }
 
-impl<K: Arith, P: Panel, S: Simd> Body<S> for Tiles<'_, K, P> {
+impl<K: Arith, P: Panel> Body for Tiles<'_, K, P> {
     #[inline(always)]
-    fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
+    fn tile<S: Simd, const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
         self.pixels.enter(row);
         s.outline(Tile::<K, P, ROWS, PANELS> { tiles: self, row, panel });
     }

@@ -105,9 +105,52 @@ pub fn ahead<T: Tiles, const ROWS: usize, const PANELS: usize>(
 const FAR: usize = BLOCK / 2;
 
 /// A tile of any shape, for [`cover`].
-pub trait Body<S: Simd> {
+pub trait Body {
+    /// Whether tiles of a shape are called together, as a function of their own: LLVM takes minutes for one function of all
+    /// shapes, and a call for each tile shows where tiles are short.
+    const TOGETHER: bool = false;
     /// Computes rows `row..row + ROWS` of panels `panel..panel + PANELS`.
-    fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize);
+    fn tile<S: Simd, const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize);
+}
+
+/// Tiles of one shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    /// The first row.
+    pub row: usize,
+    /// Tiles below each other.
+    pub down: usize,
+    /// The first panel.
+    pub panel: usize,
+    /// Tiles side by side, which are computed one after the other.
+    pub across: usize,
+}
+
+impl Block {
+    /// Computes its tiles.
+    #[inline(always)]
+    pub fn tiles<S: Simd, B: Body, const ROWS: usize, const PANELS: usize>(self, s: S, body: &mut B) {
+        let shape = Shape::<B, ROWS, PANELS> { body, block: self };
+        if B::TOGETHER { s.outline(shape) } else { shape.call(s) }
+    }
+}
+
+struct Shape<'a, B, const ROWS: usize, const PANELS: usize> {
+    body: &'a mut B,
+    block: Block,
+}
+
+impl<B: Body, const ROWS: usize, const PANELS: usize> Op for Shape<'_, B, ROWS, PANELS> {
+    type Output = ();
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S) {
+        let Block { row, down, panel, across } = self.block;
+        for i in 0..down {
+            for p in 0..across {
+                self.body.tile::<S, ROWS, PANELS>(s, row + i * ROWS, panel + p * PANELS);
+            }
+        }
+    }
 }
 
 /// Elements that may wait for their next use: about a quarter of a second-level cache of f32.
@@ -136,27 +179,33 @@ pub trait Tiles: Copy + 'static {
     const HALVES: bool = false;
     /// These rows of a panel that is half empty. Only what this calls is compiled: nothing where there are no such tiles.
     #[inline(always)]
-    fn half<S: Simd, B: Body<S>>(_s: S, _rows: Range<usize>, _body: &mut B) {}
+    fn half<S: Simd, B: Body>(_s: S, _rows: Range<usize>, _body: &mut B) {}
     /// Something else on half a panel, likewise.
     #[inline(always)]
     fn half_of<S: Simd, O: Op<Output = ()>>(_s: S, _op: O) {}
     /// All panels of so few `rows` that more panels side by side are needed to hide the latency; false: of more rows.
-    fn few<S: Simd, B: Body<S>>(s: S, rows: usize, panels: usize, body: &mut B) -> bool;
+    fn few<S: Simd, B: Body>(s: S, rows: usize, panels: usize, body: &mut B) -> bool;
     /// Height of the next tile where `rows` remain, at least one: divided evenly, so that there is no thin tile at the end.
     #[inline(always)]
     fn height(rows: usize) -> usize {
         rows.div_ceil(rows.div_ceil(Self::ROWS).max(1))
     }
-    /// A tile of this [`Tiles::height`], of `panels` panels, at most [`Tiles::PANELS`].
-    fn tile<S: Simd, B: Body<S>>(s: S, row: usize, rows: usize, panel: usize, panels: usize, body: &mut B);
+    /// How many tiles of the height of the next one follow each other where `rows` remain.
+    #[inline(always)]
+    fn repeated(rows: usize) -> usize {
+        let tiles = rows.div_ceil(Self::ROWS).max(1);
+        if rows.is_multiple_of(tiles) { tiles } else { rows % tiles }
+    }
+    /// Tiles of this [`Tiles::height`], of `width` panels each, at most [`Tiles::PANELS`].
+    fn tiles<S: Simd, B: Body>(s: S, block: Block, height: usize, width: usize, body: &mut B);
 }
 
 /// One arm per height.
 macro_rules! heights {
-    ($s:ident, $row:ident, $rows:ident, $panel:ident, $body:ident, $panels:literal: $first:literal $($height:literal)*) => {
+    ($s:ident, $block:ident, $rows:ident, $body:ident, $panels:literal: $first:literal $($height:literal)*) => {
         match $rows {
-            $($height => $body.tile::<$height, $panels>($s, $row, $panel),)*
-            _ => $body.tile::<$first, $panels>($s, $row, $panel),
+            $($height => $block.tiles::<S, B, $height, $panels>($s, $body),)*
+            _ => $block.tiles::<S, B, $first, $panels>($s, $body),
         }
     };
 }
@@ -174,7 +223,7 @@ macro_rules! tiles {
             $(const AHEAD: bool = $ahead;)?
             $(const HALVES: bool = true;
             #[inline(always)]
-            fn half<S: Simd, B: Body<S>>(s: S, rows: Range<usize>, body: &mut B) {
+            fn half<S: Simd, B: Body>(s: S, rows: Range<usize>, body: &mut B) {
                 stretch::<S, $halves, B>(s, rows, 1, Order::RowsOuter, body);
             }
             #[inline(always)]
@@ -182,7 +231,7 @@ macro_rules! tiles {
                 s.outline(op);
             })?
             #[inline(always)]
-            fn few<S: Simd, B: Body<S>>(_s: S, rows: usize, _panels: usize, _body: &mut B) -> bool {
+            fn few<S: Simd, B: Body>(_s: S, rows: usize, _panels: usize, _body: &mut B) -> bool {
                 match rows {
                     $($few => few::<S, B, $few, $wide>(_s, _panels, _body),)*
                     _ => return false,
@@ -191,11 +240,11 @@ macro_rules! tiles {
                 true
             }
             #[inline(always)]
-            fn tile<S: Simd, B: Body<S>>(s: S, row: usize, rows: usize, panel: usize, _panels: usize, body: &mut B) {
-                $(if _panels == 2 {
-                    return heights!(s, row, rows, panel, body, 2: $($two)*);
+            fn tiles<S: Simd, B: Body>(s: S, block: Block, height: usize, _width: usize, body: &mut B) {
+                $(if _width == 2 {
+                    return heights!(s, block, height, body, 2: $($two)*);
                 })?
-                heights!(s, row, rows, panel, body, 1: $($one)*)
+                heights!(s, block, height, body, 1: $($one)*)
             }
         }
     };
@@ -236,7 +285,7 @@ pub fn halves<T: Tiles>(rows: usize, columns: usize, width: usize) -> (usize, bo
 
 /// Splits `rows` × `panels` into tiles of nearly equal height.
 #[inline(always)]
-pub fn cover<S: Simd, T: Tiles, B: Body<S>>(s: S, rows: usize, panels: usize, order: Order, body: &mut B) {
+pub fn cover<S: Simd, T: Tiles, B: Body>(s: S, rows: usize, panels: usize, order: Order, body: &mut B) {
     if !T::few(s, rows, panels, body) {
         stretch::<S, T, B>(s, 0..rows, panels, order, body);
     }
@@ -244,7 +293,7 @@ pub fn cover<S: Simd, T: Tiles, B: Body<S>>(s: S, rows: usize, panels: usize, or
 
 /// [`cover`] of some rows of many.
 #[inline(always)]
-pub fn stretch<S: Simd, T: Tiles, B: Body<S>>(s: S, rows: Range<usize>, panels: usize, order: Order, body: &mut B) {
+pub fn stretch<S: Simd, T: Tiles, B: Body>(s: S, rows: Range<usize>, panels: usize, order: Order, body: &mut B) {
     let Range { start, end: rows } = rows;
     match order {
         Order::RowsOuter => column::<S, T, B>(s, start, rows, 0, panels, body),
@@ -276,31 +325,33 @@ pub fn blocks(rows: Range<usize>, most: usize) -> impl Iterator<Item = Range<usi
 
 /// All panels of `ROWS` rows, `PANELS` at a time.
 #[inline(always)]
-fn few<S: Simd, B: Body<S>, const ROWS: usize, const PANELS: usize>(s: S, panels: usize, body: &mut B) {
-    let mut panel = 0;
-    while panel + PANELS <= panels {
-        body.tile::<ROWS, PANELS>(s, 0, panel);
-        panel += PANELS;
-    }
-    while panel < panels {
-        body.tile::<ROWS, 1>(s, 0, panel);
-        panel += 1;
+fn few<S: Simd, B: Body, const ROWS: usize, const PANELS: usize>(s: S, panels: usize, body: &mut B) {
+    let across = panels / PANELS;
+    Block { row: 0, down: 1, panel: 0, across }.tiles::<S, B, ROWS, PANELS>(s, body);
+    let (panel, across) = (across * PANELS, panels % PANELS);
+    if across > 0 {
+        Block { row: 0, down: 1, panel, across }.tiles::<S, B, ROWS, 1>(s, body);
     }
 }
 
 /// Rows `start..end` of panels `first..last`, tile by tile.
 #[inline(always)]
-fn column<S: Simd, T: Tiles, B: Body<S>>(s: S, start: usize, end: usize, first: usize, last: usize, body: &mut B) {
+fn column<S: Simd, T: Tiles, B: Body>(s: S, start: usize, end: usize, first: usize, last: usize, body: &mut B) {
+    let panels = last.saturating_sub(first);
+    // Where tiles of two widths are side by side, both have their turn before the next rows.
+    let even = B::TOGETHER && (panels < T::PANELS || panels.is_multiple_of(T::PANELS));
     let mut row = start;
     while row < end {
         let height = T::height(end - row);
+        let down = if even { T::repeated(end - row) } else { 1 };
         let mut panel = first;
         while panel < last {
-            let next = last.min(panel + T::PANELS);
-            T::tile(s, row, height, panel, next - panel, body);
-            panel = next;
+            let width = T::PANELS.min(last - panel);
+            let across = if B::TOGETHER { (last - panel) / width } else { 1 };
+            T::tiles(s, Block { row, down, panel, across }, height, width, body);
+            panel += across * width;
         }
-        row += height.max(1);
+        row += down * height.max(1);
     }
 }
 

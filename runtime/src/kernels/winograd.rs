@@ -335,9 +335,10 @@ struct Position<'a, P: Panel> {
     strides: [usize; 2],
 }
 
-impl<P: Panel, S: Simd> Body<S> for Position<'_, P> {
+impl<P: Panel> Body for Position<'_, P> {
+    const TOGETHER: bool = P::ROOM;
     #[inline(always)]
-    fn tile<const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
+    fn tile<S: Simd, const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
         let [x_stride, y_stride] = self.strides;
         let x = Strips::<_, ROWS>::even(self.x, row * x_stride, x_stride, self.inner);
         let w = Strips::<_, PANELS>::even(self.weights, panel * self.inner, self.inner, self.inner);
