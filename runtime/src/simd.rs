@@ -40,10 +40,20 @@ pub enum Level {
 /// that a loop counter indexes cannot live in registers. What a constant rules out is not compiled: of two such loops in each
 /// other that would be most of a program.
 macro_rules! unrolled {
-    ($n:expr, $i:ident, $body:block) => {
-        unrolled!(@ $n, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    ($n:ident, $i:ident, $body:block) => {
+        unrolled!(@named $n, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
     };
-    (@ $n:expr, $i:ident, $body:block, $($k:literal)*) => {
+    ($n:expr, $i:ident, $body:block) => {
+        unrolled!(@computed $n, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    // A constant of a type: thousands of constant blocks would each be a body for the compiler to look through.
+    (@named $n:ident, $i:ident, $body:block, $($k:literal)*) => {
+        $(if $crate::simd::Below::<$k, $n>::YES {
+            let $i = $k;
+            $body
+        })*
+    };
+    (@computed $n:expr, $i:ident, $body:block, $($k:literal)*) => {
         $(if const { $k < $n } {
             let $i = $k;
             $body
@@ -51,6 +61,13 @@ macro_rules! unrolled {
     };
 }
 pub(crate) use unrolled;
+
+/// Whether one constant is below another, for [`unrolled`].
+pub(crate) struct Below<const I: usize, const N: usize>;
+
+impl<const I: usize, const N: usize> Below<I, N> {
+    pub(crate) const YES: bool = I < N;
+}
 
 /// Proof that a level's instructions may be used.
 pub trait Simd: Copy + 'static {
