@@ -197,8 +197,10 @@ fn add_products(call: &mut Call<'_>) -> Result<Outs> {
 fn add_outer(call: &mut Call<'_>) -> Result<Outs> {
     let (input, a, b) = (call.tensor("self")?, call.tensor("vec1")?, call.tensor("vec2")?);
     let (beta, alpha) = (call.number("beta")?, call.number("alpha")?);
+    // In torch's order, which shows in 16 bits.
+    let a = scaled(call, a, &alpha)?;
     let product = outer(call, a, b)?;
-    one(added(call, input, product, &beta, &alpha)?)
+    one(added(call, input, product, &beta, &Number::Int(Expr::Int(1)))?)
 }
 
 fn outer(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
