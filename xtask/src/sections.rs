@@ -185,7 +185,7 @@ fn boards(models: &Path) -> Result<(), String> {
 }
 
 fn verify(place: &str, arguments: &[&str], paths: &[PathBuf]) -> Result<(), String> {
-    let command = ["run", "--release", "-p", "cargo-exported", "--", "exported", "verify", "--target", place];
+    let command = ["run", "-p", "cargo-exported", "--", "exported", "verify", "--target", place];
     run(cargo(&command).args(arguments).args(paths))
 }
 
