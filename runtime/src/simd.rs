@@ -36,19 +36,22 @@ pub enum Level {
     Neon,
 }
 
-/// Runs the body for every `i` below a constant of at most 16, written out: `opt-level = "s"` unrolls no loop, and an array
-/// that a loop counter indexes cannot live in registers. What a constant rules out is not compiled: of two such loops in each
-/// other that would be most of a program.
+/// Runs the body for every `i` below a constant of at most 8, or at most 16 where that is said, written out: `opt-level = "s"`
+/// unrolls no loop, and an array that a loop counter indexes cannot live in registers. What a constant rules out is not compiled:
+/// of two such loops in each other that would be most of a program.
 macro_rules! unrolled {
     ($n:ident, $i:ident, $body:block) => {
-        unrolled!(@named $n, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+        unrolled!(@named 8, $n, $i, $body, 0 1 2 3 4 5 6 7)
     };
-    ($n:expr, $i:ident, $body:block) => {
+    ($n:ident <= 16, $i:ident, $body:block) => {
+        unrolled!(@named 16, $n, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    (($n:expr) <= 16, $i:ident, $body:block) => {
         unrolled!(@computed $n, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
     };
     // A constant of a type: thousands of constant blocks would each be a body for the compiler to look through.
-    (@named $n:ident, $i:ident, $body:block, $($k:literal)*) => {
-        $(if $crate::simd::Below::<$k, $n>::YES {
+    (@named $most:literal, $n:ident, $i:ident, $body:block, $($k:literal)*) => {
+        $(if $crate::simd::Below::<$k, $n, $most>::YES {
             let $i = $k;
             $body
         })*
@@ -62,11 +65,14 @@ macro_rules! unrolled {
 }
 pub(crate) use unrolled;
 
-/// Whether one constant is below another, for [`unrolled`].
-pub(crate) struct Below<const I: usize, const N: usize>;
+/// Whether one constant is below another, which is at most a third, for [`unrolled`].
+pub(crate) struct Below<const I: usize, const N: usize, const MOST: usize>;
 
-impl<const I: usize, const N: usize> Below<I, N> {
-    pub(crate) const YES: bool = I < N;
+impl<const I: usize, const N: usize, const MOST: usize> Below<I, N, MOST> {
+    pub(crate) const YES: bool = {
+        assert!(N <= MOST);
+        I < N
+    };
 }
 
 /// Proof that a level's instructions may be used.
@@ -224,7 +230,7 @@ impl<T: Num, const N: usize> Lanes<T, N> {
     fn zip(self, other: Self, f: impl Fn(T, T) -> T) -> Self {
         const { assert!(N <= 16) };
         let mut out = self;
-        unrolled!(N, i, {
+        unrolled!(N <= 16, i, {
             out.0[i] = f(out.0[i], other.0[i]);
         });
         out
@@ -237,7 +243,7 @@ impl<S: Simd, T: Num, const N: usize> Vector<S> for Lanes<T, N> {
     #[inline(always)]
     fn splat(_: S, value: T) -> Self {
         let mut out = [T::ZERO; N];
-        unrolled!(N, i, {
+        unrolled!(N <= 16, i, {
             out[i] = value;
         });
         Lanes(out)

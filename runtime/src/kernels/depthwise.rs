@@ -352,7 +352,7 @@ impl<K: Arith, P: Panel> Row<'_, K, P> {
                 weights = weights.sub(s, zero_point);
             }
             let at = (at + tap.offset as isize) as usize;
-            unrolled!(OUTPUTS, t, {
+            unrolled!(OUTPUTS <= 16, t, {
                 let start = at + t * self.x_step;
                 let x = self.x.get(start..start.wrapping_add(width)).unwrap_or(&[]);
                 sums[t][0] = K::inputs::<S, P>(s, x).mul_add(s, weights, sums[t][0]);

@@ -193,10 +193,10 @@ impl<K: Arith, P: Panel, const KERNEL: usize, const STEP: usize, const ROWS: usi
         let Some(core) = all.window(first[1].wrapping_add(MARGIN), columns - 2 * MARGIN) else { return };
         let Some(weights) = p.weights(s, vector, weights) else { return };
         let mut sums = [[[K::V::<S, P>::splat(s, K::A::ZERO); 1]; COLUMNS]; ROWS];
-        unrolled!((ROWS - 1) * STEP + KERNEL, h, {
+        unrolled!(((ROWS - 1) * STEP + KERNEL) <= 16, h, {
             let sure = MARGIN <= h && h + MARGIN < rows;
             if sure || first[0].wrapping_add(h) < p.size[0] {
-                unrolled!((COLUMNS - 1) * STEP + KERNEL, j, {
+                unrolled!(((COLUMNS - 1) * STEP + KERNEL) <= 16, j, {
                     let sure = MARGIN <= j && j + MARGIN < columns;
                     let column = first[1].wrapping_add(j);
                     if sure || all.contain(column) {
@@ -420,7 +420,7 @@ fn sums<'x, S: Simd, K: Arith, P: Panel, const KERNEL: usize, const STEP: usize>
     let mut sums = [[zero; 1]; OUTPUTS];
     unrolled!(KERNEL, h, {
         if rows[0] <= h && h < rows[1] {
-            unrolled!((OUTPUTS - 1) * STEP + KERNEL, j, {
+            unrolled!(((OUTPUTS - 1) * STEP + KERNEL) <= 16, j, {
                 if inside(j) {
                     let x = K::inputs::<S, P>(s, x(h, j));
                     unrolled!(OUTPUTS, t, {

@@ -230,7 +230,7 @@ pub fn sums<X: Narrow, const OUTPUTS: usize>(taps: &Taps<'_, X>) -> [[i32; WIDTH
     for (offset, weights) in taps.offsets.iter().zip(taps.weights.iter().step_by(taps.blocks.max(1))) {
         for (t, sums) in sums.iter_mut().enumerate() {
             let x = lanes(from(taps.x, offset + t * taps.step));
-            unrolled!(WIDTH, c, {
+            unrolled!(WIDTH <= 16, c, {
                 sums[c] = sums[c].wrapping_add(x[c].widen() * i32::from(weights[c]));
             });
         }
