@@ -115,14 +115,11 @@ pub fn conformance() -> Result<(), String> {
     if !models.is_dir() {
         println!("../shared/models is absent: only the fixtures of this repository are verified");
     }
-    if models.join("tiny").is_dir() {
-        for test in [["-p", "exported-tests", "--test", "quantized"], ["-p", "cargo-exported", "--test", "layers"]] {
-            let command = [&["test"], &test[..], &["--", "--ignored", "--nocapture"]].concat();
-            run(cargo(&command).env("EXPORTED_MODELS", &models))?;
-        }
-    }
-    if models.join("print").is_dir() {
-        let arguments = ["test", "-p", "exported-tests", "--test", "print", "--", "--ignored", "--nocapture"];
+    let needed = [("quantized", "tiny"), ("layers", "tiny"), ("print", "print")];
+    let tests = needed.iter().filter(|(_, folder)| models.join(folder).is_dir());
+    let tests: Vec<&str> = tests.flat_map(|(test, _)| ["--test", test]).collect();
+    if !tests.is_empty() {
+        let arguments = [&["test"], &tests[..], &["--", "--ignored", "--nocapture"]].concat();
         run(cargo(&arguments).env("EXPORTED_MODELS", &models))?;
     }
     groups("host", &models, &["tiny", "vision", "seed", "seq", "dyn", "stateful"])?;
@@ -154,7 +151,7 @@ fn boards(models: &Path) -> Result<(), String> {
     }
     FOREIGN.iter().try_for_each(ensure_foreign)?;
     // It leaves out what is not installed, as it may have been when all tests ran.
-    run(&mut cargo(&["test", "-p", "cargo-exported", "--test", "verify", "other_places"]))?;
+    run(&mut cargo(&["test", "--test", "verify", "other_places"]))?;
     let own = ["digits/digits.pt2", "digits/digits_int8.pt2", "build-script/models/gate.pt2"];
     let own: Vec<PathBuf> = own.iter().map(|n| root().join("examples").join(n)).collect();
     let tiny = |name: &str| Some(models.join(format!("tiny/{name}.2.15.0.pt2"))).filter(|path| path.is_file());
@@ -184,8 +181,9 @@ fn boards(models: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// The tool as the tests built it: of one package alone, features would be others, and all be compiled again.
 fn verify(place: &str, arguments: &[&str], paths: &[PathBuf]) -> Result<(), String> {
-    let command = ["run", "-p", "cargo-exported", "--", "exported", "verify", "--target", place];
+    let command = ["run", "--bin", "cargo-exported", "--", "exported", "verify", "--target", place];
     run(cargo(&command).args(arguments).args(paths))
 }
 
