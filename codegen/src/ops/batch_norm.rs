@@ -6,7 +6,7 @@
 
 use super::norm::{filled, statistics};
 use super::reduce::reduce;
-use super::view::numel;
+use super::view::{numel, one_dim};
 use super::{Out, Outs, Row, map, row};
 use crate::diag::Diagnostic;
 use crate::import::Call;
@@ -142,13 +142,12 @@ fn batch_dims(call: &Call<'_>, x: ValueId) -> Result<Vec<usize>> {
 fn of_batch(call: &mut Call<'_>, x: ValueId) -> Result<Normalized> {
     let dims = batch_dims(call, x)?;
     let (shape, dtype) = (call.shape(x), call.dtype_of(x));
-    let mut column = vec![Expr::Int(1); shape.len()];
-    column[1] = shape[1].clone();
     if let Some([y, mean, rstd]) = by_halves(call, x, dims.clone())? {
         let flat = [shape[1].clone()];
         let saved = [call.reshape(mean, &flat)?, call.reshape(rstd, &flat)?];
         return Ok(Normalized { y, saved: Some(saved), running: None });
     }
+    let column = one_dim(shape.len(), 1, shape[1].clone());
     let (weight, bias) = (call.optional_tensor("weight")?, call.optional_tensor("bias")?);
     let [mean, rstd] = statistics(call, x, dims, false)?;
     let mut inputs = vec![x, call.reshape(mean, &column)?, call.reshape(rstd, &column)?];
@@ -179,8 +178,7 @@ pub(super) fn by_halves(call: &mut Call<'_>, x: ValueId, dims: Vec<usize>) -> Re
     if super::wide(dtype) == dtype || !of_halves {
         return Ok(None);
     }
-    let mut column = vec![Expr::Int(1); call.rank(x)];
-    column[1] = call.shape(x)[1].clone();
+    let column = one_dim(call.rank(x), 1, call.shape(x)[1].clone());
     let wide = call.cast(x, DType::F32)?;
     let mean = reduce(call, wide, ReduceKind::Mean, dims.clone(), true)?;
     let mean = call.cast(mean, dtype)?;

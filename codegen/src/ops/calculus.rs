@@ -2,7 +2,7 @@
 
 use super::order::cumulative_sum;
 use super::reduce::sum;
-use super::view::take;
+use super::view::{one_dim, take};
 use super::{Out, Outs, Row, map, one, row, wide};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
@@ -76,7 +76,7 @@ fn trapezoid(call: &mut Call<'_>, cumulative: bool) -> Result<Outs> {
     let areas = match call.arg("x") {
         Some(_) => {
             let x = samples(call, "x")?;
-            let x = if call.rank(x) == 1 { along(call, x, dim, rank)? } else { x };
+            let x = if call.rank(x) == 1 { vector(call, x, dim, rank)? } else { x };
             let at = dim + call.rank(x) - rank;
             let widths = steps(call, x, at)?;
             let widths = call.cast(widths, dtype)?;
@@ -98,10 +98,9 @@ fn trapezoid(call: &mut Call<'_>, cumulative: bool) -> Result<Outs> {
 }
 
 /// A vector as a tensor of this rank, its entries along `dim`.
-fn along(call: &mut Call<'_>, x: ValueId, dim: usize, rank: usize) -> Result<ValueId> {
-    let mut shape = vec![Expr::Int(1); rank];
-    shape[dim] = call.shape(x)[0].clone();
-    call.reshape(x, &shape)
+fn vector(call: &mut Call<'_>, x: ValueId, dim: usize, rank: usize) -> Result<ValueId> {
+    let size = call.shape(x).first().cloned().unwrap_or(Expr::Int(1));
+    call.reshape(x, &one_dim(rank, dim, size))
 }
 
 fn gradient(call: &mut Call<'_>) -> Result<Outs> {
@@ -129,7 +128,7 @@ fn spacings(call: &mut Call<'_>, dims: &[usize], rank: usize) -> Result<Vec<Spac
         for (x, &dim) in call.tensors("spacing")?.into_iter().zip(dims) {
             let dtype = super::pointwise::promote::to_float(call.dtype_of(x));
             let x = call.cast(x, dtype)?;
-            all.push(Spacing::At(along(call, x, dim, rank)?));
+            all.push(Spacing::At(vector(call, x, dim, rank)?));
         }
         return if all.len() == dims.len() {
             Ok(all)

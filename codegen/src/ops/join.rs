@@ -1,7 +1,7 @@
 //! Concatenation, padding and replacing parts of a tensor.
 
 use super::rearrange::diagonal;
-use super::view::{call_at_least, numel, select_index, slice_bounds, unsqueeze};
+use super::view::{call_at_least, numel, one_dim, select_index, slice_bounds, unsqueeze};
 use super::{Outs, Row, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
@@ -139,9 +139,7 @@ fn cartesian_prod(call: &mut Call<'_>) -> Result<Outs> {
     let sizes: Vec<Expr> = tensors.iter().map(|&t| numel(&call.shape(t))).collect();
     let mut columns = Vec::new();
     for (i, &t) in tensors.iter().enumerate() {
-        let mut shape = vec![Expr::Int(1); tensors.len()];
-        shape[i] = sizes[i].clone();
-        let grid = call.reshape(t, &shape)?;
+        let grid = call.reshape(t, &one_dim(sizes.len(), i, sizes[i].clone()))?;
         let grid = call.expand(grid, &sizes)?;
         columns.push(call.reshape(grid, &[numel(&sizes), Expr::Int(1)])?);
     }

@@ -3,12 +3,11 @@
 //! A loss belongs to training, yet models export them as scores (anomaly detection, distillation, likelihoods).
 
 use super::reduce::{pair_distance, reduce, softmax_of, sum};
-use super::view::unsqueeze;
+use super::view::{one_dim, unsqueeze};
 use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Arg, Call};
 use crate::ir::{Binary, Epilogue, ExprId, Formula, Op, ReduceKind, Unary, ValueId};
-use crate::sym::Expr;
 use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
@@ -485,9 +484,7 @@ fn class_count(call: &Call<'_>, x: ValueId, dim: usize) -> Result<f64> {
 /// `x` times the weight of each class, if there are weights.
 fn weighted_classes(call: &mut Call<'_>, x: ValueId, dim: usize) -> Result<ValueId> {
     let Some(weight) = call.optional_tensor("weight")? else { return Ok(x) };
-    let mut shape = vec![Expr::Int(1); call.rank(x)];
-    shape[dim] = call.shape(x)[dim].clone();
-    let weight = call.reshape(weight, &shape)?;
+    let weight = call.reshape(weight, &one_dim(call.rank(x), dim, call.shape(x)[dim].clone()))?;
     let weight = call.cast(weight, call.dtype_of(x))?;
     map(call, &[x, weight], |f, p| f.binary(Binary::Mul, p[0], p[1]))
 }

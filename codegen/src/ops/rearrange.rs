@@ -2,7 +2,7 @@
 
 use super::index::filled;
 use super::join::concat;
-use super::view::{numel, swapped, unsqueeze, x};
+use super::view::{numel, one_dim, swapped, unsqueeze, x};
 use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
@@ -85,9 +85,7 @@ fn meshgrid(call: &mut Call<'_>) -> Result<Outs> {
     let sizes: Vec<Expr> = tensors.iter().map(|&t| numel(&call.shape(t))).collect();
     let mut grids = Vec::new();
     for (i, &t) in tensors.iter().enumerate() {
-        let mut shape = vec![Expr::Int(1); tensors.len()];
-        shape[i] = sizes[i].clone();
-        let line = call.reshape(t, &shape)?;
+        let line = call.reshape(t, &one_dim(sizes.len(), i, sizes[i].clone()))?;
         grids.push(call.expand(line, &sizes)?);
     }
     if swap {

@@ -1,7 +1,7 @@
 //! Scattering with all its reductions, and what is written back where a maximum came from.
 
 use super::index::{filled, from_start, indices, line, source};
-use super::view::numel;
+use super::view::{numel, one_dim};
 use super::{Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
@@ -114,9 +114,7 @@ fn index_reduce(call: &mut Call<'_>) -> Result<Outs> {
     let (ids, values) = (indices(call, ids)?, call.tensor("source")?);
     let (x, values) = (line(call, x)?, line(call, values)?);
     let shape = call.shape(values);
-    let mut column = vec![Expr::Int(1); shape.len()];
-    column[dim] = numel(&call.shape(ids));
-    let ids = call.reshape(ids, &column)?;
+    let ids = call.reshape(ids, &one_dim(shape.len(), dim, numel(&call.shape(ids))))?;
     let writes = Writes { x, dim, ids: call.expand(ids, &shape)?, values };
     let y = reduced(call, &writes)?;
     finished(call, y)

@@ -109,6 +109,11 @@ pub(super) fn numel(shape: &[Expr]) -> Expr {
     Expr::product(shape.iter().cloned())
 }
 
+/// The shape of a tensor of this rank with `size` elements along `dim`.
+pub(super) fn one_dim(rank: usize, dim: usize, size: Expr) -> Vec<Expr> {
+    (0..rank).map(|d| if d == dim { size.clone() } else { Expr::Int(1) }).collect()
+}
+
 fn same(call: &mut Call<'_>) -> Result<Outs> {
     one(x(call)?)
 }

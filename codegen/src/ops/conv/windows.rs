@@ -5,7 +5,7 @@ use crate::import::Call;
 use crate::ir::{Binary, Conv, Formula, Op, PadMode, ValueId, View};
 use crate::ops::map;
 use crate::ops::matmul::matmul;
-use crate::ops::view::numel;
+use crate::ops::view::{numel, one_dim};
 use crate::sym::Expr;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
@@ -38,9 +38,7 @@ pub(super) fn convolution(
     };
     let y = product(call, x, weight, &kernel, stride, conv)?;
     let Some(bias) = bias else { return Ok(y) };
-    let mut shape = vec![Expr::Int(1); conv.spatial + 2];
-    shape[1] = call.shape(y)[1].clone();
-    let bias = call.reshape(bias, &shape)?;
+    let bias = call.reshape(bias, &one_dim(conv.spatial + 2, 1, call.shape(y)[1].clone()))?;
     map(call, &[y, bias], |f, p| f.binary(Binary::Add, p[0], p[1]))
 }
 
