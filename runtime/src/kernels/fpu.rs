@@ -24,12 +24,8 @@ impl Tiles for OneOrFour {
         false
     }
     #[inline(always)]
-    fn height(rows: usize) -> usize {
-        if rows >= 4 { 4 } else { 1 }
-    }
-    #[inline(always)]
-    fn repeated(rows: usize) -> usize {
-        if rows >= 4 { rows / 4 } else { rows }
+    fn next(rows: usize) -> (usize, usize) {
+        if rows >= 4 { (4, rows / 4) } else { (1, rows) }
     }
     #[inline(always)]
     fn tiles<S: Simd, B: Body>(s: S, block: Block, height: usize, _: usize, body: &mut B) {

@@ -185,18 +185,14 @@ pub trait Tiles: Copy + 'static {
     fn half_of<S: Simd, O: Op<Output = ()>>(_s: S, _op: O) {}
     /// All panels of so few `rows` that more panels side by side are needed to hide the latency; false: of more rows.
     fn few<S: Simd, B: Body>(s: S, rows: usize, panels: usize, body: &mut B) -> bool;
-    /// Height of the next tile where `rows` remain, at least one: divided evenly, so that there is no thin tile at the end.
+    /// Height of the next tile where `rows` remain, at least one, and how many of that height follow each other: divided evenly,
+    /// so that there is no thin tile at the end.
     #[inline(always)]
-    fn height(rows: usize) -> usize {
-        rows.div_ceil(rows.div_ceil(Self::ROWS).max(1))
-    }
-    /// How many tiles of the height of the next one follow each other where `rows` remain.
-    #[inline(always)]
-    fn repeated(rows: usize) -> usize {
+    fn next(rows: usize) -> (usize, usize) {
         let tiles = rows.div_ceil(Self::ROWS).max(1);
-        if rows.is_multiple_of(tiles) { tiles } else { rows % tiles }
+        (rows.div_ceil(tiles), if rows.is_multiple_of(tiles) { tiles } else { rows % tiles })
     }
-    /// Tiles of this [`Tiles::height`], of `width` panels each, at most [`Tiles::PANELS`].
+    /// Tiles of the height of the [`Tiles::next`] one, of `width` panels each, at most [`Tiles::PANELS`].
     fn tiles<S: Simd, B: Body>(s: S, block: Block, height: usize, width: usize, body: &mut B);
 }
 
@@ -342,8 +338,8 @@ fn column<S: Simd, T: Tiles, B: Body>(s: S, start: usize, end: usize, first: usi
     let even = B::TOGETHER && (panels < T::PANELS || panels.is_multiple_of(T::PANELS));
     let mut row = start;
     while row < end {
-        let height = T::height(end - row);
-        let down = if even { T::repeated(end - row) } else { 1 };
+        let (height, count) = T::next(end - row);
+        let down = if even { count } else { 1 };
         let mut panel = first;
         while panel < last {
             let width = T::PANELS.min(last - panel);

@@ -39,11 +39,6 @@ pub fn rounds(count: usize) -> usize {
     if cfg!(miri) { count.div_ceil(150) } else { count }
 }
 
-/// All of them; one in `step` for an interpreter.
-pub fn thinned<T>(all: impl IntoIterator<Item = T>, step: usize) -> impl Iterator<Item = T> {
-    all.into_iter().step_by(if cfg!(miri) { step } else { 1 })
-}
-
 /// A small generator, so that failures repeat.
 pub struct Values(u64);
 
