@@ -2,7 +2,7 @@
 
 use crate::boards::{BOARDS, Board};
 use crate::costs;
-use crate::image::{Image, SIZE, SPEED, board_named, name, target_folder};
+use crate::image::{Image, Mode, SIZE, SPEED, board_named, name, target_folder};
 use crate::tools::{Toolchain, ensure_qemu, root, run};
 use std::path::{Path, PathBuf};
 
@@ -64,9 +64,9 @@ fn self_test(board: &Board) -> Result<(), String> {
     }
 }
 
-/// Boards on which images of all fixtures are inspected, for size, where the compiler proves least: what gets linked depends on what
-/// is inlined and on which arithmetic the core lacks. (For speed, the image of each network is.)
-const INSPECTED: &[&str] = &["m4f", "riscv32"];
+/// Boards and optimizations at which images are inspected: what gets linked depends on what is inlined and on which
+/// arithmetic the core lacks.
+const INSPECTED: &[(&str, Mode)] = &[("m4f", SIZE), ("m4f", SPEED), ("riscv32", SIZE)];
 
 /// Images that hold all fixtures together: one would be larger than a board's flash, and than jumps of riscv32 reach.
 const IMAGES: usize = 3;
@@ -80,12 +80,12 @@ pub fn sizes() -> Result<(), String> {
     ensure_qemu()?;
     let mut faults = Vec::new();
     let models = fixtures()?;
-    for board in INSPECTED {
+    for (board, mode) in INSPECTED {
         for image in 0..IMAGES {
             let models: Vec<PathBuf> = models.iter().skip(image).step_by(IMAGES).cloned().collect();
-            println!("{} models in one image, {board}, {}", models.len(), SIZE.name);
-            let image = Image::build("exported-reach", &models, board_named(board)?, &SIZE, &[])?;
-            faults.extend(image.forbidden()?.iter().map(|symbol| format!("{board}: {symbol}")));
+            println!("{} models in one image, {board}, {}", models.len(), mode.name);
+            let image = Image::build("exported-reach", &models, board_named(board)?, mode, &[])?;
+            faults.extend(image.forbidden()?.iter().map(|symbol| format!("{board}, {}: {symbol}", mode.name)));
         }
     }
     let board = board_named("m4f")?;
