@@ -47,14 +47,7 @@ pub fn cargo() -> Command {
 impl Project {
     /// Asks cargo about the current folder; outside a project, a folder `target` there takes the results.
     pub fn find(manifest: Option<&Path>) -> Result<Project, String> {
-        let mut command = cargo();
-        command.args(["metadata", "--format-version", "1", "--offline"]);
-        if let Some(manifest) = manifest {
-            command.arg("--manifest-path").arg(manifest);
-        }
-        let output = command.output().map_err(|e| format!("cargo cannot be run: {e}"))?;
-        let metadata = serde_json::from_slice::<Metadata>(&output.stdout).ok().filter(|_| output.status.success());
-        let Some(metadata) = metadata else {
+        let Some(metadata) = metadata(manifest)? else {
             let here = env::current_dir().map_err(|e| format!("the current folder is unknown: {e}"))?;
             return Ok(Project { folder: here.join("target/exported-verify"), lock: None, runtime: None });
         };
@@ -81,6 +74,29 @@ impl Project {
         let place = folder.filter(|folder| folder.join("Cargo.toml").exists());
         let place = place.map(|folder| format!(", path = {}", toml_text(&folder))).unwrap_or_default();
         format!("exported-board = {{ version = \"={VERSION}\"{place} }}")
+    }
+}
+
+/// What cargo says of the project around the current folder; nothing outside of one.
+fn metadata(manifest: Option<&Path>) -> Result<Option<Metadata>, String> {
+    let ask = |how: &[&str]| {
+        let mut command = cargo();
+        command.args(["metadata", "--format-version", "1"]).args(how);
+        if let Some(manifest) = manifest {
+            command.arg("--manifest-path").arg(manifest);
+        }
+        command.output().map_err(|e| format!("cargo cannot be run: {e}"))
+    };
+    // A build on this machine fetches what it needs for this machine, which is all there is without the network.
+    let mut output = ask(&["--offline", "--filter-platform", "host-tuple"])?;
+    if !output.status.success() {
+        output = ask(&[])?;
+    }
+    let reason = String::from_utf8_lossy(&output.stderr);
+    match output.status.success() {
+        true => serde_json::from_slice(&output.stdout).map(Some).map_err(|e| format!("cargo metadata: {e}")),
+        false if manifest.is_none() && reason.contains("could not find `Cargo.toml`") => Ok(None),
+        false => Err(format!("cargo cannot tell what the project is made of: {}", reason.trim_end())),
     }
 }
 
