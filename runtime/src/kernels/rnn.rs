@@ -6,6 +6,7 @@
 
 use super::num::{Float, Number, Real, Wide};
 use crate::{Op, Panel, Simd, Vector};
+use core::ops::Range;
 
 /// Sizes and places of a layer, in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,17 +198,17 @@ fn cell_step<T: Float, C: Cell<T::Wide, G>, S: Simd, P: Panel, const G: usize>(
         let first = block.saturating_mul(P::WIDTH);
         let gates_x = gates::<T, S, P, G>(s, x, weights.w_x, weights.b_x, block);
         let gates_h = gates::<T, S, P, G>(s, h, weights.w_h, weights.b_h, block);
-        for (lane, new) in new.iter_mut().enumerate() {
-            let unit = first.saturating_add(lane);
-            let of =
-                |gates: &[[T::Wide; WIDEST]; G]| gates.map(|gate| gate.get(lane).copied().unwrap_or(T::Wide::ZERO));
-            let old = h.get(unit).map_or(T::Wide::ZERO, |h| h.widen());
-            let mut state = cell.get(unit).map_or(T::Wide::ZERO, |c| c.widen());
-            *new = T::narrow(C::step(s, of(&gates_x), of(&gates_h), old, &mut state));
-            if let Some(cell) = cell.get_mut(unit) {
-                *cell = T::narrow(state);
-            }
+        let end = first.saturating_add(new.len());
+        let (old, mut state) = (lanes(h, first..end), lanes(cell, first..end));
+        let mut out = [T::Wide::ZERO; WIDEST];
+        // Units beyond the last are computed, too: a loop of constant length over arrays is what LLVM makes vectors of.
+        for lane in 0..const { P::WIDTH } {
+            let of = |gates: &[[T::Wide; WIDEST]; G]| core::array::from_fn(|gate| gates[gate][lane]);
+            out[lane] = C::step(s, of(&gates_x), of(&gates_h), old[lane], &mut state[lane]);
         }
+        new.iter_mut().zip(out).for_each(|(new, value)| *new = T::narrow(value));
+        let cell = cell.get_mut(first..end).unwrap_or_default();
+        cell.iter_mut().zip(state).for_each(|(cell, value)| *cell = T::narrow(value));
     }
     h.iter_mut().zip(next.iter()).for_each(|(h, &new)| *h = new);
 }
@@ -241,6 +242,14 @@ fn gates<T: Float, S: Simd, P: Panel, const G: usize>(
         acc.store(s, &mut lanes);
         lanes
     })
+}
+
+/// The values of some units; 0 where there are none.
+#[inline(always)]
+fn lanes<T: Float>(from: &[T], units: Range<usize>) -> [T::Wide; WIDEST] {
+    let mut lanes = [T::Wide::ZERO; WIDEST];
+    lanes.iter_mut().zip(from.get(units).unwrap_or_default()).for_each(|(lane, value)| *lane = value.widen());
+    lanes
 }
 
 /// One gate of a block of units in registers.
