@@ -44,7 +44,7 @@ struct Options {
 fn main() -> Outcome {
     let started = Instant::now();
     let options = options()?;
-    let mut model = model::Model::new();
+    let model = model::Model::new();
     let signature = model.signature();
     let mut inputs = Vec::new();
     for (i, port) in signature.inputs.iter().enumerate() {
@@ -62,22 +62,22 @@ fn main() -> Outcome {
     let mut workspace = Workspace::boxed(signature.workspace_bytes);
     let load = started.elapsed();
 
-    let mut watched = |outputs: &mut Vec<(Words, Vec<usize>)>, watch: Option<&mut dyn FnMut(usize)>| -> Outcome {
-        let mut values = Vec::new();
-        for ((port, shape), (data, len)) in signature.inputs.iter().zip(&shapes).zip(&inputs) {
-            let PortKind::Tensor { dtype, .. } = port.kind else { return Err("an input that is no tensor".into()) };
-            values.push(Value::Tensor { dtype, shape, data: &bytes_of(data)[..*len] });
-        }
-        let mut slots: Vec<ValueMut<'_>> =
-            outputs.iter_mut().map(|(data, shape)| ValueMut::Tensor { shape, data: bytes_of_mut(data) }).collect();
-        let called = model.forward_watched(options.level, &mut workspace, &values, &mut slots, watch);
-        called.map_err(|e| format!("{e:?}").into())
-    };
+    let mut values = Vec::new();
+    for ((port, shape), (data, len)) in signature.inputs.iter().zip(&shapes).zip(&inputs) {
+        let PortKind::Tensor { dtype, .. } = port.kind else { return Err("an input that is no tensor".into()) };
+        values.push(Value::Tensor { dtype, shape, data: &bytes_of(data)[..*len] });
+    }
+    let mut slots: Vec<ValueMut<'_>> =
+        outputs.iter_mut().map(|(data, shape)| ValueMut::Tensor { shape, data: bytes_of_mut(data) }).collect();
+    let level = options.level;
+    let mut call = Call { model, level, workspace: &mut workspace, values: &values, slots: &mut slots };
     let first = Instant::now();
-    watched(&mut outputs, None)?;
+    call.run(None)?;
     let first = first.elapsed();
-    for (i, ((data, _), port)) in outputs.iter().zip(signature.outputs).enumerate() {
-        std::fs::write(format!("{}{i}.bin", options.out), &bytes_of(data)[..port.max_bytes()])?;
+    for (i, slot) in call.slots.iter().enumerate() {
+        if let ValueMut::Tensor { data, .. } = slot {
+            std::fs::write(format!("{}{i}.bin", options.out), &data[..signature.outputs[i].max_bytes()])?;
+        }
     }
     say(&format!(
         "{{\"ready\":1,\"load_ns\":{},\"first_ns\":{},\"maxrss_kb\":{}}}",
@@ -86,21 +86,37 @@ fn main() -> Outcome {
         maxrss_kb()
     ))?;
     if options.layers {
-        return layers(options.runs, &mut |watch| watched(&mut outputs, Some(watch)));
+        return layers(options.runs, &mut call);
     }
-    let mut call = |outputs: &mut Vec<(Words, Vec<usize>)>| watched(outputs, None);
     if !options.serve {
         for _ in 0..options.warmup {
-            call(&mut outputs)?;
+            call.run(None)?;
         }
-        return batch(options.runs, &mut || call(&mut outputs));
+        return batch(options.runs, &mut call);
     }
     for line in std::io::stdin().lock().lines() {
         if let Some(n) = line?.strip_prefix("run ") {
-            batch(n.trim().parse()?, &mut || call(&mut outputs))?;
+            batch(n.trim().parse()?, &mut call)?;
         }
     }
     Ok(())
+}
+
+/// A call with all that it needs: nothing is allocated while it is timed.
+struct Call<'a, 'v> {
+    model: model::Model,
+    level: Level,
+    workspace: &'a mut Workspace<'v>,
+    values: &'a [Value<'v>],
+    slots: &'a mut [ValueMut<'v>],
+}
+
+impl Call<'_, '_> {
+    /// Calls `watch` after each layer.
+    fn run(&mut self, watch: Option<&mut dyn FnMut(usize)>) -> Outcome {
+        let called = self.model.forward_watched(self.level, self.workspace, self.values, self.slots, watch);
+        called.map_err(|e| format!("{e:?}").into())
+    }
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
@@ -141,22 +157,19 @@ fn options() -> Result<Options, Box<dyn Error>> {
     Ok(options)
 }
 
-/// A call that says after which layer it is.
-type Watched<'a> = dyn FnMut(&mut dyn FnMut(usize)) -> Outcome + 'a;
-
 /// Times the layers of `runs` calls.
-fn layers(runs: usize, call: &mut Watched<'_>) -> Outcome {
+fn layers(runs: usize, call: &mut Call<'_, '_>) -> Outcome {
     let clock = (0..1000).map(|_| Instant::now().elapsed()).min().unwrap_or_default();
     let mut least = vec![Duration::MAX; model::LAYERS.len()];
     for _ in 0..runs.max(1) {
         let mut started = Instant::now();
-        call(&mut |layer| {
+        call.run(Some(&mut |layer| {
             let now = Instant::now();
             if let Some(least) = least.get_mut(layer) {
                 *least = (*least).min((now - started).saturating_sub(clock));
             }
             started = Instant::now();
-        })?;
+        }))?;
     }
     let ran = |time: &&Duration| **time != Duration::MAX;
     let all: Duration = least.iter().filter(ran).sum();
@@ -171,14 +184,14 @@ fn layers(runs: usize, call: &mut Watched<'_>) -> Outcome {
 }
 
 /// Times `runs` calls and prints one line.
-fn batch(runs: usize, call: &mut dyn FnMut() -> Outcome) -> Outcome {
+fn batch(runs: usize, call: &mut Call<'_, '_>) -> Outcome {
     let runs = runs.max(1);
     let mut times = Vec::with_capacity(runs);
     let cpu = cpu_time::ProcessTime::now();
     for _ in 0..runs {
         let started = Instant::now();
-        call()?;
-        times.push(started.elapsed().as_nanos());
+        call.run(None)?;
+        times.push(started.elapsed().as_nanos() as u64);
     }
     let cpu = cpu.elapsed().as_nanos() / runs as u128;
     times.sort_unstable();
