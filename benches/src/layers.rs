@@ -2,7 +2,7 @@
 
 use crate::time::least;
 use exported_runtime::kernels::arith::F32;
-use exported_runtime::kernels::conv::{Conv, STRIPE};
+use exported_runtime::kernels::conv::{AnyStretch, Conv, STRIPE, Stretch, Stretches};
 use exported_runtime::kernels::depthwise::{AnyWindow, Depthwise, Square, Window};
 use exported_runtime::kernels::matmul::Linear;
 use exported_runtime::kernels::winograd::{self, F2, F4, Tile, Winograd};
@@ -83,7 +83,16 @@ impl Layer {
         match self.shape {
             Shape::Linear { rows, inner, columns } => vec![("", linear(level, rows, inner, columns))],
             Shape::Conv { size, channels, columns, kernel, stride } => {
-                let mut found = vec![("", conv(level, size, channels, columns, kernel, stride))];
+                let of = [size, channels, columns, kernel, stride];
+                let mut found = vec![(
+                    "",
+                    match (channels, kernel, stride) {
+                        (3, 3, 1) => conv(level, of, Stretch::<9, 3>),
+                        (3, 3, 2) => conv(level, of, Stretch::<9, 6>),
+                        (3, 7, 2) => conv(level, of, Stretch::<21, 6>),
+                        _ => conv(level, of, AnyStretch),
+                    },
+                )];
                 if (kernel, stride) == (3, 1) && channels >= 16 {
                     found.push(("F(2x2, 3x3)", winograd(level, size, channels, columns, F2)));
                     found.push(("F(4x4, 3x3)", winograd(level, size, channels, columns, F4)));
@@ -137,7 +146,7 @@ fn linear(level: Level, rows: usize, inner: usize, columns: usize) -> f64 {
     })
 }
 
-fn conv(level: Level, size: usize, channels: usize, columns: usize, kernel: usize, stride: usize) -> f64 {
+fn conv<W: Stretches>(level: Level, [size, channels, columns, kernel, stride]: [usize; 5], stretch: W) -> f64 {
     let inner = kernel * kernel * channels;
     let (x, weights) = (values(size * size * channels), values(inner * columns.next_multiple_of(16)));
     let (bias, o) = (values(columns), out(size, stride));
@@ -150,7 +159,7 @@ fn conv(level: Level, size: usize, channels: usize, columns: usize, kernel: usiz
     least(|| {
         dispatch(
             level,
-            Conv::<F32, N16> {
+            Conv::<F32, N16, W> {
                 x: &x,
                 weights: &weights,
                 bias: Some(&bias),
@@ -178,6 +187,7 @@ fn conv(level: Level, size: usize, channels: usize, columns: usize, kernel: usiz
                 high: f32::INFINITY,
                 format: (),
                 panel: N16,
+                stretch,
             },
         );
     })

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Run, Values, assert_close, levels};
 use exported_runtime::kernels::arith::{F32, Plain};
-use exported_runtime::kernels::conv::{Conv, ConvTranspose, scratch_len};
+use exported_runtime::kernels::conv::{AnyStretch, Conv, ConvTranspose, Stretch, Stretches, scratch_len};
 use exported_runtime::kernels::depthwise::{AnyWindow, Depthwise, Square, Window};
 use exported_runtime::kernels::pack::{panels, panels_len};
 use exported_runtime::{Level, N4, N16, Panel, dispatch};
@@ -143,6 +143,10 @@ fn pack<P: Panel>(case: &Case, w: &[f32]) -> Vec<f32> {
 }
 
 fn check<P: Run>(case: &Case, transposed: bool, level: Level, panel: P) {
+    check_stretches(case, transposed, level, panel, AnyStretch);
+}
+
+fn check_stretches<P: Run, W: Stretches>(case: &Case, transposed: bool, level: Level, panel: P, stretch: W) {
     let mut v = Values::new(11);
     // Narrow panels copy patches or nothing, wide ones rows or, where windows stay inside, nothing.
     let leaves = case.padding != [(0, 0); 3];
@@ -206,7 +210,7 @@ fn check<P: Run>(case: &Case, transposed: bool, level: Level, panel: P) {
         };
         P::run(level, op);
     } else {
-        let op = Conv::<F32, P> {
+        let op = Conv::<F32, P, W> {
             x: &x,
             weights: &weights,
             bias: Some(&bias),
@@ -234,6 +238,7 @@ fn check<P: Run>(case: &Case, transposed: bool, level: Level, panel: P) {
             high: INF,
             format: (),
             panel,
+            stretch,
         };
         P::run(level, op);
     }
@@ -352,6 +357,30 @@ fn any_parameters() {
 }
 
 #[test]
+fn stretches_of_constant_length() {
+    let mut v = Values::new(23);
+    for _ in 0..12 {
+        for (channels, kernel, stride) in [(3, 3, 1), (3, 3, 2), (3, 7, 2), (1, 4, 2), (1, 5, 1), (4, 2, 3)] {
+            let any = random(&mut v);
+            let mut case = Case { groups: 1, channels, gather: false, padded: 1 + v.below(3), ..any };
+            (case.kernel[2], case.stride[2], case.dilation[2]) = (kernel, stride, 1);
+            case.padding[2] = (v.below(kernel), v.below(kernel));
+            case.size[2] = kernel + v.below(30);
+            for level in levels() {
+                match (channels, kernel, stride) {
+                    (3, 3, 1) => check_stretches(&case, false, level, N16, Stretch::<9, 3>),
+                    (3, 3, _) => check_stretches(&case, false, level, N16, Stretch::<9, 6>),
+                    (3, _, _) => check_stretches(&case, false, level, N16, Stretch::<21, 6>),
+                    (1, 4, _) => check_stretches(&case, false, level, N16, Stretch::<4, 2>),
+                    (1, _, _) => check_stretches(&case, false, level, N16, Stretch::<5, 1>),
+                    _ => check_stretches(&case, false, level, N16, Stretch::<8, 12>),
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn transposed_with_any_parameters() {
     let mut v = Values::new(2);
     for _ in 0..200 {
@@ -424,7 +453,7 @@ fn depthwise_of_usual_kernels() {
 #[test]
 fn integers_wrap() {
     let mut y = [0i8; 2];
-    let op = Conv::<Plain<i8>, N4> {
+    let op = Conv::<Plain<i8>, N4, AnyStretch> {
         x: &[100, 50, 3],
         weights: &[2, 0, 0, 0, 1, 0, 0, 0],
         bias: None,
@@ -452,6 +481,7 @@ fn integers_wrap() {
         high: i8::MAX,
         format: (),
         panel: N4,
+        stretch: AnyStretch,
     };
     dispatch(Level::Portable, op);
     assert_eq!(y, [250u8 as i8, 103]);

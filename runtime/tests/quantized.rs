@@ -5,7 +5,7 @@ mod common;
 use common::{Values, levels, rounds};
 use exported_runtime::kernels::arith::{Narrow, Quantized, Rescale, rescaled};
 use exported_runtime::kernels::bytes::{Lookup, MatMul, Softmax};
-use exported_runtime::kernels::conv::{Conv, scratch_len};
+use exported_runtime::kernels::conv::{AnyStretch, Conv, scratch_len};
 use exported_runtime::kernels::depthwise::{AnyWindow, Depthwise};
 use exported_runtime::kernels::dot4;
 use exported_runtime::kernels::matmul::Linear;
@@ -182,7 +182,7 @@ impl Case {
         } else {
             dispatch(
                 level,
-                Conv::<Quantized<i8, i8>, P> {
+                Conv::<Quantized<i8, i8>, P, AnyStretch> {
                     x: &x,
                     weights: &packed,
                     bias: Some(&bias),
@@ -210,6 +210,7 @@ impl Case {
                     high,
                     format: self.format,
                     panel,
+                    stretch: AnyStretch,
                 },
             );
         }

@@ -383,7 +383,11 @@ mod layers {
         let ([], [y, scratch]) = arena.regions([], [(1792, 640), (0, 432)]);
         rt::dispatch(
             frame.level,
-            rt::kernels::conv::Conv::<rt::kernels::arith::F32, rt::Fpu4<true>> {
+            rt::kernels::conv::Conv::<
+                rt::kernels::arith::F32,
+                rt::Fpu4<true>,
+                rt::kernels::conv::AnyStretch,
+            > {
                 x: rt::flat(inputs.x),
                 weights: WEIGHTS.slice::<f32, 64, 216>(),
                 bias: Some(WEIGHTS.slice::<f32, 0, 8>()),
@@ -411,6 +415,7 @@ mod layers {
                 scratch: Some(rt::cast_mut::<f32>(scratch)),
                 padded: None,
                 panel: rt::Fpu4::<true>,
+                stretch: rt::kernels::conv::AnyStretch,
             },
         );
     }
@@ -421,7 +426,11 @@ mod layers {
         let ([x], [y, scratch]) = arena.regions([(1792, 640)], [(1152, 640), (0, 1152)]);
         rt::dispatch(
             frame.level,
-            rt::kernels::conv::Conv::<rt::kernels::arith::F32, rt::Fpu4<true>> {
+            rt::kernels::conv::Conv::<
+                rt::kernels::arith::F32,
+                rt::Fpu4<true>,
+                rt::kernels::conv::AnyStretch,
+            > {
                 x: rt::cast::<f32>(x),
                 weights: WEIGHTS.slice::<f32, 960, 576>(),
                 bias: Some(WEIGHTS.slice::<f32, 928, 8>()),
@@ -449,6 +458,7 @@ mod layers {
                 scratch: Some(rt::cast_mut::<f32>(scratch)),
                 padded: None,
                 panel: rt::Fpu4::<true>,
+                stretch: rt::kernels::conv::AnyStretch,
             },
         );
     }
@@ -463,7 +473,11 @@ mod layers {
         let ([], [y, scratch]) = arena.regions([], [(1152, 640), (0, 48)]);
         rt::dispatch(
             frame.level,
-            rt::kernels::conv::Conv::<rt::kernels::arith::F32, rt::Fpu4<true>> {
+            rt::kernels::conv::Conv::<
+                rt::kernels::arith::F32,
+                rt::Fpu4<true>,
+                rt::kernels::conv::AnyStretch,
+            > {
                 x: rt::flat(inputs.x),
                 weights: WEIGHTS.slice::<f32, 3328, 24>(),
                 bias: Some(WEIGHTS.slice::<f32, 3264, 8>()),
@@ -491,6 +505,7 @@ mod layers {
                 scratch: Some(rt::cast_mut::<f32>(scratch)),
                 padded: None,
                 panel: rt::Fpu4::<true>,
+                stretch: rt::kernels::conv::AnyStretch,
             },
         );
     }
@@ -534,9 +549,9 @@ mod layers {
 /// Identifies this model: SHA-256 over its code and weights.
 #[allow(dead_code)]
 pub const FINGERPRINT: [u8; 32] = [
-    0x0b, 0xed, 0xf8, 0x29, 0x9b, 0xd3, 0xe4, 0x0a, 0xac, 0x4d, 0x00, 0x62, 0xbd, 0x95,
-    0x86, 0x72, 0x31, 0xac, 0x8c, 0xe2, 0xf8, 0xa2, 0xb2, 0x97, 0x0a, 0xbc, 0xa2, 0x7d,
-    0x13, 0x30, 0xf7, 0xdb,
+    0xa6, 0x21, 0x31, 0x19, 0xf2, 0x54, 0x4d, 0x2d, 0xc8, 0x97, 0x4d, 0x50, 0xb0, 0xb5,
+    0x94, 0xa0, 0xf3, 0x43, 0x5b, 0xfe, 0x9a, 0x10, 0x92, 0x22, 0x78, 0x94, 0x94, 0xd0,
+    0x35, 0x51, 0x29, 0x32,
 ];
 
 /// The model's constants, as the kernels read them.

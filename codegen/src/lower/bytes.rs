@@ -157,7 +157,7 @@ fn grouped(cx: &mut Lowering<'_>, node: &Node, bias: bool) -> Result<()> {
     }
     fields.extend([("bias", bias), ("y", write(&y))]);
     fields.extend(rows.fields());
-    fields.extend([("group", size(inner / groups.max(1))), ("stored", Field::Path(stored))]);
+    fields.extend([("group", size(inner / groups.max(1))), ("stored", Field::Path(stored.into()))]);
     let generics = vec![stored.to_string(), width.to_string()];
     let work = Work::Kernel(Kernel { path: "grouped::Linear", generics, fields, fallible: false });
     cx.step(node, work, macs(cx.shape(node.outputs[0]), inner));

@@ -96,7 +96,7 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
             let gathers = copies == Copies::Nothing && cx.gathers(arith);
             all.extend(scratch(cx, conv, &shape, if gathers { Copies::Patches } else { copies }, &x, &y));
         }
-        all.push(("panel", Field::Path(cx.panel())));
+        all.push(("panel", Field::Path(cx.panel().into())));
         let path = match (conv.transposed, depthwise) {
             (true, _) => "conv::ConvTranspose",
             (false, true) => "depthwise::Depthwise",
@@ -106,7 +106,11 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, epilogue: &E
         if depthwise {
             let window = window(cx, conv, &shape);
             generics.push(format!("rt::kernels::{window}"));
-            all.push(("window", Field::Path(window)));
+            all.push(("window", Field::Path(window.into())));
+        } else if !conv.transposed {
+            let stretch = stretch(cx, conv, &shape, copies);
+            generics.push(format!("rt::kernels::{stretch}"));
+            all.push(("stretch", Field::Path(stretch.into())));
         }
         Work::Kernel(Kernel { path, generics, fields: all, fallible: false })
     };
@@ -262,6 +266,19 @@ fn window(cx: &Lowering<'_>, conv: &Conv, shape: &Shape) -> &'static str {
         _ => "depthwise::AnyWindow",
     }
 }
+
+/// The stretches that a layer has code for of its own: of a first layer of few channels, where memory for code is not counted.
+fn stretch(cx: &Lowering<'_>, conv: &Conv, shape: &Shape, copies: Copies) -> String {
+    let len = shape.kernel[2] * shape.channels;
+    let apart = conv.groups == 1 && conv.dilation[2] == 1 && copies == Copies::Rows;
+    if cx.options.target.panel() < 16 || cx.options.optimize == Optimize::Size || !apart || !(2..=FEW).contains(&len) {
+        return "conv::AnyStretch".to_owned();
+    }
+    format!("conv::Stretch::<{len}, {}>", conv.stride[2] * shape.channels)
+}
+
+/// Elements of a kernel row, at most, whose loops would cost as much as the products.
+const FEW: usize = 24;
 
 /// One channel in and out per group, which the kernel for that reads channels-last.
 fn is_depthwise(conv: &Conv, shape: &Shape) -> bool {

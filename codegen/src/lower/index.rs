@@ -135,7 +135,7 @@ fn scatter(cx: &mut Lowering<'_>, node: &Node, dim: usize, kind: ScatterKind) {
     };
     let mut fields = vec![("y", update(&place)), ("index", by), ("src", source)];
     fields.extend(space(cx, index, x, dim));
-    fields.push(("combine", Field::Path(combine)));
+    fields.push(("combine", Field::Path(combine.into())));
     cx.step(node, fallible("index::Scatter", fields), numel(cx.shape(index)));
 }
 
@@ -222,7 +222,7 @@ fn embedding_bag(cx: &mut Lowering<'_>, node: &Node, mode: u8, padding: Option<i
         ("y", write(&place)),
         ("n", Field::Usize(shape[0].clone())),
         ("dim", Field::Usize(shape[1].clone())),
-        ("mode", Field::Path(mode)),
+        ("mode", Field::Path(mode.into())),
         ("padding", Field::Option(padding)),
     ];
     cx.step(node, fallible("index::EmbeddingBag", fields), numel(cx.shape(ids)) * shape[1].clone());

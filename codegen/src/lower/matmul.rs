@@ -127,7 +127,7 @@ pub(super) fn linear_kernel(
     }
     fields.extend(epilogue);
     fields.extend(rows.fields());
-    fields.push(("panel", Field::Path(cx.panel())));
+    fields.push(("panel", Field::Path(cx.panel().into())));
     let generics = vec![arith.to_string(), cx.panel().to_string()];
     Work::Kernel(Kernel { path: "matmul::Linear", generics, fields, fallible: false })
 }
@@ -217,7 +217,7 @@ fn product(cx: &mut Lowering<'_>, node: &Node, epilogue: &Epilogue, a: Place, b:
         ("a_strides", sizes([batch(&a.strides, 0), vec![a.strides[rank - 2].clone()]].concat())),
         ("b_strides", sizes([batch(&b.strides, 0), b.strides[rank - 2..].to_vec()].concat())),
         ("y_strides", sizes([y_batch.to_vec(), vec![n]].concat())),
-        ("panel", Field::Path(cx.panel())),
+        ("panel", Field::Path(cx.panel().into())),
     ]);
     let generics = vec![arith.to_string(), cx.panel().to_string()];
     let kernel = Kernel { path: "matmul::MatMul", generics, fields: all, fallible: false };

@@ -117,7 +117,7 @@ fn kernel(
     fields.extend([
         ("x_strides", sizes(strides(&x))),
         ("y_strides", sizes(strides(&y))),
-        ("panel", Field::Path(panel)),
+        ("panel", Field::Path(panel.into())),
     ]);
     let generics = vec![arith.to_string(), panel.to_string()];
     let cost = super::numel(&y.shape) * Expr::from(work);

@@ -172,8 +172,8 @@ fn dim_last(cx: &mut Lowering<'_>, x: ValueId, dim: usize) -> Vec<usize> {
 fn sort(cx: &mut Lowering<'_>, node: &Node, dim: usize, descending: bool, method: SortMethod) {
     let mut fields = rows(cx, node, dim);
     let method = match method {
-        SortMethod::Stable => Field::Path("sort::Method::Stable"),
-        SortMethod::Std => Field::Path("sort::Method::Std"),
+        SortMethod::Stable => Field::Path("sort::Method::Stable".into()),
+        SortMethod::Std => Field::Path("sort::Method::Std".into()),
         SortMethod::Select(k) => Field::Tuple("sort::Method::Select", vec![Field::Usize(Expr::from(k))]),
     };
     fields.extend([("descending", Field::Bool(descending)), ("method", method)]);

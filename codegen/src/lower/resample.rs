@@ -47,12 +47,12 @@ pub(super) fn resample(
         }
         ResampleMode::Linear { align_corners } => {
             fields.push(("align_corners", Field::Bool(align_corners)));
-            fields.push(("curve", Field::Path("resample::Curve::Linear")));
+            fields.push(("curve", Field::Path("resample::Curve::Linear".into())));
             ("resample::Interpolate", 1 << spatial)
         }
         ResampleMode::Cubic { align_corners } => {
             fields.push(("align_corners", Field::Bool(align_corners)));
-            fields.push(("curve", Field::Path("resample::Curve::Cubic")));
+            fields.push(("curve", Field::Path("resample::Curve::Cubic".into())));
             ("resample::Interpolate", 1 << (2 * spatial))
         }
     };

@@ -104,7 +104,7 @@ impl Part {
         let macs = steps.clone() * batch.clone() * weights.1;
         fields.extend(weights.0);
         fields.push(("shape", self.shape(steps, batch)));
-        fields.push(("panel", Field::Path(cx.panel())));
+        fields.push(("panel", Field::Path(cx.panel().into())));
         let (path, generics) = (self.path(), Vec::new());
         cx.push_step(node, "", Work::Kernel(Kernel { path, generics, fields, fallible: false }), macs);
         Ok(())

@@ -7,6 +7,7 @@ use crate::diag::Origin;
 use crate::ir::{Custom, Formula, TensorType};
 use crate::sym::{Expr, Symbol};
 use exported_runtime::DType;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A lowered model.
@@ -219,7 +220,7 @@ pub enum Field {
     /// `()`.
     Unit,
     /// A constant, unit struct or enum variant below `rt::kernels` (`matmul::Activation::None`).
-    Path(&'static str),
+    Path(Cow<'static, str>),
     /// A struct or struct-like variant below `rt::kernels`.
     Struct(&'static str, Vec<(&'static str, Field)>),
     /// A tuple variant below `rt::kernels`.

@@ -202,8 +202,8 @@ pub(super) fn conv(
         ("x_strides", strides(&x)),
         ("y_strides", strides(&y)),
         ("block", size(block)),
-        ("tile", Field::Path(tiles.path())),
-        ("panel", Field::Path(cx.panel())),
+        ("tile", Field::Path(tiles.path().into())),
+        ("panel", Field::Path(cx.panel().into())),
     ]);
     let (outputs, inputs) = tiles.sides();
     let generics = vec![tiles.path().into(), cx.panel().into(), outputs.to_string(), inputs.to_string()];

@@ -18,7 +18,7 @@
 
 use super::arith::Arith;
 use super::epilogue::Epilogue;
-pub use super::padded::STRIPE;
+pub use super::padded::{AnyStretch, STRIPE, Stretch, Stretches};
 use super::padded::{Layer, stay_inside, stripe_row};
 use super::tile::{BLOCK, Body, Order, Sums, accumulate, cover, zeros};
 use super::window::{Axis, MAX_ROWS, Plan, Run};
@@ -29,7 +29,7 @@ use crate::simd::{Op, Panel, Simd};
 ///
 /// Weights lie as `[group][panel][kernel d][h][w][channel][WIDTH]`, zero-padded. Spatial parameters are `[d, h, w]`.
 /// If a slice is too short for the geometry, nothing is written.
-pub struct Conv<'a, K: Arith, P: Panel> {
+pub struct Conv<'a, K: Arith, P: Panel, W: Stretches> {
     /// Input; strides in `x_strides`.
     pub x: &'a [K::X],
     /// Panels.
@@ -86,6 +86,8 @@ pub struct Conv<'a, K: Arith, P: Panel> {
     pub format: K::Format,
     /// Panel width.
     pub panel: P,
+    /// The stretches that code is compiled for; of constant length only where rows are copied to `padded`.
+    pub stretch: W,
 }
 
 /// Scratch of a [`Conv`] that gathers patches, in elements: the tallest tile of any level times `inner` =
@@ -152,7 +154,7 @@ pub struct ConvTranspose<'a, K: Arith, P: Panel> {
     pub panel: P,
 }
 
-impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
+impl<K: Arith, P: Panel, W: Stretches> Op for Conv<'_, K, P, W> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
@@ -188,7 +190,7 @@ impl<K: Arith, P: Panel> Op for Conv<'_, K, P> {
         if K::conv(&mut images) {
             return;
         }
-        if P::ROOM { s.outline(InMemory(images)) } else { s.outline(images) }
+        if P::ROOM { s.outline(InMemory(images, self.stretch)) } else { s.outline(images) }
     }
 }
 
@@ -316,7 +318,7 @@ impl<K: Arith, P: Panel> Images<'_, K, P> {
 impl<K: Arith, P: Panel> Images<'_, K, P> {
     /// Windows that lie wholly in memory: in copied rows if there is room for them, else in the input, which none may leave.
     #[inline(always)]
-    fn in_memory<S: Simd>(self, s: S) {
+    fn in_memory<S: Simd, W: Stretches>(self, s: S) {
         let layer = Layer::<K, P> {
             weights: self.weights,
             epilogue: self.epilogue,
@@ -331,22 +333,22 @@ impl<K: Arith, P: Panel> Images<'_, K, P> {
             panel: self.panel,
         };
         match K::padding(self.epilogue.format).as_ref().first() {
-            Some(outside) if !self.padded.is_empty() => layer.striped(s, self.x, self.y, self.padded, *outside),
-            _ => layer.whole(s, self.x, self.y),
+            Some(outside) if !self.padded.is_empty() => layer.striped::<S, W>(s, self.x, self.y, self.padded, *outside),
+            _ => layer.whole::<S, W>(s, self.x, self.y),
         }
     }
 }
 
 /// An ordinary convolution where panels are wide. What plans tiles at borders is not compiled for it.
-struct InMemory<'a, K: Arith, P: Panel>(Images<'a, K, P>);
+struct InMemory<'a, K: Arith, P: Panel, W>(Images<'a, K, P>, W);
 
-impl<K: Arith, P: Panel> Op for InMemory<'_, K, P> {
+impl<K: Arith, P: Panel, W: Stretches> Op for InMemory<'_, K, P, W> {
     type Output = ();
     #[inline(always)]
     fn call<S: Simd>(self, s: S) {
         let images = self.0;
         if images.fits().is_some() && (!images.padded.is_empty() || stay_inside(&images.axes)) {
-            images.in_memory(s);
+            images.in_memory::<S, W>(s);
         }
     }
 }
@@ -358,7 +360,7 @@ impl<K: Arith, P: Panel> Op for Images<'_, K, P> {
         let (Some(()), Some(inner)) = (self.fits(), self.inner()) else { return };
         let _ = self.panel;
         if P::ROOM && stay_inside(&self.axes) {
-            return self.in_memory(s);
+            return self.in_memory::<S, AnyStretch>(s);
         }
         let padding = K::padding(self.epilogue.format);
         let gathers = !P::ROOM && !self.scratch.is_empty() && self.scratch.len() >= scratch_len(P::WIDTH, inner);

@@ -4,18 +4,46 @@
 //! All windows then read the same stretches, each at the same distance from the window's lowest element, so a tile costs
 //! nothing beside its products but the places of its pixels. A stripe stays in the second-level cache; copying it is one
 //! pass over the input, small beside the products of a kernel of more than one tap.
+//!
+//! A first layer of few channels has short stretches, and would spend half of its time on places and loops: where the length of
+//! a stretch and the distance of neighbouring windows are constants ([`Stretch`]), tiles stay within a row of outputs and all
+//! their inputs are at constant distances.
 
 use super::arith::Arith;
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, Even};
 use super::tile::{
-    BLOCK, Body, MANY, Order, Tiles as _, accumulate, ahead, blocks, cover, from, halves, spread, stretch, zeros,
+    BLOCK, Body, MANY, Order, Sums, Tiles as _, accumulate, ahead, blocks, cover, from, halves, spread, stretch, zeros,
 };
 use super::window::Axis;
 use crate::memory::Strips;
-use crate::simd::{Half16, Op, Panel, Simd, unrolled};
+use crate::simd::{Half16, Op, Panel, Simd, Vector, unrolled};
+use core::marker::PhantomData;
 
 /// Elements of a stripe, where one output row does not need more.
 pub const STRIPE: usize = BLOCK;
+
+/// What is known of the stretches that windows read when code is compiled.
+pub trait Stretches: Copy {
+    /// Elements of a stretch, which is a whole row of the kernel; 0: of any length.
+    const LEN: usize = 0;
+    /// Elements from a stretch to that of the next output.
+    const STEP: usize = 0;
+}
+
+/// Nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct AnyStretch;
+
+impl Stretches for AnyStretch {}
+
+/// `LEN` elements, `STEP` from one output to the next, of a layer of one group.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch<const LEN: usize, const STEP: usize>;
+
+impl<const LEN: usize, const STEP: usize> Stretches for Stretch<LEN, STEP> {
+    const LEN: usize = LEN;
+    const STEP: usize = STEP;
+}
 
 /// Elements of a row of a stripe, and rows of it for one row of outputs; of a kernel of one depth, over `channels` in all.
 pub(crate) fn stripe_row(axes: &[Axis; 3], channels: usize) -> Option<[usize; 2]> {
@@ -209,7 +237,7 @@ pub(crate) struct Layer<'a, K: Arith, P: Panel> {
 impl<K: Arith, P: Panel> Layer<'_, K, P> {
     /// All pixels, with no window outside the image and channels side by side.
     #[inline(always)]
-    pub fn whole<S: Simd>(&self, s: S, x: &[K::X], y: &mut [K::Y]) {
+    pub fn whole<S: Simd, W: Stretches>(&self, s: S, x: &[K::X], y: &mut [K::Y]) {
         let [image, strides @ .., _] = self.x_strides;
         let mut pixels = self.pixels(strides);
         pixels.steps[0][0] = image;
@@ -218,12 +246,12 @@ impl<K: Arith, P: Panel> Layer<'_, K, P> {
             pixels.first[0] += (axis.start + axis.tap_start + axis.lowest()) as usize * strides[d];
         }
         let taps = Taps::new(&self.axes, self.kernel, strides, self.channels);
-        self.compute(s, x, y, taps, pixels, BLOCK / taps.reach.max(1));
+        self.compute::<S, W>(s, x, y, taps, pixels, BLOCK / taps.reach.max(1));
     }
 
     /// All pixels, stripe by stripe.
     #[inline(always)]
-    pub fn striped<S: Simd>(&self, s: S, x: &[K::X], y: &mut [K::Y], stripe: &mut [K::X], outside: K::X) {
+    pub fn striped<S: Simd, W: Stretches>(&self, s: S, x: &[K::X], y: &mut [K::Y], stripe: &mut [K::X], outside: K::X) {
         let channels = self.channels * self.groups;
         let [ad, ah, aw] = self.axes;
         // Only planes that taps meet are copied.
@@ -246,7 +274,7 @@ impl<K: Arith, P: Panel> Layer<'_, K, P> {
                     pixels.counts = [1, 1, count, pixels.counts[3]];
                     pixels.first[1] += image * self.y_strides[0] + d * self.y_strides[1] + h * self.y_strides[2];
                     let taps = Taps::new(&near, self.kernel, strides, self.channels);
-                    self.compute(s, stripe, y, taps, pixels, usize::MAX);
+                    self.compute::<S, W>(s, stripe, y, taps, pixels, usize::MAX);
                     h += count;
                 }
             }
@@ -274,8 +302,19 @@ impl<K: Arith, P: Panel> Layer<'_, K, P> {
 
     /// `pixels` of `x`; where the weights are many, `block` of them at a time.
     #[inline(always)]
-    fn compute<S: Simd>(&self, s: S, x: &[K::X], y: &mut [K::Y], taps: Taps, pixels: Pixels, block: usize) {
+    fn compute<S: Simd, W: Stretches>(
+        &self,
+        s: S,
+        x: &[K::X],
+        y: &mut [K::Y],
+        taps: Taps,
+        pixels: Pixels,
+        block: usize,
+    ) {
         let _ = self.panel;
+        if const { W::LEN > 0 } {
+            return self.by_rows::<S, W>(s, x, y, taps, pixels);
+        }
         let inner = self.kernel.iter().product::<usize>() * self.channels;
         let panels = self.columns.div_ceil(P::WIDTH);
         // Pixels pass all panels while they are in the first cache, unless the weights leave the second one meanwhile.
@@ -297,6 +336,30 @@ impl<K: Arith, P: Panel> Layer<'_, K, P> {
                 tiles.first += whole * P::WIDTH;
                 K::Tiles::<S, P>::half(s, rows, &mut tiles);
             }
+        }
+    }
+
+    /// `pixels` of `x`, a row of outputs after the other; nothing if stretches are not what they are said to be.
+    #[inline(always)]
+    fn by_rows<S: Simd, W: Stretches>(&self, s: S, x: &[K::X], y: &mut [K::Y], taps: Taps, mut pixels: Pixels) {
+        if self.groups != 1 || taps.len != W::LEN || pixels.steps[0][3] != W::STEP {
+            return;
+        }
+        let [columns, step] = [pixels.counts[3], pixels.steps[1][3]];
+        let (whole, half) = halves::<K::Tiles<S, P>>(columns, self.columns, P::WIDTH);
+        for row in 0..pixels.counts[..3].iter().product() {
+            pixels.enter(row * columns);
+            let places = pixels.here();
+            let mut tiles = RowTiles::<K, P, W>::new(self, x, y, taps, places, step);
+            if !half {
+                cover::<S, K::Tiles<S, P>, _>(s, columns, whole, Order::RowsOuter, &mut tiles);
+                continue;
+            }
+            stretch::<S, K::Tiles<S, P>, _>(s, 0..columns, whole, Order::RowsOuter, &mut tiles);
+            let mut tiles = RowTiles::<K, Half16, W>::new(self, x, y, taps, places, step);
+            tiles.weights = from(tiles.weights, whole * tiles.inner);
+            tiles.first = whole * P::WIDTH;
+            K::Tiles::<S, P>::half(s, 0..columns, &mut tiles);
         }
     }
 
@@ -440,4 +503,94 @@ impl<K: Arith, P: Panel, const ROWS: usize, const PANELS: usize> Op for Tile<'_,
         });
         epilogue.write::<S, P, ROWS, PANELS>(s, &sums, y, offsets, first, *end);
     }
+}
+
+/// The tiles of a row of outputs, whose stretches have a constant length.
+struct RowTiles<'a, K: Arith, P: Panel, W> {
+    x: &'a [K::X],
+    weights: &'a [P::Row<K::W>],
+    epilogue: &'a Epilogue<'a, K>,
+    y: &'a mut [K::Y],
+    taps: Taps,
+    inner: usize,
+    /// Lowest element of the first window, and the first output.
+    places: [usize; 2],
+    /// From an output to the next.
+    step: usize,
+    first: usize,
+    end: usize,
+    stretches: PhantomData<W>,
+}
+
+impl<'a, K: Arith, Q: Panel, W: Stretches> RowTiles<'a, K, Q, W> {
+    fn new<P: Panel>(
+        layer: &'a Layer<'_, K, P>,
+        x: &'a [K::X],
+        y: &'a mut [K::Y],
+        taps: Taps,
+        places: [usize; 2],
+        step: usize,
+    ) -> Self {
+        RowTiles {
+            x,
+            weights: Q::rows(layer.weights),
+            epilogue: &layer.epilogue,
+            y,
+            taps,
+            inner: layer.kernel.iter().product::<usize>() * layer.channels,
+            places,
+            step,
+            first: 0,
+            end: layer.columns,
+            stretches: PhantomData,
+        }
+    }
+}
+
+impl<K: Arith, P: Panel, W: Stretches> Body for RowTiles<'_, K, P, W> {
+    const TOGETHER: bool = true;
+    #[inline(always)]
+    fn tile<S: Simd, const ROWS: usize, const PANELS: usize>(&mut self, s: S, row: usize, panel: usize) {
+        let first = self.first + panel * P::WIDTH;
+        let zero_point = self.epilogue.zero_points::<S, P, PANELS>(s, first);
+        let mut sums = zeros::<K, S, P, ROWS, PANELS>(s);
+        let Some(weights) = Strips::<_, PANELS>::even(self.weights, panel * self.inner, self.inner, self.inner) else {
+            return;
+        };
+        let x = from(self.x, self.places[0] + row * W::STEP);
+        self.taps.each(|at, weight| {
+            let x = from(x, at).get(..const { (ROWS - 1) * W::STEP + W::LEN });
+            let (Some(x), Some(panels)) = (x, weights.part(weight, W::LEN)) else { return };
+            sums = products::<K, S, P, W, ROWS, PANELS>(s, sums, x, panels, &zero_point);
+        });
+        let to = Even { first: self.places[1] + row * self.step, step: self.step };
+        self.epilogue.write::<S, P, ROWS, PANELS>(s, &sums, self.y, to, first, self.end);
+    }
+}
+
+/// Adds the products of a stretch of each row.
+#[inline(always)]
+fn products<K: Arith, S: Simd, P: Panel, W: Stretches, const ROWS: usize, const PANELS: usize>(
+    s: S,
+    mut sums: Sums<K, S, P, ROWS, PANELS>,
+    x: &[K::X],
+    panels: [&[P::Row<K::W>]; PANELS],
+    zero_point: &[K::V<S, P>; PANELS],
+) -> Sums<K, S, P, ROWS, PANELS> {
+    for k in 0..W::LEN {
+        let mut row = *zero_point;
+        unrolled!(PANELS, p, {
+            let Some(stored) = panels[p].get(k) else { return sums };
+            let stored = K::weights::<S, P>(s, stored);
+            row[p] = if K::QUANTIZED { stored.sub(s, zero_point[p]) } else { stored };
+        });
+        unrolled!(ROWS, i, {
+            let Some(value) = x.get(i * W::STEP + k) else { return sums };
+            let value = K::V::<S, P>::splat(s, K::input(*value));
+            unrolled!(PANELS, p, {
+                sums[i][p] = value.mul_add(s, row[p], sums[i][p]);
+            });
+        });
+    }
+    sums
 }

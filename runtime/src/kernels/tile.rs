@@ -3,8 +3,8 @@
 //!
 //! A tile computes `ROWS` rows times `PANELS` weight panels with all sums in registers. Each output is one chain of
 //! `sum = x * w + sum` over the inner dimension in storage order, whatever the tile and the panel width: so at the
-//! portable level the bits do not depend on them. The rounding error of one output is at most
-//! `k * eps * sum(|x * w|)` (`eps` = 2^-24, one rounding per step with FMA, two without).
+//! portable level the bits do not depend on them. (Elsewhere a lone panel of a single row has four chains, added in the end.) The
+//! rounding error of one output is at most `k * eps * sum(|x * w|)` (`eps` = 2^-24, one rounding per step with FMA, two without).
 //!
 //! An inner dimension is handed over in *runs* (one for a matmul, one per kernel row or tap for a convolution), as one
 //! slice per row: bounds are checked once per run, not per element.
@@ -49,6 +49,10 @@ pub fn accumulate<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: 
             return;
         }
     });
+    if const { ROWS == 1 && PANELS == 1 && K::Tiles::<S, P>::CHAINS } {
+        sums[0][0] = chained::<K, S, P>(s, sums[0][0], rows[0], panels[0], zero_point[0]);
+        return;
+    }
     // Two loops: asking costs a few per cent where there is nothing to ask for.
     *sums = match ahead {
         Some(ahead) => products::<K, S, P, ROWS, PANELS>(s, *sums, rows, panels, zero_point, |k| {
@@ -86,6 +90,39 @@ fn products<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>
     }
     sums
 }
+
+/// One row of a panel that has no others beside it to hide the latency of its products, in [`CHAINS`] chains.
+#[inline(always)]
+fn chained<K: Arith, S: Simd, P: Panel>(
+    s: S,
+    first: K::V<S, P>,
+    row: &[K::X],
+    panel: &[P::Row<K::W>],
+    zero_point: K::V<S, P>,
+) -> K::V<S, P> {
+    let mut sums = [K::V::<S, P>::splat(s, K::A::ZERO); CHAINS];
+    sums[0] = first;
+    let product = |sum: K::V<S, P>, x: &K::X, stored: &P::Row<K::W>| {
+        let stored = K::weights::<S, P>(s, stored);
+        let weights = if K::QUANTIZED { stored.sub(s, zero_point) } else { stored };
+        K::V::<S, P>::splat(s, K::input(*x)).mul_add(s, weights, sum)
+    };
+    let (x, last_x) = row.as_chunks::<CHAINS>();
+    let (weights, last_weights) = panel.as_chunks::<CHAINS>();
+    for (x, weights) in x.iter().zip(weights) {
+        unrolled!(CHAINS, i, {
+            sums[i] = product(sums[i], &x[i], &weights[i]);
+        });
+    }
+    for (x, weights) in last_x.iter().zip(last_weights) {
+        sums[0] = product(sums[0], x, weights);
+    }
+    let [a, b, c, d] = sums;
+    a.add(s, b).add(s, c.add(s, d))
+}
+
+/// Sums of one row of a panel where no others hide their latency.
+const CHAINS: usize = 4;
 
 /// The distance, in rows of a panel, from the weights that a tile multiplies with to weights of the next tiles' panels, which
 /// are not in the cache where layers have more weights than it holds: tiles of the same panels share the asking, one panel
@@ -175,6 +212,8 @@ pub trait Tiles: Copy + 'static {
     const SUMS: usize = 0;
     /// Whether weights are asked for [`ahead`]: a second copy of the inner loop.
     const AHEAD: bool = false;
+    /// Whether a tile of one row and panel adds in chains.
+    const CHAINS: bool = false;
     /// Whether a half-empty last panel has tiles of its own, of half the sums.
     const HALVES: bool = false;
     /// These rows of a panel that is half empty. Only what this calls is compiled: nothing where there are no such tiles.
@@ -207,7 +246,7 @@ macro_rules! heights {
 }
 
 macro_rules! tiles {
-    ($(#[$doc:meta])* $name:ident: $most:literal x $side:literal, $(sums: $sums:literal,)? $(ahead: $ahead:literal,)? $(halves: $halves:ident,)?
+    ($(#[$doc:meta])* $name:ident: $most:literal x $side:literal, $(sums: $sums:literal,)? $(ahead: $ahead:literal,)? $(halves: $halves:ident,)? $(chains: $chains:literal,)?
      few: $($few:literal x $wide:literal)*, one: $($one:literal)*, $(two: $($two:literal)*)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
@@ -217,6 +256,7 @@ macro_rules! tiles {
             const PANELS: usize = $side;
             $(const SUMS: usize = $sums;)?
             $(const AHEAD: bool = $ahead;)?
+            $(const CHAINS: bool = $chains;)?
             $(const HALVES: bool = true;
             #[inline(always)]
             fn half<S: Simd, B: Body>(s: S, rows: Range<usize>, body: &mut B) {
@@ -255,11 +295,11 @@ tiles!(
 );
 tiles!(
     /// Sixteen registers, two per panel; or thirty-two, four per panel.
-    Six: 6 x 1, ahead: true, halves: Halves, few: 1 x 4 2 x 2 3 x 1, one: 3 4 5 6,
+    Six: 6 x 1, ahead: true, halves: Halves, chains: true, few: 1 x 4 2 x 2 3 x 1, one: 3 4 5 6,
 );
 tiles!(
     /// Thirty-two registers, one per panel. (Sixteen rows of a single panel have too many addresses for the other registers.)
-    Eight: 8 x 2, sums: 15, ahead: true, few: 1 x 8 2 x 4 3 x 4, one: 4 5 6 7 8, two: 4 5 6 7 8
+    Eight: 8 x 2, sums: 15, ahead: true, halves: Halves, chains: true, few: 1 x 4 2 x 4 3 x 4, one: 4 5 6 7 8, two: 4 5 6 7 8
 );
 
 tiles!(

@@ -4,7 +4,7 @@
 #![no_main]
 
 use exported::rt::kernels::arith::F32;
-use exported::rt::kernels::conv::{Conv, scratch_len};
+use exported::rt::kernels::conv::{AnyStretch, Conv, scratch_len};
 use exported::rt::kernels::depthwise::{AnyWindow, Depthwise};
 use exported::rt::kernels::matmul::Linear;
 use exported::rt::{Fpu4, Level, N4, Panel, dispatch};
@@ -203,7 +203,7 @@ impl Kernel for ConvOf {
         let inner = case.kernel.iter().product::<usize>() * case.channels;
         let out = case.out();
         let [n, d, h, w] = strides(case.size, case.size[0], case.channels * case.groups);
-        let op = Conv::<F32, P> {
+        let op = Conv::<F32, P, AnyStretch> {
             x: t.x,
             weights: t.weights,
             bias: case.optional(case.bias, t.residual, 100),
@@ -231,6 +231,7 @@ impl Kernel for ConvOf {
             high: case.high,
             format: (),
             panel,
+            stretch: AnyStretch,
         };
         dispatch(Level::Portable, op);
     }

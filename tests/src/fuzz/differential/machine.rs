@@ -9,8 +9,9 @@ use exported_codegen::ir::{Constant, Graph, eval};
 use exported_codegen::lower::{BufferId, Field, Kernel, Loop, Place, Region, Steps, Storage, Work};
 use exported_codegen::plan::Plan;
 use exported_codegen::sym::Expr;
+use exported_runtime::kernels::conv::{AnyStretch, Conv, Stretch, Stretches};
 use exported_runtime::kernels::depthwise::{AnyWindow, Depthwise, Square, Window};
-use exported_runtime::kernels::{arith::F32, conv::Conv, matmul, reduce};
+use exported_runtime::kernels::{arith::F32, matmul, reduce};
 use exported_runtime::{N4, N16, Op, Panel, Portable};
 use std::collections::BTreeMap;
 
@@ -162,8 +163,19 @@ impl Machine<'_> {
             "matmul::Linear" => call.linear(N4),
             "matmul::MatMul" if wide => call.matmul(N16),
             "matmul::MatMul" => call.matmul(N4),
-            "conv::Conv" if wide => call.conv(N16),
-            "conv::Conv" => call.conv(N4),
+            "conv::Conv" => match kernel.generics.last().and_then(|g| g.strip_prefix("rt::kernels::conv::")) {
+                Some("Stretch::<2, 1>") => call.conv(N16, Stretch::<2, 1>),
+                Some("Stretch::<2, 2>") => call.conv(N16, Stretch::<2, 2>),
+                Some("Stretch::<3, 1>") => call.conv(N16, Stretch::<3, 1>),
+                Some("Stretch::<3, 2>") => call.conv(N16, Stretch::<3, 2>),
+                Some("Stretch::<6, 3>") => call.conv(N16, Stretch::<6, 3>),
+                Some("Stretch::<6, 6>") => call.conv(N16, Stretch::<6, 6>),
+                Some("Stretch::<9, 3>") => call.conv(N16, Stretch::<9, 3>),
+                Some("Stretch::<9, 6>") => call.conv(N16, Stretch::<9, 6>),
+                // A kernel for each constant would take minutes to compile.
+                _ if wide => call.conv(N16, AnyStretch),
+                _ => call.conv(N4, AnyStretch),
+            },
             "depthwise::Depthwise" => {
                 match kernel.generics.last().and_then(|g| g.strip_prefix("rt::kernels::depthwise::")) {
                     Some("Square::<3, 1>") => call.depthwise(N16, Square::<3, 1>),
@@ -341,11 +353,11 @@ impl Call<'_, '_> {
         (region, bytes(&y))
     }
 
-    fn conv<P: Panel>(&self, panel: P) -> Written {
+    fn conv<P: Panel, W: Stretches>(&self, panel: P, stretch: W) -> Written {
         let (x, weights, (region, mut y)) = (self.read("x"), self.read("weights"), self.result());
         let [bias, slope, residual] = ["bias", "slope", "residual"].map(|name| self.optional(name));
         let [mut scratch, mut padded] = ["scratch", "padded"].map(|name| self.scratch(self.field(name)));
-        run_op(Conv::<F32, P> {
+        run_op(Conv::<F32, P, W> {
             x: &x,
             weights: &weights,
             bias: bias.as_deref(),
@@ -373,6 +385,7 @@ impl Call<'_, '_> {
             high: self.bound("high"),
             format: (),
             panel,
+            stretch,
         });
         (region, bytes(&y))
     }
