@@ -115,6 +115,12 @@ pub trait Simd: Copy + 'static {
         dot4::depthwise::sums(taps)
     }
 
+    /// The upper halves of products, rounded to the nearest, half of one up.
+    #[inline(always)]
+    fn high_products(self, a: &[i32; dot4::WIDTH], b: &[i32; dot4::WIDTH]) -> [i32; dot4::WIDTH] {
+        core::array::from_fn(|i| ((i64::from(a[i]) * i64::from(b[i]) + (1 << 31)) >> 32) as i32)
+    }
+
     /// Runs `op` as a function of its own that is shared by all callers: one copy of a large kernel per level, where
     /// calling it directly would inline a copy per layer.
     fn outline<O: Op>(self, op: O) -> O::Output;

@@ -248,7 +248,12 @@ impl Case {
         let wide = weights.chunks(row).flat_map(|r| r.iter().copied().chain([0; 3]).take(row.next_multiple_of(4)));
         let wide: Vec<i8> = wide.collect();
         let (packed, bias) = by_fours(&wide, &bias, self.groups, wide.len() / outputs, true);
-        let mut scratch = vec![0; dot4::scratch_len(self.channels, self.kernel, self.stride[2])];
+        // Room for patches, for stripes of one row of outputs or of many.
+        let reach = |d: usize, count: usize| (count - 1) * self.stride[d] + (self.kernel[d] - 1) * self.dilation[d] + 1;
+        let patches = dot4::patches_len(self.channels, self.kernel);
+        let rows = [0, reach(1, 1), reach(1, 1) + self.stride[1], reach(1, out[1])][v.next() as usize % 4];
+        let stripe = reach(2, out[2]) * inputs * self.kernel[0] * rows + dot4::BEHIND;
+        let mut scratch = vec![77; patches.max(stripe)];
         let mut y = vec![0i8; expected.len()];
         let conv = dot4::Conv {
             x: &x,

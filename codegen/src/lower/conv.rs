@@ -233,7 +233,7 @@ fn scratch(
 }
 
 /// Elements of copied rows: [`STRIPE`], but enough for one row of outputs and not more than for all.
-fn rows_len(conv: &Conv, shape: &Shape, y: &Place) -> Expr {
+pub(super) fn rows_len(conv: &Conv, shape: &Shape, y: &Place) -> Expr {
     let mut inward = y.shape[2..].iter().rev();
     let (w, h) = (inward.next(), inward.next());
     let reach = |d: usize| (shape.kernel[d] - 1) * conv.dilation[d] + 1;

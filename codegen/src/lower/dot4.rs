@@ -1,15 +1,15 @@
 //! Layers on bytes for x86-64 and AArch64, whose vector units add the products of four neighbouring bytes: the kernels of
 //! `rt::kernels::dot4`. They take inputs as bytes of one kind; what others are moved by leaves the bias here.
 
-use super::conv::{Shape, as_it_stands, geometry, is_pointwise, uniform};
+use super::conv::{Shape, as_it_stands, geometry, is_pointwise, rows_len, uniform};
 use super::layer::{bound, format, macs};
 use super::matmul::Rows;
-use super::{Access, Field, Kernel, Lowering, Region, Work};
+use super::{Access, Field, Kernel, Lowering, Place, Region, Work};
 use crate::ir::{Constant, Conv, Epilogue, Node, Requantize};
 use crate::sym::Expr;
 use exported_runtime::DType;
 use exported_runtime::kernels::depthwise::TAPS;
-use exported_runtime::kernels::dot4::{WIDTH, depthwise, moved, scratch_len};
+use exported_runtime::kernels::dot4::{BEHIND, LEAST, LINES, WIDTH, depthwise, moved, patches_len};
 use exported_runtime::kernels::int8::patch_len;
 
 /// Constants of a layer.
@@ -46,6 +46,15 @@ impl Layer {
     }
 }
 
+/// Whether inputs meet weights as signed bytes, where there are such kernels.
+fn signed(cx: &Lowering<'_>) -> Option<bool> {
+    match cx.options.target.arch() {
+        "x86_64" => Some(false),
+        "aarch64" => Some(true),
+        _ => None,
+    }
+}
+
 /// What a layer on bytes is made of.
 struct Parts<'g> {
     weight: &'g Constant,
@@ -61,11 +70,7 @@ impl<'g> Parts<'g> {
     /// `None` if the target or the layer has another form.
     fn of(cx: &Lowering<'g>, node: &Node, epilogue: &Epilogue) -> Option<Self> {
         let requantize = epilogue.requantize?;
-        let signed = match cx.options.target.arch() {
-            "x86_64" => false,
-            "aarch64" => true,
-            _ => return None,
-        };
+        let signed = signed(cx)?;
         let types = [cx.dtype(node.inputs[0]), requantize.dtype];
         let constant = |i: usize, dtype: DType| cx.constant_of(*node.inputs.get(i)?).filter(|c| c.dtype == dtype);
         let bias = epilogue.bias.then(|| constant(3, DType::I32)).flatten();
@@ -181,8 +186,8 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
         product(&layer, [&x, &y].map(|p| p.region(Access::Whole)), rows)
     } else {
         let mut fields = layer.fields(&x.region(Access::Whole), y.region(Access::Whole));
-        let stride = conv.stride[2];
-        let scratch = cx.scratch("patches", x.dtype, Expr::from(scratch_len(channels, shape.kernel, stride)));
+        let byte = if signed(cx) == Some(true) { DType::I8 } else { DType::U8 };
+        let scratch = cx.scratch("patches", byte, scratch_len(conv, shape, &y));
         fields.push(("scratch", Field::Write { region: scratch, update: false }));
         fields.extend(geometry(conv, shape, &x, &y, false));
         fields.extend(layer.rescale());
@@ -190,6 +195,17 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
     };
     cx.step(node, work, macs(cx.shape(node.outputs[0]), shape.inner()));
     true
+}
+
+/// Memory for copied rows of the input where the kernel uses them, else for patches.
+fn scratch_len(conv: &Conv, shape: &Shape, y: &Place) -> Expr {
+    let patches = patches_len(shape.channels, shape.kernel) as i64;
+    let narrow = y.shape.last().and_then(Expr::as_int).is_some_and(|width| width < LEAST as i64);
+    let lines = shape.kernel[0] * shape.kernel[1];
+    if narrow || conv.groups != 1 || conv.dilation[2] != 1 || lines > LINES {
+        return Expr::Int(patches);
+    }
+    Expr::max(rows_len(conv, shape, y) + Expr::from(BEHIND), Expr::Int(patches))
 }
 
 /// Lowers a depthwise convolution, if it fits: the pixels of a row have to be neighbours. Only x86-64 has a loop for it.

@@ -85,6 +85,11 @@ impl Simd for Avx512 {
         // SAFETY: the token; AVX-512 includes AVX2.
         unsafe { x86_dot4::taps_avx2(taps) }
     }
+    #[inline(always)]
+    fn high_products(self, a: &[i32; WIDTH], b: &[i32; WIDTH]) -> [i32; WIDTH] {
+        // SAFETY: the token.
+        unsafe { x86_dot4::high_products(a, b) }
+    }
 }
 
 /// Into the second-level cache: the first one is full of what is used now.

@@ -65,7 +65,8 @@ unsafe fn sums_vnni<X: Narrow, const ROWS: usize, const PANELS: usize>(part: &Pa
             for (i, sums) in local.iter_mut().enumerate() {
                 // SAFETY: `panels` compared the length of the line with where the last row ends.
                 let x = unsafe { word(x.add(i * part.step + 4 * k)) };
-                let x = _mm512_xor_si512(_mm512_set1_epi32(x), turn);
+                let x = _mm512_set1_epi32(x);
+                let x = if X::TURN == 0 { x } else { _mm512_xor_si512(x, turn) };
                 for p in 0..PANELS {
                     sums[p] = _mm512_dpbusd_epi32(sums[p], x, weights[p]);
                 }
@@ -74,6 +75,24 @@ unsafe fn sums_vnni<X: Narrow, const ROWS: usize, const PANELS: usize>(part: &Pa
     }
     // SAFETY: a register of 512 bits is 16 numbers.
     unsafe { core::mem::transmute_copy(&local) }
+}
+
+/// The upper halves of products, rounded to the nearest: of the even lanes and of the odd ones, which need no shuffle.
+///
+/// # Safety
+/// AVX-512 F is there.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) unsafe fn high_products(a: &[i32; WIDTH], b: &[i32; WIDTH]) -> [i32; WIDTH] {
+    // SAFETY: an array has as many numbers as the register.
+    let (a, b) = unsafe { (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast())) };
+    let half = _mm512_set1_epi64(1 << 31);
+    let even = _mm512_add_epi64(_mm512_mul_epi32(a, b), half);
+    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b));
+    let odd = _mm512_add_epi64(odd, half);
+    let both = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64::<32>(even), odd);
+    // SAFETY: a register of 512 bits is 16 numbers.
+    unsafe { core::mem::transmute(both) }
 }
 
 /// Rows of a block.

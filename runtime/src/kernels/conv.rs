@@ -18,8 +18,10 @@
 
 use super::arith::Arith;
 use super::epilogue::Epilogue;
-pub use super::padded::{AnyStretch, STRIPE, Stretch, Stretches};
-use super::padded::{Layer, stay_inside, stripe_row};
+pub use super::padded::{AnyStretch, Stretch, Stretches};
+use super::padded::{Layer, stay_inside};
+pub use super::stripe::STRIPE;
+use super::stripe::Stripes;
 use super::tile::{BLOCK, Body, Order, Sums, accumulate, cover, zeros};
 use super::window::{Axis, MAX_ROWS, Plan, Run};
 use crate::simd::{Op, Panel, Simd};
@@ -303,8 +305,9 @@ impl<K: Arith, P: Panel> Images<'_, K, P> {
         } else if self.padded.is_empty() {
             false
         } else {
-            let [row, rows] = stripe_row(&self.axes, inputs)?;
-            self.padded.len() >= row.checked_mul(rows)?.checked_mul(d.taps)?
+            let images = self.images;
+            let stripes = Stripes { axes: self.axes, strides: self.x_strides, channels: inputs, images };
+            self.padded.len() >= stripes.least()?
         };
         let fits = self.x.len() >= x
             && self.y.len() >= y

@@ -300,7 +300,7 @@ impl<K: Arith<W = <K as Arith>::X, Format = ()>, P: Panel> MatMul<'_, K, P> {
                     let column = to.iter_mut().skip(lane).step_by(P::WIDTH);
                     if lane < width {
                         let from = super::tile::from(self.b, start + (first + lane) * bn);
-                        super::tile::spread(column, from, bk);
+                        super::tile::spread(column, from, bk, |x| x);
                     } else {
                         column.for_each(|t| *t = K::X::default());
                     }

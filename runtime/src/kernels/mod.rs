@@ -29,6 +29,7 @@ pub mod scan;
 mod small;
 pub mod softmax;
 pub mod sort;
+mod stripe;
 pub mod tile;
 mod window;
 pub mod winograd;

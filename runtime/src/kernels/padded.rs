@@ -1,9 +1,8 @@
 //! Tiles of a convolution whose windows lie wholly in memory: in the input itself where no window leaves the image, else
-//! in a *stripe*, some rows of it copied with the padding around them.
+//! in a [stripe](super::stripe).
 //!
 //! All windows then read the same stretches, each at the same distance from the window's lowest element, so a tile costs
-//! nothing beside its products but the places of its pixels. A stripe stays in the second-level cache; copying it is one
-//! pass over the input, small beside the products of a kernel of more than one tap.
+//! nothing beside its products but the places of its pixels.
 //!
 //! A first layer of few channels has short stretches, and would spend half of its time on places and loops: where the length of
 //! a stretch and the distance of neighbouring windows are constants ([`Stretch`]), tiles stay within a row of outputs and all
@@ -11,16 +10,14 @@
 
 use super::arith::Arith;
 use super::epilogue::{Epilogue, Even};
+use super::stripe::Stripes;
 use super::tile::{
-    BLOCK, Body, MANY, Order, Sums, Tiles as _, accumulate, ahead, blocks, cover, from, halves, spread, stretch, zeros,
+    BLOCK, Body, MANY, Order, Sums, Tiles as _, accumulate, ahead, blocks, cover, from, halves, stretch, zeros,
 };
 use super::window::Axis;
 use crate::memory::Strips;
 use crate::simd::{Half16, Op, Panel, Simd, Vector, unrolled};
 use core::marker::PhantomData;
-
-/// Elements of a stripe, where one output row does not need more.
-pub const STRIPE: usize = BLOCK;
 
 /// What is known of the stretches that windows read when code is compiled.
 pub trait Stretches: Copy {
@@ -45,20 +42,7 @@ impl<const LEN: usize, const STEP: usize> Stretches for Stretch<LEN, STEP> {
     const STEP: usize = STEP;
 }
 
-/// Elements of a row of a stripe, and rows of it for one row of outputs; of a kernel of one depth, over `channels` in all.
-pub(crate) fn stripe_row(axes: &[Axis; 3], channels: usize) -> Option<[usize; 2]> {
-    let width = axes[2].reach()?.checked_mul(channels)?;
-    let one = Axis { count: 1, ..axes[1] };
-    Some([width, one.reach()?])
-}
-
 impl Axis {
-    /// Positions from the first tap of the first window to the last of the last one, of windows that move forward.
-    fn reach(&self) -> Option<usize> {
-        let windows = self.count.checked_sub(1)?.checked_mul(self.step.unsigned_abs())?;
-        windows.checked_add(self.taps.checked_sub(1)?.checked_mul(self.tap_step.unsigned_abs())?)?.checked_add(1)
-    }
-
     /// The lowest tap of a window, from its tap 0.
     fn lowest(&self) -> isize {
         (self.taps.saturating_sub(1) as isize).wrapping_mul(self.tap_step).min(0)
@@ -252,33 +236,31 @@ impl<K: Arith, P: Panel> Layer<'_, K, P> {
     /// All pixels, stripe by stripe.
     #[inline(always)]
     pub fn striped<S: Simd, W: Stretches>(&self, s: S, x: &[K::X], y: &mut [K::Y], stripe: &mut [K::X], outside: K::X) {
-        let channels = self.channels * self.groups;
-        let [ad, ah, aw] = self.axes;
         // Only planes that taps meet are copied.
-        let near = [Axis { tap_step: 1, ..ad }, ah, aw];
-        let Some([row, rows]) = stripe_row(&self.axes, channels) else { return };
-        // Rows of a plane, and of outputs.
-        let Some(spare) = (stripe.len() / (ad.taps * row).max(1)).checked_sub(rows) else { return };
-        let most = spare / ah.step.unsigned_abs().max(1) + 1;
-        let blocks = ah.count.div_ceil(most);
-        for image in 0..self.images {
-            for d in 0..ad.count {
-                let mut h = 0;
-                for block in 0..blocks {
-                    let count = (ah.count - h).div_ceil(blocks - block);
-                    let rows = rows + (count - 1) * ah.step.unsigned_abs();
-                    let corner = [ad.start + d as isize * ad.step, ah.start + h as isize * ah.step];
-                    self.copy(x, image, corner, [row, rows], stripe, outside);
-                    let strides = [rows * row, row, channels];
-                    let mut pixels = self.pixels(strides);
-                    pixels.counts = [1, 1, count, pixels.counts[3]];
-                    pixels.first[1] += image * self.y_strides[0] + d * self.y_strides[1] + h * self.y_strides[2];
-                    let taps = Taps::new(&near, self.kernel, strides, self.channels);
-                    self.compute::<S, W>(s, stripe, y, taps, pixels, usize::MAX);
-                    h += count;
-                }
-            }
-        }
+        let near = [Axis { tap_step: 1, ..self.axes[0] }, self.axes[1], self.axes[2]];
+        let channels = self.channels * self.groups;
+        let room = stripe.len();
+        self.stripes().each(
+            x,
+            stripe,
+            room,
+            outside,
+            |x| x,
+            |stripe, of| {
+                let strides = [of.rows * of.row, of.row, channels];
+                let mut pixels = self.pixels(strides);
+                pixels.counts = [1, 1, of.count, pixels.counts[3]];
+                let [image, d, h, _] = self.y_strides;
+                pixels.first[1] += of.image * image + of.d * d + of.h * h;
+                let taps = Taps::new(&near, self.kernel, strides, self.channels);
+                self.compute::<S, W>(s, stripe, y, taps, pixels, usize::MAX);
+            },
+        );
+    }
+
+    fn stripes(&self) -> Stripes {
+        let channels = self.channels * self.groups;
+        Stripes { axes: self.axes, strides: self.x_strides, channels, images: self.images }
     }
 
     /// All pixels of memory with these strides, windows from 0 on.
@@ -385,72 +367,6 @@ impl<K: Arith, P: Panel> Layer<'_, K, P> {
             first: group * self.columns,
             end: (group + 1) * self.columns,
         }
-    }
-
-    /// Fills a stripe with `rows` rows of as many planes as the kernel has, from a corner (d, h) of the padded image on.
-    #[inline(always)]
-    fn copy(
-        &self,
-        x: &[K::X],
-        image: usize,
-        corner: [isize; 2],
-        [row, rows]: [usize; 2],
-        stripe: &mut [K::X],
-        outside: K::X,
-    ) {
-        let [ad, ah, aw] = self.axes;
-        let [x_image, xd, xh, xw, xc] = self.x_strides;
-        let channels = self.channels * self.groups;
-        let left = (aw.start.min(0).unsigned_abs() * channels).min(row);
-        for (number, to) in stripe.chunks_exact_mut(row.max(1)).take(ad.taps * rows).enumerate() {
-            let d = corner[0] + (number / rows) as isize * ad.tap_step;
-            let h = corner[1] + (number % rows) as isize;
-            if d < 0 || h < 0 || d as usize >= ad.size || h as usize >= ah.size {
-                to.fill(outside);
-                continue;
-            }
-            let at = image * x_image + d as usize * xd + h as usize * xh + aw.start.max(0) as usize * xw;
-            let inside = (aw.size.saturating_sub(aw.start.max(0) as usize) * channels).min(row - left);
-            let (before, rest) = to.split_at_mut_checked(left).unwrap_or_default();
-            let (middle, after) = rest.split_at_mut_checked(inside).unwrap_or_default();
-            before.fill(outside);
-            after.fill(outside);
-            pixels(from(x, at), xw, xc, channels, middle);
-        }
-    }
-}
-
-/// Copies pixels, `pixel` apart with channels `channel` apart, to dense ones.
-#[inline(always)]
-fn pixels<T: Copy>(x: &[T], pixel: usize, channel: usize, channels: usize, to: &mut [T]) {
-    if channel == 1 && pixel == channels {
-        to.iter_mut().zip(x).for_each(|(t, x)| *t = *x);
-    } else if channel == 1 {
-        // Pixels may overlap, or all be one.
-        for (number, to) in to.chunks_exact_mut(channels.max(1)).enumerate() {
-            to.iter_mut().zip(from(x, number * pixel)).for_each(|(t, x)| *t = *x);
-        }
-    } else if (channels, pixel) == (3, 1) {
-        picture([x, from(x, channel), from(x, channel.saturating_mul(2))], to.as_chunks_mut().0);
-    } else {
-        for c in 0..channels {
-            spread(to.iter_mut().skip(c).step_by(channels), from(x, c * channel), pixel);
-        }
-    }
-}
-
-/// Interleaves three planes, sixteen pixels at a time: a block of a constant size is what LLVM shuffles in registers.
-#[inline(always)]
-fn picture<T: Copy>(planes: [&[T]; 3], to: &mut [[T; 3]]) {
-    let (blocks, rest) = to.as_chunks_mut::<16>();
-    let done = 16 * blocks.len();
-    let [a, b, c] = planes.map(|plane| plane.as_chunks::<16>().0.iter());
-    for (to, (a, (b, c))) in blocks.iter_mut().zip(a.zip(b.zip(c))) {
-        *to = core::array::from_fn(|i| [a[i], b[i], c[i]]);
-    }
-    let [a, b, c] = planes.map(|plane| from(plane, done).iter());
-    for (to, (a, (b, c))) in rest.iter_mut().zip(a.zip(b.zip(c))) {
-        *to = [*a, *b, *c];
     }
 }
 

@@ -391,13 +391,18 @@ fn column<S: Simd, T: Tiles, B: Body>(s: S, start: usize, end: usize, first: usi
     }
 }
 
-/// Copies every `step`-th element of `from`, or the first one again and again if the step is 0: the tensor is repeated along
-/// that dim.
+/// Copies every `step`-th element of `from`, by what `convert` makes of it, or the first one again and again if the step is 0: the
+/// tensor is repeated along that dim.
 #[inline(always)]
-pub fn spread<'a, T: Copy + 'a>(to: impl Iterator<Item = &'a mut T>, from: &[T], step: usize) {
+pub fn spread<'a, T: Copy, U: 'a>(
+    to: impl Iterator<Item = &'a mut U>,
+    from: &[T],
+    step: usize,
+    convert: impl Fn(T) -> U,
+) {
     match (step, from) {
-        (0, [first, ..]) => to.for_each(|t| *t = *first),
-        _ => to.zip(from.iter().step_by(step.max(1))).for_each(|(t, f)| *t = *f),
+        (0, [first, ..]) => to.for_each(|t| *t = convert(*first)),
+        _ => to.zip(from.iter().step_by(step.max(1))).for_each(|(t, f)| *t = convert(*f)),
     }
 }
 

@@ -408,9 +408,18 @@ impl Plan {
         self.windows.get(row).filter(|_| whole).map(|window| window.base as usize)
     }
 
-    /// Copies the patch of a row of the tile from `x` to `to`, `outside` beyond the image, kernel rows `distance` apart.
+    /// Copies the patch of a row of the tile from `x` to `to`, by what `convert` makes of an element, `outside` beyond the image,
+    /// kernel rows `distance` apart.
     #[inline(always)]
-    pub fn gather_row<T: Copy>(&self, row: usize, x: &[T], to: &mut [T], outside: T, distance: usize) {
+    pub fn gather_row<T: Copy, U: Copy>(
+        &self,
+        row: usize,
+        x: &[T],
+        to: &mut [U],
+        outside: U,
+        distance: usize,
+        convert: impl Fn(T) -> U + Copy,
+    ) {
         let mut rest = to;
         let (line, mut done) = (self.axes[2].taps * self.channels, 0);
         self.stretches(row, |from, len| {
@@ -421,8 +430,10 @@ impl Plan {
             done += len;
             let (stretch, next) = core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
             match from.map(|at| super::tile::from(x, at)) {
-                Some(from) if self.x_strides[4] == 1 => stretch.iter_mut().zip(from).for_each(|(t, f)| *t = *f),
-                Some(from) => super::tile::spread(stretch.iter_mut(), from, self.x_strides[4]),
+                Some(from) if self.x_strides[4] == 1 => {
+                    stretch.iter_mut().zip(from).for_each(|(t, f)| *t = convert(*f))
+                }
+                Some(from) => super::tile::spread(stretch.iter_mut(), from, self.x_strides[4], convert),
                 None => stretch.fill(outside),
             }
             rest = next;

@@ -114,7 +114,6 @@ impl<X: Narrow, Y: Narrow> Op for Image<'_, X, Y> {
             size: l.size,
             rows: l.kernel[1],
             dilation: l.dilation[1],
-            row: l.kernel[2] * l.channels,
             strides: [l.x_strides[0], l.x_strides[1], l.x_strides[2]],
             outside: X::narrow(l.format.input_zero),
         };
@@ -194,7 +193,7 @@ impl<X: Narrow, Y: Narrow> Stretch<'_, '_, X, Y> {
         let sums = s.taps::<X, OUTPUTS>(&taps).map(|sums| [sums]);
         let finish = Finish { bias: l.bias, scale: l.scale, format: l.format, low: l.low, high: l.high };
         let offsets = spread(self.at + output * l.y_strides[3], l.y_strides[3]);
-        finish.write::<Y, OUTPUTS, 1>(&sums, self.y, &offsets, [first, l.channels]);
+        finish.write::<S, Y, OUTPUTS, 1>(s, &sums, self.y, &offsets, [first, l.channels]);
     }
 }
 

@@ -6,15 +6,15 @@
 //! compiler takes [`moved`] times the sum of weights from it). Sums are exact, modulo 2^32; what becomes of them is
 //! [`Rescale`].
 //!
-//! A tile is eight rows, equally far apart in memory. A convolution whose pixels are neighbours reads eight outputs of a row
-//! where the input lies; what they see beyond the image, and patches of any other convolution, are copied first.
+//! A tile is eight rows, equally far apart in memory: of a convolution, neighbouring outputs. Its input is copied first, as bytes
+//! of the kind that meets weights, in [stripes](super::stripe) of rows, or in patches where a kernel row is no stretch of memory.
 
 use super::arith::{Narrow, Rescale, rescaled};
 use super::int8::patch_len;
+use super::stripe::Stripes;
 use super::tile::from;
 use super::window::{Axis, MAX_ROWS, Plan};
 use crate::simd::{Op, Simd};
-use rows::{LINES, Source};
 
 pub mod depthwise;
 mod rows;
@@ -40,17 +40,26 @@ pub const fn moved(signed: bool, input_is_signed: bool) -> i32 {
 /// The sums of a tile.
 pub type Sums<const ROWS: usize, const PANELS: usize> = [[[i32; WIDTH]; PANELS]; ROWS];
 
-/// Elements of scratch of a [`Conv`].
-pub const fn scratch_len(channels: usize, kernel: [usize; 3], stride: usize) -> usize {
-    let window = window_row(TALL, channels, kernel, stride) * kernel[1];
-    let patches = MAX_ROWS * patch_len(channels, kernel);
-    4 + if window > patches { window } else { patches }
+/// A byte of the kind that meets weights.
+#[cfg(target_arch = "aarch64")]
+pub type Byte = i8;
+/// A byte of the kind that meets weights.
+#[cfg(not(target_arch = "aarch64"))]
+pub type Byte = u8;
+
+/// Elements of scratch that every [`Conv`] needs.
+pub const fn patches_len(channels: usize, kernel: [usize; 3]) -> usize {
+    MAX_ROWS * patch_len(channels, kernel)
 }
 
-/// Elements of one row of the input that so many neighbouring outputs read.
-const fn window_row(outputs: usize, channels: usize, kernel: [usize; 3], stride: usize) -> usize {
-    ((outputs - 1) * stride + kernel[2]) * channels
-}
+/// Elements behind a stripe that are read, to meet weights of 0.
+pub const BEHIND: usize = 3;
+
+/// Kernel rows at most of a convolution that reads stripes.
+pub const LINES: usize = 16;
+
+/// Outputs of a row at least of a convolution that reads stripes.
+pub const LEAST: usize = MAX_ROWS;
 
 /// A stretch of the inner dimension.
 #[derive(Clone, Copy, Debug)]
@@ -133,8 +142,9 @@ struct Finish<'a> {
 impl Finish<'_> {
     /// Writes the sums of channels `first..end`, row `i` at `offsets[i]`.
     #[inline(always)]
-    fn write<Y: Narrow, const ROWS: usize, const PANELS: usize>(
+    fn write<S: Simd, Y: Narrow, const ROWS: usize, const PANELS: usize>(
         &self,
+        s: S,
         sums: &Sums<ROWS, PANELS>,
         y: &mut [Y],
         offsets: &[usize; ROWS],
@@ -145,7 +155,7 @@ impl Finish<'_> {
             let width = end.saturating_sub(channel).min(WIDTH);
             let (bias, scale) = (lanes(from(self.bias, channel)), lanes(from(self.scale, channel)));
             for (sums, offset) in sums.iter().zip(offsets) {
-                let out = self.outputs(&sums[p], &bias, &scale);
+                let out = self.outputs(s, &sums[p], &bias, &scale);
                 let at = offset + channel;
                 match y.get_mut(at..at + width) {
                     Some(y) if width == WIDTH => y.copy_from_slice(&out),
@@ -158,18 +168,24 @@ impl Finish<'_> {
 
     /// The outputs of one row of a panel.
     #[inline(always)]
-    fn outputs<Y: Narrow>(&self, sums: &[i32; WIDTH], bias: &[i32; WIDTH], scale: &[i32; WIDTH]) -> [Y; WIDTH] {
+    fn outputs<S: Simd, Y: Narrow>(
+        &self,
+        s: S,
+        sums: &[i32; WIDTH],
+        bias: &[i32; WIDTH],
+        scale: &[i32; WIDTH],
+    ) -> [Y; WIDTH] {
         let Rescale { output_zero, shift, .. } = self.format;
         let mut scaled = [0; WIDTH];
+        for i in 0..WIDTH {
+            scaled[i] = sums[i].wrapping_add(bias[i]);
+        }
         if shift == 32 {
-            // No tie is possible: one addition rounds as well.
-            for i in 0..WIDTH {
-                let sum = sums[i].wrapping_add(bias[i]);
-                scaled[i] = ((i64::from(sum) * i64::from(scale[i]) + (1 << 31)) >> 32) as i32;
-            }
+            // No tie is possible.
+            scaled = s.high_products(&scaled, scale);
         } else {
             for i in 0..WIDTH {
-                scaled[i] = rescaled(sums[i].wrapping_add(bias[i]), scale[i], shift);
+                scaled[i] = rescaled(scaled[i], scale[i], shift);
             }
         }
         let mut out = [Y::default(); WIDTH];
@@ -240,7 +256,7 @@ impl<X: Narrow, Y: Narrow, const ROWS: usize, const SIDE: usize> Tile<'_, X, Y, 
         let first = (group.panel + panel) * group.fours;
         let part = Part { lines: self.lines, step: self.step, weights: group.weights, first, fours: group.fours };
         let sums = s.dot4::<X, ROWS, PANELS>(&part);
-        group.finish.write(&sums, self.y, &self.offsets, [group.channels[0] + panel * WIDTH, group.channels[1]]);
+        group.finish.write(s, &sums, self.y, &self.offsets, [group.channels[0] + panel * WIDTH, group.channels[1]]);
     }
 }
 
@@ -367,8 +383,9 @@ pub struct Conv<'a, X: Narrow, Y: Narrow> {
     pub scale: &'a [i32],
     /// Output; channels contiguous.
     pub y: &'a mut [Y],
-    /// [`scratch_len`] elements.
-    pub scratch: &'a mut [X],
+    /// [`patches_len`] elements, or for rows of the input with all that windows reach beside it, as many as one row of outputs
+    /// needs (for each plane of the kernel) or more, about [`STRIPE`](super::conv::STRIPE), and [`BEHIND`] more.
+    pub scratch: &'a mut [Byte],
     /// Images.
     pub batch: usize,
     /// Groups.
@@ -417,7 +434,7 @@ impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
         let outputs = l.columns.checked_mul(l.groups)?;
         let panels = l.columns.div_ceil(WIDTH).checked_mul(l.groups)?;
         let weights = panels.checked_mul(patch_len(l.channels, l.kernel))?.checked_mul(WIDTH)?;
-        let fits = l.scratch.len() >= scratch_len(l.channels, l.kernel, l.stride[2])
+        let fits = l.scratch.len() >= patches_len(l.channels, l.kernel)
             && l.weights.len() >= weights
             && l.bias.len().min(l.scale.len()) >= outputs;
         fits.then_some(())
@@ -436,11 +453,17 @@ impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
         }
     }
 
-    /// Whether eight outputs of a row see rows of neighbours.
-    fn is_flat(&self) -> bool {
+    fn axes(&self) -> [Axis; 3] {
         let l = &self.0;
-        let flat = l.groups == 1 && l.x_strides[4] == 1 && l.x_strides[3] == l.channels && l.dilation[2] == 1;
-        flat && l.kernel[0] == 1 && l.kernel[1] <= LINES && l.out[2] >= MAX_ROWS
+        Axis::windows([l.size, l.out], l.kernel, l.stride, l.dilation, l.padding)
+    }
+
+    /// The stripes, if kernel rows are stretches of memory, there are outputs for a tile, and there is room.
+    fn stripes(&self) -> Option<Stripes> {
+        let l = &self.0;
+        let stripes = Stripes { axes: self.axes(), strides: l.x_strides, channels: l.channels, images: l.batch };
+        let suits = l.groups == 1 && l.dilation[2] == 1 && l.kernel[0] * l.kernel[1] <= LINES && l.out[2] >= LEAST;
+        (suits && l.scratch.len() >= stripes.least()?.checked_add(BEHIND)?).then_some(stripes)
     }
 }
 
@@ -451,67 +474,74 @@ impl<X: Narrow, Y: Narrow> Op for Images<'_, X, Y> {
         if self.fits().is_none() {
             return;
         }
-        let (y, scratch) = (core::mem::take(&mut self.0.y), core::mem::take(&mut self.0.scratch));
-        if !self.is_flat() {
-            self.patches(s, y, scratch);
-        } else if self.0.columns <= WIDTH && self.0.out[2] >= TALL {
-            self.windows::<S, TALL, 1>(s, y, scratch);
-        } else {
-            self.windows::<S, MAX_ROWS, 2>(s, y, scratch);
+        let (stripes, y) = (self.stripes(), core::mem::take(&mut self.0.y));
+        let scratch = core::mem::take(&mut self.0.scratch);
+        match stripes {
+            None => self.patches(s, y, scratch),
+            Some(stripes) if self.0.columns <= WIDTH && self.0.out[2] >= TALL => {
+                self.striped::<S, TALL, 1>(s, stripes, y, scratch);
+            }
+            Some(stripes) => self.striped::<S, MAX_ROWS, 2>(s, stripes, y, scratch),
         }
     }
 }
 
+/// As it meets weights.
+#[inline(always)]
+fn turned<X: Narrow>(x: X) -> Byte {
+    x.turned(SIGNED) as Byte
+}
+
 impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
+    /// What lies outside the image.
+    fn outside(&self) -> Byte {
+        turned(X::narrow(self.0.format.input_zero))
+    }
+
     /// `ROWS` outputs of a row at a time.
     #[inline(always)]
-    fn windows<S: Simd, const ROWS: usize, const SIDE: usize>(&self, s: S, y: &mut [Y], scratch: &mut [X]) {
+    fn striped<S: Simd, const ROWS: usize, const SIDE: usize>(
+        &self,
+        s: S,
+        stripes: Stripes,
+        y: &mut [Y],
+        scratch: &mut [Byte],
+    ) {
         let (l, group) = (&self.0, self.group(0));
-        let source = Source {
-            x: l.x,
-            channels: l.channels,
-            size: l.size,
-            rows: l.kernel[1],
-            dilation: l.dilation[1],
-            row: l.kernel[2] * l.channels,
-            strides: [l.x_strides[0], l.x_strides[1], l.x_strides[2]],
-            outside: X::narrow(l.format.input_zero),
-        };
-        let [_, height, width] = l.out;
-        let (step, columns) = (l.stride[2] * l.channels, window_row(ROWS, l.channels, l.kernel, l.stride[2]));
-        for image in 0..l.batch * l.out[0] {
-            let (n, d) = (image / l.out[0].max(1), image % l.out[0].max(1));
-            let plane = (d * l.stride[0]).wrapping_sub(l.padding[0]);
-            for h in 0..height {
-                let top = (h * l.stride[1]) as isize - l.padding[1] as isize;
+        let (fours, width) = ((l.kernel[2] * l.channels).div_ceil(4), l.out[2]);
+        let step = l.stride[2] * l.channels;
+        let room = scratch.len() - BEHIND;
+        stripes.each(l.x, scratch, room, self.outside(), turned, |stripe, of| {
+            for h in 0..of.count {
+                let at = of.image * l.y_strides[0] + of.d * l.y_strides[1] + (of.h + h) * l.y_strides[2];
+                let mut lines = [Line { x: &stripe[..0], weight: 0, fours }; LINES];
                 let mut w = 0;
                 while w < width {
                     // The last tile begins early enough to be whole.
                     let first = w.min(width - ROWS);
-                    let left = (first * l.stride[2]) as isize - l.padding[2] as isize;
-                    let corner = [n, plane, top as usize, left as usize];
-                    let lines = match source.in_place(corner, columns) {
-                        Some(lines) => lines,
-                        None => source.copied(corner, columns, scratch),
-                    };
-                    let at = n * l.y_strides[0] + d * l.y_strides[1] + h * l.y_strides[2] + first * l.y_strides[3];
-                    let lines = lines.get(..l.kernel[1]).unwrap_or_default();
-                    group.tile::<S, X, Y, ROWS, SIDE>(s, lines, step, y, spread(at, l.y_strides[3]));
+                    let mut count = 0;
+                    for line in lines.iter_mut().take(l.kernel[0] * l.kernel[1]) {
+                        let (d, tap) = (count / l.kernel[1], count % l.kernel[1]);
+                        let row = d * of.rows + h * l.stride[1] + tap * l.dilation[1];
+                        (line.x, line.weight) = (from(stripe, row * of.row + first * step), count * fours);
+                        count += 1;
+                    }
+                    let to = spread(at + first * l.y_strides[3], l.y_strides[3]);
+                    group.tile::<S, Byte, Y, ROWS, SIDE>(s, &lines[..count], step, y, to);
                     w += ROWS;
                 }
             }
-        }
+        });
     }
 
     /// Patches of eight outputs at a time, or of one where there are fewer.
     #[inline(always)]
-    fn patches<S: Simd>(&self, s: S, y: &mut [Y], scratch: &mut [X]) {
+    fn patches<S: Simd>(&self, s: S, y: &mut [Y], scratch: &mut [Byte]) {
         let l = &self.0;
-        let axes = Axis::windows([l.size, l.out], l.kernel, l.stride, l.dilation, l.padding);
-        let mut plan = Plan::new(axes, l.kernel, l.x_strides, l.y_strides, l.channels, false);
+        let mut plan = Plan::new(self.axes(), l.kernel, l.x_strides, l.y_strides, l.channels, false);
         let pixels = l.out.iter().fold(l.batch, |n, out| n.wrapping_mul(*out));
         let (inner, row) = (patch_len(l.channels, l.kernel), l.kernel[2] * l.channels);
-        let outside = X::narrow(l.format.input_zero);
+        let outside = self.outside();
         for index in 0..l.groups {
             plan.enter_group(index * l.channels);
             let group = self.group(index);
@@ -520,12 +550,12 @@ impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
                 let rows = if pixels < MAX_ROWS { 1 } else { MAX_ROWS };
                 plan.enter(pixel.min(pixels - rows), rows);
                 for (i, patch) in scratch.chunks_exact_mut(inner.max(1)).take(rows).enumerate() {
-                    plan.gather_row(i, l.x, patch, outside, row.next_multiple_of(4));
+                    plan.gather_row(i, l.x, patch, outside, row.next_multiple_of(4), turned);
                 }
                 let lines = [Line { x: &*scratch, weight: 0, fours: inner / 4 }];
                 match rows {
-                    1 => group.tile::<S, X, Y, 1, 4>(s, &lines, 0, y, [plan.offsets[0]]),
-                    _ => group.tile::<S, X, Y, MAX_ROWS, 2>(s, &lines, inner, y, plan.offsets),
+                    1 => group.tile::<S, Byte, Y, 1, 4>(s, &lines, 0, y, [plan.offsets[0]]),
+                    _ => group.tile::<S, Byte, Y, MAX_ROWS, 2>(s, &lines, inner, y, plan.offsets),
                 }
                 pixel += rows;
             }

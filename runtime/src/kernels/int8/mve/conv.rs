@@ -118,7 +118,7 @@ impl Plan {
     #[inline(never)]
     fn patch(&self, row: usize, x: &[i8], to: &mut [i8], outside: i8) {
         if self.x_strides[4] != 1 {
-            return self.gather_row(row, x, to, outside, self.axes[2].taps * self.channels);
+            return self.gather_row(row, x, to, outside, self.axes[2].taps * self.channels, |x| x);
         }
         let mut rest = to;
         self.stretches(row, |from, len| {
