@@ -1,5 +1,6 @@
 //! Kernel speed per layer shape, against the peak of this machine at the same level: `cargo run --release -p
-//! exported-bench [FILTER [LEVEL]]`. One core, minimum over batches; a shared machine can only make figures worse.
+//! exported-bench [FILTER [LEVEL]]`. One core, minimum over batches; a shared machine can only make figures worse. The peak is measured
+//! again before and after each layer, for a machine's clock changes with what its other cores do.
 //!
 //! `cargo run --release -p exported-bench ulp [FILTER [STEP]]` measures the error of the f32 functions instead, over every
 //! STEP-th argument there is (all of them unless told).
@@ -22,11 +23,14 @@ fn main() {
         Some("avx2") => Level::detect().min(Level::Avx2),
         _ => Level::detect(),
     };
-    let peak = time::peak(level);
-    println!("level {level:?}, peak {peak:.1} GFLOP/s");
+    let mut before = time::peak(level);
+    println!("level {level:?}, peak {before:.1} GFLOP/s");
     for layer in layers::all() {
         if layer.name.contains(&filter) {
             let measured = layer.measure(level);
+            let after = time::peak(level);
+            let peak = before.max(after);
+            before = after;
             for (kernel, ns) in &measured {
                 let gflops = layer.flop() as f64 / ns;
                 let weights = layer.weight_bytes() as f64 / ns;

@@ -19,7 +19,7 @@ pub use verify::verify;
 
 use crate::diag::Origin;
 use crate::sym::{Expr, Interval, Multiple, Ranges, Symbol};
-use exported_runtime::DType;
+use exported_runtime::{Bf16, DType, F16};
 use std::collections::HashMap;
 
 /// Index into [`Graph::values`].
@@ -72,6 +72,19 @@ pub struct Constant {
     pub shape: Vec<usize>,
     /// `product(shape) * dtype.size()` bytes.
     pub data: std::sync::Arc<[u8]>,
+}
+
+impl Constant {
+    /// Elements of a floating-point type as bytes; half precision by way of f32, as PyTorch makes it of an f64.
+    pub(crate) fn float_bytes(dtype: DType, numbers: impl IntoIterator<Item = f64>) -> Vec<u8> {
+        let numbers = numbers.into_iter();
+        match dtype {
+            DType::F64 => numbers.flat_map(f64::to_le_bytes).collect(),
+            DType::F16 => numbers.flat_map(|x| F16::from_f32(x as f32).0.to_le_bytes()).collect(),
+            DType::Bf16 => numbers.flat_map(|x| Bf16::from_f32(x as f32).0.to_le_bytes()).collect(),
+            _ => numbers.flat_map(|x| (x as f32).to_le_bytes()).collect(),
+        }
+    }
 }
 
 /// Path of a leaf in the caller's nested arguments, e.g. `Arg("batch"), Key("x"), Index(0)`.

@@ -5,8 +5,8 @@ use crate::diag::Diagnostic;
 use crate::ir::{Constant, Epilogue, Node, Requantize, ValueId};
 use crate::options::MultiplyAdd;
 use crate::sym::Expr;
-use exported_runtime::DType;
 use exported_runtime::kernels::pack;
+use exported_runtime::{Bf16, DType, F16};
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -240,8 +240,8 @@ pub(crate) fn floats(constant: &Constant) -> Option<Vec<f64>> {
     Some(match constant.dtype {
         DType::F32 => bytes.as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
         DType::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
-        DType::F16 => bytes.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f64()).collect(),
-        DType::Bf16 => bytes.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f64()).collect(),
+        DType::F16 => bytes.as_chunks().0.iter().map(|b| f64::from(F16(u16::from_le_bytes(*b)).to_f32())).collect(),
+        DType::Bf16 => bytes.as_chunks().0.iter().map(|b| f64::from(Bf16(u16::from_le_bytes(*b)).to_f32())).collect(),
         DType::I8 => bytes.iter().map(|b| f64::from(*b as i8)).collect(),
         DType::U8 => bytes.iter().map(|b| f64::from(*b)).collect(),
         DType::I16 => bytes.as_chunks().0.iter().map(|b| f64::from(i16::from_le_bytes(*b))).collect(),

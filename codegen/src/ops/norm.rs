@@ -6,7 +6,7 @@ use super::view::numel;
 use super::{Out, Outs, Row, map, one, row, wide};
 use crate::diag::Diagnostic;
 use crate::import::Call;
-use crate::ir::{Binary, Op, ReduceKind, Unary, ValueId};
+use crate::ir::{Binary, Constant, Op, ReduceKind, Unary, ValueId};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -152,14 +152,8 @@ fn averaged(call: &mut Call<'_>, x: ValueId, kind: ReduceKind, before: ValueId) 
 
 /// A vector of one value.
 pub(super) fn filled(call: &mut Call<'_>, dtype: DType, n: i64, value: f64) -> Result<ValueId> {
-    let one_of = match dtype {
-        DType::F64 => value.to_le_bytes().to_vec(),
-        DType::F16 => half::f16::from_f64(value).to_le_bytes().to_vec(),
-        DType::Bf16 => half::bf16::from_f64(value).to_le_bytes().to_vec(),
-        _ => (value as f32).to_le_bytes().to_vec(),
-    };
     let n = usize::try_from(n).unwrap_or(0);
-    call.constant(dtype, &[n], one_of.repeat(n))
+    call.constant(dtype, &[n], Constant::float_bytes(dtype, [value]).repeat(n))
 }
 
 /// `x * rsqrt(mean(x²) + eps) * weight`, computed in f32 at least and rounded before the weight is applied, as torch does.

@@ -35,12 +35,7 @@ pub(super) fn constant(
     dtype: DType,
     shape: &[usize],
 ) -> (Node, ValueId) {
-    let data: Vec<u8> = match dtype {
-        DType::F64 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        DType::F16 => numbers.iter().flat_map(|x| half::f16::from_f64(*x).to_le_bytes()).collect(),
-        DType::Bf16 => numbers.iter().flat_map(|x| half::bf16::from_f64(*x).to_le_bytes()).collect(),
-        _ => numbers.iter().flat_map(|x| (*x as f32).to_le_bytes()).collect(),
-    };
+    let data = Constant::float_bytes(dtype, numbers.iter().copied());
     let id = graph.add_constant(Constant { name: name.to_string(), dtype, shape: shape.to_vec(), data: data.into() });
     let ty = TensorType { dtype, shape: shape.iter().map(|&s| Expr::from(s)).collect() };
     let value = graph.add_value(name, ty);

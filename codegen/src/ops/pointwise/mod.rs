@@ -17,7 +17,7 @@ use crate::diag::Diagnostic;
 use crate::import::{Call, Number, Operand};
 use crate::ir::{Binary, ExprId, ExprNode, Formula, Literal, Op, Unary, ValueId};
 use crate::sym::Expr;
-use exported_runtime::DType;
+use exported_runtime::{Bf16, DType, F16};
 
 pub use activation::ROWS as ACTIVATIONS;
 pub use arithmetic::ROWS as ARITHMETIC;
@@ -112,8 +112,8 @@ impl Build {
             _ => None,
         };
         match (known, common) {
-            (Some(v), DType::F16) => Ok(self.f.float(DType::F32, half::f16::from_f32(v).to_f64())),
-            (Some(v), DType::Bf16) => Ok(self.f.float(DType::F32, half::bf16::from_f32(v).to_f64())),
+            (Some(v), DType::F16) => Ok(self.f.float(DType::F32, F16::from_f32(v).to_f32().into())),
+            (Some(v), DType::Bf16) => Ok(self.f.float(DType::F32, Bf16::from_f32(v).to_f32().into())),
             _ => {
                 let x = self.number(call, number, common)?;
                 Ok(self.f.cast(wide(common), x))
