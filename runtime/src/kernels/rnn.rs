@@ -199,16 +199,17 @@ fn cell_step<T: Float, C: Cell<T::Wide, G>, S: Simd, P: Panel, const G: usize>(
         let gates_x = gates::<T, S, P, G>(s, x, weights.w_x, weights.b_x, block);
         let gates_h = gates::<T, S, P, G>(s, h, weights.w_h, weights.b_h, block);
         let end = first.saturating_add(new.len());
-        let (old, mut state) = (lanes(h, first..end), lanes(cell, first..end));
-        let mut out = [T::Wide::ZERO; WIDEST];
+        let (old, mut state) = (lanes::<T, P>(h, first..end), lanes::<T, P>(cell, first..end));
+        let mut out = P::Row::<T::Wide>::default();
+        let (old, [state, out]) = (old.as_ref(), [state.as_mut(), out.as_mut()]);
         // Units beyond the last are computed, too: a loop of constant length over arrays is what LLVM makes vectors of.
         for lane in 0..const { P::WIDTH } {
-            let of = |gates: &[[T::Wide; WIDEST]; G]| core::array::from_fn(|gate| gates[gate][lane]);
+            let of = |gates: &[P::Row<T::Wide>; G]| core::array::from_fn(|gate| gates[gate].as_ref()[lane]);
             out[lane] = C::step(s, of(&gates_x), of(&gates_h), old[lane], &mut state[lane]);
         }
-        new.iter_mut().zip(out).for_each(|(new, value)| *new = T::narrow(value));
+        new.iter_mut().zip(out).for_each(|(new, value)| *new = T::narrow(*value));
         let cell = cell.get_mut(first..end).unwrap_or_default();
-        cell.iter_mut().zip(state).for_each(|(cell, value)| *cell = T::narrow(value));
+        cell.iter_mut().zip(state).for_each(|(cell, value)| *cell = T::narrow(*value));
     }
     h.iter_mut().zip(next.iter()).for_each(|(h, &new)| *h = new);
 }
@@ -221,7 +222,7 @@ fn gates<T: Float, S: Simd, P: Panel, const G: usize>(
     weights: &[T],
     bias: &[T],
     block: usize,
-) -> [[T::Wide; WIDEST]; G] {
+) -> [P::Row<T::Wide>; G] {
     let mut room = [T::Wide::ZERO; WIDEST];
     let mut acc = [Row::<T, S, P>::splat(s, T::Wide::ZERO); G];
     let row = const { P::WIDTH * G };
@@ -238,17 +239,17 @@ fn gates<T: Float, S: Simd, P: Panel, const G: usize>(
         }
     }
     acc.map(|acc| {
-        let mut lanes = [T::Wide::ZERO; WIDEST];
-        acc.store(s, &mut lanes);
+        let mut lanes = P::Row::<T::Wide>::default();
+        acc.store(s, lanes.as_mut());
         lanes
     })
 }
 
 /// The values of some units; 0 where there are none.
 #[inline(always)]
-fn lanes<T: Float>(from: &[T], units: Range<usize>) -> [T::Wide; WIDEST] {
-    let mut lanes = [T::Wide::ZERO; WIDEST];
-    lanes.iter_mut().zip(from.get(units).unwrap_or_default()).for_each(|(lane, value)| *lane = value.widen());
+fn lanes<T: Float, P: Panel>(from: &[T], units: Range<usize>) -> P::Row<T::Wide> {
+    let mut lanes = P::Row::<T::Wide>::default();
+    lanes.as_mut().iter_mut().zip(from.get(units).unwrap_or_default()).for_each(|(lane, value)| *lane = value.widen());
     lanes
 }
 
