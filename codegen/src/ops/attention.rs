@@ -1,5 +1,6 @@
 //! Attention, `einsum` and the cross product, said with matrix products, softmax and formulas.
 
+use super::pointwise::promote::promote;
 use super::rearrange::diagonal;
 use super::reduce::{masked_softmax, reduce, softmax_of, sum};
 use super::view::{numel, swapped, take, unsqueeze};
@@ -171,18 +172,31 @@ fn einsum(call: &mut Call<'_>) -> Result<Outs> {
         operands.push(operand(call, term, value)?);
     }
     let result = result_letters(call, &operands, right.as_deref())?;
-    let mut rest = operands.into_iter();
-    let Some(mut joined) = rest.next() else { return Err(call.damaged("`einsum` of nothing")) };
-    let rest: Vec<Operand> = rest.collect();
-    for (i, next) in rest.iter().enumerate() {
-        let later: Vec<char> = rest[i + 1..].iter().flat_map(|o| o.letters.iter().copied()).collect();
-        let needed = |c: &char| result.contains(c) || later.contains(c);
-        joined = contract(call, joined, next, &needed)?;
-    }
-    let joined = sum_out(call, joined, &|c| result.contains(c))?;
+    let joined = match &operands[..] {
+        [only] => alone(call, only, &result)?,
+        _ => all_joined(call, operands, &result)?,
+    };
     let perm: Option<Vec<usize>> = result.iter().map(|c| joined.letters.iter().position(|l| l == c)).collect();
     let perm = perm.ok_or_else(|| call.damaged(format!("`{equation}` names a dim that no operand has")))?;
     one(call.permute(joined.value, &perm)?)
+}
+
+/// One operand, summed over the dims that the result does not have.
+fn alone(call: &mut Call<'_>, x: &Operand, result: &[char]) -> Result<Operand> {
+    let (kept, gone): (Vec<usize>, Vec<usize>) = (0..x.letters.len()).partition(|&d| result.contains(&x.letters[d]));
+    let value = if gone.is_empty() { x.value } else { sum(call, x.value, gone, false)? };
+    Ok(Operand { value, letters: kept.into_iter().map(|d| x.letters[d]).collect() })
+}
+
+/// Several operands, from left to right.
+fn all_joined(call: &mut Call<'_>, operands: Vec<Operand>, result: &[char]) -> Result<Operand> {
+    let mut rest = operands.into_iter();
+    let Some(mut joined) = rest.next() else { return Err(call.damaged("`einsum` of nothing")) };
+    while let Some(next) = rest.next() {
+        let needed = |c: &char| result.contains(c) || rest.as_slice().iter().any(|o| o.letters.contains(c));
+        joined = contract(call, &joined, &next, &needed)?;
+    }
+    Ok(joined)
 }
 
 /// Reads one term; a letter that stands twice selects the diagonal.
@@ -232,23 +246,29 @@ fn result_letters(call: &Call<'_>, operands: &[Operand], right: Option<&str>) ->
     }
 }
 
-/// Sums over the dims whose letters nobody needs.
-fn sum_out(call: &mut Call<'_>, x: Operand, needed: &dyn Fn(&char) -> bool) -> Result<Operand> {
-    let gone: Vec<usize> = (0..x.letters.len()).filter(|&d| !needed(&x.letters[d])).collect();
-    if gone.is_empty() {
-        return Ok(x);
-    }
-    let dtype = call.dtype_of(x.value);
-    let value = sum(call, x.value, gone, false)?;
-    let value = call.cast(value, dtype)?;
-    Ok(Operand { value, letters: x.letters.into_iter().filter(|l| needed(l)).collect() })
+/// Sums over the dims whose letters nobody needs. Those of one element are only dropped, as in torch: a sum of integers is i64.
+fn sum_out(call: &mut Call<'_>, x: &Operand, needed: &dyn Fn(&char) -> bool) -> Result<Operand> {
+    let (kept, gone): (Vec<usize>, Vec<usize>) = (0..x.letters.len()).partition(|&d| needed(&x.letters[d]));
+    let shape = call.shape(x.value);
+    let value = if gone.iter().any(|&d| shape[d] != Expr::Int(1)) {
+        sum(call, x.value, gone, false)?
+    } else {
+        call.reshape(x.value, &kept.iter().map(|&d| shape[d].clone()).collect::<Vec<_>>())?
+    };
+    Ok(Operand { value, letters: kept.into_iter().map(|d| x.letters[d]).collect() })
 }
 
 /// Two operands to one: a batched matrix product over the letters both have and nobody else needs.
-fn contract(call: &mut Call<'_>, a: Operand, b: &Operand, needed: &dyn Fn(&char) -> bool) -> Result<Operand> {
-    let a = sum_out(call, a, &|c| needed(c) || b.letters.contains(c))?;
-    let b = Operand { value: b.value, letters: b.letters.clone() };
-    let b = sum_out(call, b, &|c| needed(c) || a.letters.contains(c))?;
+fn contract(call: &mut Call<'_>, a: &Operand, b: &Operand, needed: &dyn Fn(&char) -> bool) -> Result<Operand> {
+    let long = |o: &Operand| -> Vec<char> {
+        let shape = call.shape(o.value);
+        o.letters.iter().zip(shape).filter(|(_, size)| *size != Expr::Int(1)).map(|(c, _)| *c).collect()
+    };
+    let (long_a, long_b) = (long(a), long(b));
+    let kept = |c: &char| needed(c) || long_a.contains(c) && long_b.contains(c);
+    let (mut a, mut b) = (sum_out(call, a, &kept)?, sum_out(call, b, &kept)?);
+    let dtype = promote(call.dtype_of(a.value), call.dtype_of(b.value)).map_err(|m| call.unsupported(m))?;
+    (a.value, b.value) = (call.cast(a.value, dtype)?, call.cast(b.value, dtype)?);
     let shared = |c: &&char| a.letters.contains(c) && b.letters.contains(c);
     let batch: Vec<char> = a.letters.iter().filter(shared).filter(|c| needed(c)).copied().collect();
     let inner: Vec<char> = a.letters.iter().filter(shared).filter(|c| !needed(c)).copied().collect();

@@ -13,7 +13,7 @@ const LN2_LOW: f32 = -2.121_944_4e-4;
 
 /// `x` between bounds; NaN stays.
 #[inline(always)]
-fn limit(x: f32, low: f32, high: f32) -> f32 {
+pub fn limit(x: f32, low: f32, high: f32) -> f32 {
     let x = if x < low { low } else { x };
     if x > high { high } else { x }
 }
@@ -60,6 +60,15 @@ pub fn exp<S: Simd>(s: S, x: f32) -> f32 {
     let (n, whole) = split(x * core::f32::consts::LOG2_E);
     let r = reduce(s, x, whole);
     scale(s.mul_add(tail(s, r) * r, r, r) + 1.0, n)
+}
+
+/// `(y + correction) e^(x + low)`, for `-160 <= x + low <= 0`.
+#[inline(always)]
+pub fn times<S: Simd>(s: S, y: f32, correction: f32, x: f32, low: f32) -> f32 {
+    let (n, whole) = split((x + low) * core::f32::consts::LOG2_E);
+    let r = s.mul_add(whole, -LN2_HIGH, x) + s.mul_add(whole, -LN2_LOW, low);
+    let q = s.mul_add(tail(s, r) * r, r, r);
+    scale(y + s.mul_add(y, q, s.mul_add(correction, q, correction)), n)
 }
 
 #[inline(always)]

@@ -135,9 +135,9 @@ impl Functions for f32 {
         log => log::log (s); log2 => log::log2 (s); log10 => log::log10 (s); log1p => log::log1p (s);
         sin => trig::sin (s); cos => trig::cos (s); tan => trig::tan (s);
         asin => trig::asin (s); acos => trig::acos (s); atan => trig::atan (s);
-        erf => special::erf (s);
+        erf => special::erf (s); erfc => special::erfc (s);
         sinh => libm::sinhf; cosh => libm::coshf; asinh => libm::asinhf; atanh => libm::atanhf;
-        erfc => libm::erfcf; lgamma => libm::lgammaf;
+        lgamma => libm::lgammaf;
     }
     /// `libm` gives some negative numbers a result.
     #[inline(always)]

@@ -93,8 +93,8 @@ impl Functions for f64 {
     through_libm! {
         exp => exp (s); exp2 => exp2 (s); expm1 => expm1 (s); log => log (s); log2 => log2 (s); log10 => log10 (s);
         log1p => log1p (s); sin => sin (s); cos => cos (s); tan => tan (s); asin => asin (s); acos => acos (s);
-        atan => atan (s); tanh => tanh (s); erf => erf (s);
-        sinh => sinh; cosh => cosh; asinh => asinh; atanh => atanh; erfc => erfc; lgamma => lgamma;
+        atan => atan (s); tanh => tanh (s); erf => erf (s); erfc => erfc (s);
+        sinh => sinh; cosh => cosh; asinh => asinh; atanh => atanh; lgamma => lgamma;
     }
     /// `libm` gives some negative numbers a result.
     #[inline(always)]

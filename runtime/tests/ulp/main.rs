@@ -30,3 +30,10 @@ fn over_all_exponents() {
 fn where_functions_bend() {
     within((0..400_000).map(|i| -20.0 + i as f32 * 1e-4));
 }
+
+#[test]
+fn at_the_edges() {
+    let edges =
+        [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, -1e-45];
+    within(edges.into_iter());
+}

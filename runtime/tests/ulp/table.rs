@@ -81,7 +81,7 @@ functions! {
     acosh <= 2.0, |x| if x >= 1.0 { libm::acosh(x) } else { f64::NAN };
     atanh <= 2.0, libm::atanh;
     erf <= 1.2, libm::erf;
-    erfc <= 3.5, libm::erfc;
+    erfc <= 2.0, libm::erfc;
     sqrt <= 0.5, libm::sqrt;
     rsqrt <= 1.5, |x| 1.0 / libm::sqrt(x);
 }
