@@ -86,13 +86,19 @@ impl Mode {
     }
 }
 
-/// How positions outside of the image are treated, and what -1 and 1 mean.
+/// How positions outside of the image are treated, and what -1 and 1 mean. Formulas are those of torch's kernels, one of images
+/// and one of volumes, for every step of them is rounded to 16 bits there.
 struct Rule {
     mode: Mode,
     padding: i64,
     align_corners: bool,
     dtype: DType,
+    /// Torch's kernel of images, not that of volumes.
+    image: bool,
 }
+
+/// The weight of a pixel outside of the image, which counts as 0 whatever stands where it is read.
+const OUTSIDE: f64 = f64::INFINITY;
 
 impl Rule {
     fn with(&self, f: &mut Formula, op: Binary, x: ExprId, constant: f64) -> ExprId {
@@ -103,6 +109,10 @@ impl Rule {
     /// The position in pixels along a dim of this size.
     fn position(&self, f: &mut Formula, x: ExprId, size: f64) -> ExprId {
         let x = self.with(f, Binary::Add, x, 1.0);
+        if self.image {
+            let scaled = self.with(f, Binary::Mul, x, if self.align_corners { size - 1.0 } else { size } / 2.0);
+            return if self.align_corners { scaled } else { self.with(f, Binary::Sub, scaled, 0.5) };
+        }
         if self.align_corners {
             let half = self.with(f, Binary::Div, x, 2.0);
             return self.with(f, Binary::Mul, half, size - 1.0);
@@ -131,6 +141,16 @@ impl Rule {
         }
         let from_low = self.with(f, Binary::Sub, x, low);
         let distance = f.unary(Unary::Abs, from_low);
+        if self.image {
+            let turns = self.with(f, Binary::Div, distance, 2.0 * span);
+            let turns = f.unary(Unary::Trunc, turns);
+            let whole = self.with(f, Binary::Mul, turns, 2.0 * span);
+            let forth = f.binary(Binary::Sub, distance, whole);
+            let twice = f.float(self.dtype, 2.0 * span);
+            let back = f.binary(Binary::Sub, twice, forth);
+            let nearer = f.binary(Binary::Min, forth, back);
+            return self.with(f, Binary::Add, nearer, low);
+        }
         let rest = self.with(f, Binary::Fmod, distance, span);
         let turns = self.with(f, Binary::Div, distance, span);
         let turns = f.unary(Unary::Floor, turns);
@@ -142,30 +162,49 @@ impl Rule {
         f.select(is_even, forth, back)
     }
 
-    /// The pixel `tap` after the one at or before `x`: its number within the dim, and its weight (0 outside).
-    fn pixel(&self, f: &mut Formula, x: ExprId, tap: i64, size: f64) -> (ExprId, ExprId) {
-        let x = self.position(f, x, size);
+    /// The pixel `tap` after the one at or before `x`: its number within the dim, and its weight.
+    fn pixel(&self, f: &mut Formula, x: ExprId, tap: i64, size: i64) -> (ExprId, ExprId) {
+        let length = size as f64;
+        let x = self.position(f, x, length);
         // Cubic interpolation pads each of its pixels, the others the position.
-        let x = if self.mode == Mode::Cubic { x } else { self.padded(f, x, size) };
+        let x = if self.mode == Mode::Cubic { x } else { self.padded(f, x, length) };
         let first = f.unary(if self.mode == Mode::Nearest { Unary::Round } else { Unary::Floor }, x);
-        let mut pixel = self.with(f, Binary::Add, first, tap as f64);
-        if self.mode == Mode::Cubic {
-            pixel = self.padded(f, pixel, size);
-        }
+        let pixel = if self.mode == Mode::Cubic {
+            let pixel = self.with(f, Binary::Add, first, tap as f64);
+            let pixel = self.padded(f, pixel, length);
+            f.cast(DType::I64, pixel)
+        } else {
+            let (first, tap) = (f.cast(DType::I64, first), f.int(DType::I64, tap));
+            f.binary(Binary::Add, first, tap)
+        };
         let weight = self.weight(f, x, first, tap);
-        let kept = self.limited(f, pixel, size - 1.0);
-        let (inside, zero) = (f.binary(Binary::Eq, kept, pixel), f.float(self.dtype, 0.0));
-        (kept, f.select(inside, weight, zero))
+        let (zero, last) = (f.int(DType::I64, 0), f.int(DType::I64, size - 1));
+        let kept = f.binary(Binary::Max, pixel, zero);
+        let kept = f.binary(Binary::Min, kept, last);
+        let (inside, outside) = (f.binary(Binary::Eq, kept, pixel), f.float(self.dtype, OUTSIDE));
+        (kept, f.select(inside, weight, outside))
+    }
+
+    /// `total + pixel * weight`, or the first of such parts.
+    fn part(&self, f: &mut Formula, total: Option<ExprId>, pixel: ExprId, weight: ExprId) -> ExprId {
+        let product = f.binary(Binary::Mul, pixel, weight);
+        let (is_outside, zero) = (self.with(f, Binary::Eq, weight, OUTSIDE), f.float(self.dtype, 0.0));
+        let part = f.select(is_outside, zero, product);
+        total.map_or(part, |total| f.binary(Binary::Add, total, part))
     }
 
     fn weight(&self, f: &mut Formula, x: ExprId, first: ExprId, tap: i64) -> ExprId {
         match self.mode {
             Mode::Nearest => f.float(self.dtype, 1.0),
-            Mode::Linear if tap == 0 => {
+            Mode::Linear if tap == 1 => f.binary(Binary::Sub, x, first),
+            Mode::Linear if self.image => {
+                let (one, after) = (f.float(self.dtype, 1.0), f.binary(Binary::Sub, x, first));
+                f.binary(Binary::Sub, one, after)
+            }
+            Mode::Linear => {
                 let next = self.with(f, Binary::Add, first, 1.0);
                 f.binary(Binary::Sub, next, x)
             }
-            Mode::Linear => f.binary(Binary::Sub, x, first),
             Mode::Cubic => {
                 let t = f.binary(Binary::Sub, x, first);
                 let shift = f.float(self.dtype, tap as f64);
@@ -214,7 +253,7 @@ fn sample(call: &mut Call<'_>) -> Result<Outs> {
     if !(0..=2).contains(&padding) {
         return Err(call.damaged(format!("padding {padding}")));
     }
-    let rule = Rule { mode, padding, align_corners: call.bool("align_corners")?, dtype };
+    let rule = Rule { mode, padding, align_corners: call.bool("align_corners")?, dtype, image: spatial == 2 };
     sampled(call, &rule, x, grid)
 }
 
@@ -231,50 +270,94 @@ fn sampled(call: &mut Call<'_>, rule: &Rule, x: ValueId, grid: ValueId) -> Resul
     let coordinates =
         (0..spatial).map(|d| take(call, grid, 3, Expr::from(spatial - 1 - d))).collect::<Result<Vec<_>>>()?;
     let flat = call.reshape(x, &[shape[0].clone(), shape[1].clone(), Expr::product(shape[2..].iter().cloned())])?;
-    let gathered = [shape[0].clone(), shape[1].clone(), positions];
-    let mut total: Option<ValueId> = None;
-    for taps in corners(rule.mode.taps(), spatial) {
-        let (number, weight) = corner(call, rule, &coordinates, &taps, &sizes)?;
-        let number = call.expand(number, &gathered)?;
-        let pixels = call.push(Op::Gather { dim: 2 }, &[flat, number])?;
-        total = Some(match total {
-            None => map(call, &[pixels, weight], |f, p| f.binary(Binary::Mul, p[0], p[1]))?,
-            Some(total) => map(call, &[total, pixels, weight], |f, p| {
-                let part = f.binary(Binary::Mul, p[1], p[2]);
-                f.binary(Binary::Add, p[0], part)
-            })?,
-        });
-    }
-    let total = total.ok_or_else(|| call.damaged("a grid without corners"))?;
+    let around =
+        Around { rule, image: flat, coordinates, sizes, shape: [shape[0].clone(), shape[1].clone(), positions] };
+    let total = if rule.mode == Mode::Cubic { around.rows(call)? } else { around.corners(call)? };
     let result = [&shape[..2], &places[1..=spatial]].concat();
     one(call.reshape(total, &result)?)
 }
 
-/// The number of one of the pixels around each position among all of the image, and its weight.
-fn corner(
-    call: &mut Call<'_>,
-    rule: &Rule,
-    coordinates: &[ValueId],
-    taps: &[i64],
-    sizes: &[i64],
-) -> Result<(ValueId, ValueId)> {
-    let pixels = |f: &mut Formula, p: &[ExprId]| -> Vec<(ExprId, ExprId)> {
-        p.iter().zip(taps).zip(sizes).map(|((&x, &tap), &size)| rule.pixel(f, x, tap, size as f64)).collect()
-    };
-    let number = map(call, coordinates, |f, p| {
-        let mut at = f.int(DType::I64, 0);
-        for ((pixel, _), &size) in pixels(f, p).into_iter().zip(sizes) {
-            let (size, pixel) = (f.int(DType::I64, size), f.cast(DType::I64, pixel));
-            let row = f.binary(Binary::Mul, at, size);
-            at = f.binary(Binary::Add, row, pixel);
+/// The pixels around positions.
+struct Around<'a> {
+    rule: &'a Rule,
+    /// Its spatial dims are one.
+    image: ValueId,
+    /// Of the positions, the first dim's first.
+    coordinates: Vec<ValueId>,
+    /// Of the spatial dims.
+    sizes: Vec<i64>,
+    /// Of the result, its spatial dims one.
+    shape: [Expr; 3],
+}
+
+impl Around<'_> {
+    /// Pixels times the products of their weights along all dims.
+    fn corners(&self, call: &mut Call<'_>) -> Result<ValueId> {
+        let mut total = None;
+        for taps in corners(self.rule.mode.taps(), self.sizes.len()) {
+            let (pixels, weight) = (self.pixels(call, &taps)?, self.product(call, &taps)?);
+            total = Some(self.add(call, total, pixels, weight)?);
         }
-        at
-    })?;
-    let weight = map(call, coordinates, |f, p| {
-        let weights: Vec<ExprId> = pixels(f, p).into_iter().rev().map(|(_, weight)| weight).collect();
-        weights[1..].iter().fold(weights[0], |product, &weight| f.binary(Binary::Mul, product, weight))
-    })?;
-    Ok((number, weight))
+        total.ok_or_else(|| call.damaged("a grid without corners"))
+    }
+
+    /// Sums along rows first, then over the rows.
+    fn rows(&self, call: &mut Call<'_>) -> Result<ValueId> {
+        let taps = self.rule.mode.taps();
+        let mut weights = Vec::new();
+        for (&coordinate, &size) in self.coordinates.iter().zip(&self.sizes) {
+            let weight =
+                |call: &mut Call<'_>, tap| map(call, &[coordinate], |f, p| self.rule.pixel(f, p[0], tap, size).1);
+            weights.push(taps.iter().map(|&tap| weight(call, tap)).collect::<Result<Vec<_>>>()?);
+        }
+        let mut total = None;
+        for (&y, &weight) in taps.iter().zip(&weights[0]) {
+            let mut row = None;
+            for (&x, &weight) in taps.iter().zip(&weights[1]) {
+                let pixels = self.pixels(call, &[y, x])?;
+                row = Some(self.add(call, row, pixels, weight)?);
+            }
+            if let Some(row) = row {
+                total = Some(self.add(call, total, row, weight)?);
+            }
+        }
+        total.ok_or_else(|| call.damaged("a grid without rows"))
+    }
+
+    fn add(&self, call: &mut Call<'_>, total: Option<ValueId>, pixels: ValueId, weight: ValueId) -> Result<ValueId> {
+        let operands: Vec<ValueId> = [pixels, weight].into_iter().chain(total).collect();
+        map(call, &operands, |f, p| self.rule.part(f, p.get(2).copied(), p[0], p[1]))
+    }
+
+    /// One of the pixels around each position.
+    fn pixels(&self, call: &mut Call<'_>, taps: &[i64]) -> Result<ValueId> {
+        let number = map(call, &self.coordinates, |f, p| {
+            let mut at = f.int(DType::I64, 0);
+            for ((&x, &tap), &size) in p.iter().zip(taps).zip(&self.sizes) {
+                let (pixel, size) = (self.rule.pixel(f, x, tap, size).0, f.int(DType::I64, size));
+                let row = f.binary(Binary::Mul, at, size);
+                at = f.binary(Binary::Add, row, pixel);
+            }
+            at
+        })?;
+        let number = call.expand(number, &self.shape)?;
+        call.push(Op::Gather { dim: 2 }, &[self.image, number])
+    }
+
+    /// The weight of one of the pixels around each position; outside, if it is so along any dim.
+    fn product(&self, call: &mut Call<'_>, taps: &[i64]) -> Result<ValueId> {
+        map(call, &self.coordinates, |f, p| {
+            let along = p.iter().zip(taps).zip(&self.sizes).rev();
+            let weights: Vec<ExprId> = along.map(|((&x, &tap), &size)| self.rule.pixel(f, x, tap, size).1).collect();
+            weights[1..].iter().fold(weights[0], |product, &weight| {
+                let both = f.binary(Binary::Mul, product, weight);
+                let (first, second) =
+                    (self.rule.with(f, Binary::Eq, product, OUTSIDE), self.rule.with(f, Binary::Eq, weight, OUTSIDE));
+                let (is_outside, outside) = (f.binary(Binary::Or, first, second), f.float(self.rule.dtype, OUTSIDE));
+                f.select(is_outside, outside, both)
+            })
+        })
+    }
 }
 
 /// All combinations of taps, the last dim's changing fastest.
