@@ -3,7 +3,7 @@
 use super::layer::{arithmetic, bound, format, size, sizes, some};
 use super::{Access, Field, Kernel, Lowering, Place, Work, channels_last};
 use crate::diag::Diagnostic;
-use crate::ir::{Epilogue, Node, Pool, PoolKind, Requantize, ValueId};
+use crate::ir::{Epilogue, Node, Op, Pool, PoolKind, Requantize, ValueId};
 use crate::options::Optimize;
 use crate::sym::Expr;
 use exported_runtime::DType;
@@ -63,8 +63,18 @@ fn mean_arithmetic(
     node: &Node,
     requantize: Option<(Requantize, i32)>,
 ) -> Result<(&'static str, DType)> {
-    let epilogue = Epilogue { requantize: requantize.map(|(r, _)| r), ..Epilogue::default() };
-    arithmetic(node, cx.dtype(node.inputs[0]), &epilogue)
+    let (epilogue, dtype) =
+        (Epilogue { requantize: requantize.map(|(r, _)| r), ..Epilogue::default() }, cx.dtype(node.inputs[0]));
+    // PyTorch rounds sums over parts of volumes after every element; the mean of the whole is another kernel there.
+    match (&node.op, dtype) {
+        (&Op::AdaptivePool { max: false, spatial: 3, out, .. }, DType::F16) if out != [1; 3] => {
+            Ok(("rt::kernels::arith::Half<rt::F16, true>", DType::F32))
+        }
+        (&Op::AdaptivePool { max: false, spatial: 3, out, .. }, DType::Bf16) if out != [1; 3] => {
+            Ok(("rt::kernels::arith::Half<rt::Bf16, true>", DType::F32))
+        }
+        _ => arithmetic(node, dtype, &epilogue),
+    }
 }
 
 /// The fields all kinds have; `indices` if the kernel has that field, `work` reads per output.

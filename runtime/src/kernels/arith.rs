@@ -64,6 +64,16 @@ pub trait Arith: Copy + 'static {
     fn rescale<S: Simd, P: Panel>(_: S, sums: Self::V<S, P>, _factor: Self::V<S, P>, _: Self::Format) -> Self::V<S, P> {
         sums
     }
+    /// A sum of inputs after each of them. As it is, unless it is kept as narrow as they are.
+    #[inline(always)]
+    fn partial(sum: Self::A) -> Self::A {
+        sum
+    }
+    /// [`Arith::partial`] of each lane.
+    #[inline(always)]
+    fn partials<S: Simd, P: Panel>(_: S, sums: Self::V<S, P>) -> Self::V<S, P> {
+        sums
+    }
     /// The mean of `inside` inputs and padding, from their sum.
     #[inline(always)]
     fn mean(sum: Self::A, divisor: usize, _inside: usize, _: Self::Format) -> Self::A {
@@ -489,11 +499,11 @@ macro_rules! halves {
 }
 halves!(F16, Bf16);
 
-/// f16 or bf16 in memory, sums in f32, rounded once at the end.
+/// f16 or bf16 in memory, sums in f32, rounded once at the end; those of pooling after every input, if `NARROW`.
 #[derive(Clone, Copy, Debug)]
-pub struct Half<T>(PhantomData<T>);
+pub struct Half<T, const NARROW: bool = false>(PhantomData<T>);
 
-impl<T: HalfFloat> Arith for Half<T> {
+impl<T: HalfFloat, const NARROW: bool> Arith for Half<T, NARROW> {
     type X = T;
     type W = T;
     type A = f32;
@@ -505,6 +515,22 @@ impl<T: HalfFloat> Arith for Half<T> {
     #[inline(always)]
     fn padding((): ()) -> Self::Padding {
         <T>::ZEROS
+    }
+    #[inline(always)]
+    fn partial(sum: f32) -> f32 {
+        if NARROW { T::narrow(sum).widen() } else { sum }
+    }
+    #[inline(always)]
+    fn partials<S: Simd, P: Panel>(s: S, sums: P::F32<S>) -> P::F32<S> {
+        if !NARROW {
+            return sums;
+        }
+        let mut row = P::Row::<f32>::default();
+        sums.store(s, row.as_mut());
+        for x in row.as_mut() {
+            *x = Self::partial(*x);
+        }
+        Vector::load(s, row.as_ref())
     }
     #[inline(always)]
     fn input(x: T) -> f32 {

@@ -356,7 +356,7 @@ impl<K: Arith, P: Panel, F, const MAX: bool> Windows<'_, K, P, F, MAX> {
                 for _ in 0..sw.count {
                     let part = self.x.get(at..at.wrapping_add(width)).unwrap_or(&[]);
                     let value = K::inputs::<S, P>(s, part);
-                    sum = if MAX { sum.max(s, value) } else { sum.add(s, value) };
+                    sum = if MAX { sum.max(s, value) } else { K::partials::<S, P>(s, sum.add(s, value)) };
                     at += sw.step * xw;
                 }
             }
@@ -410,7 +410,7 @@ impl<K: Arith, P: Panel, F, const MAX: bool> Windows<'_, K, P, F, MAX> {
                     let Some(x) = row.get(w * xw) else { continue };
                     let x = K::input(*x);
                     if !MAX {
-                        value = value.plus(x);
+                        value = K::partial(value.plus(x));
                     } else if x > value || x.is_nan() {
                         (value, index) = (x, (d * self.size[1] + h) * self.size[2] + w);
                     }

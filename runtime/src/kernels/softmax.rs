@@ -66,7 +66,9 @@ impl<T: Float> Op for LogSoftmax<'_, T> {
             let n = self.n.max(1);
             for (x, y) in self.x.chunks_exact(n).zip(self.y.chunks_exact_mut(n)) {
                 let max = row(s, WideMax, x);
-                let log = row(s, ExpSum(max), x).ln(s);
+                // PyTorch keeps sum and logarithm in the type of the elements, along the last dim only.
+                let sum = T::narrow(row(s, ExpSum(max), x)).widen();
+                let log = T::narrow(sum.ln(s)).widen();
                 for (y, &x) in y.iter_mut().zip(x) {
                     *y = T::narrow(x.widen().sub(max).sub(log));
                 }
