@@ -170,7 +170,8 @@ fn refused_nodes(zip: &Zip, candidates: &BTreeSet<usize>) -> BTreeSet<usize> {
         *dtype = if *dtype == 7 { 8.into() } else { 7.into() };
     }
     let file = zip.clone().set("models/model.json", program.to_string()).bytes();
-    let options = Options::new("changed", Target::new("x86_64-unknown-linux-gnu"));
+    let mut options = Options::new("changed", Target::new("x86_64-unknown-linux-gnu"));
+    options.train_mode = true;
     let errors = exported_codegen::compile(&file, &options).map(drop).err().unwrap_or_default();
     // "`name` is recorded as ..".
     let named = errors.0.iter().filter(|e| e.message.contains("` is recorded as"));

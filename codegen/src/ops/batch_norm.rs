@@ -24,6 +24,9 @@ pub const ROWS: &[Row] = &[
     row("aten._native_batch_norm_legit.default", writing),
     row("aten._native_batch_norm_legit.no_stats", writing),
     row("aten._native_batch_norm_legit_functional.default", functional),
+    row("aten._batch_norm_no_update.default", |c| reserving(c, false)),
+    row("aten._batch_norm_with_update.default", |c| reserving(c, false)),
+    row("aten._batch_norm_with_update_functional.default", |c| reserving(c, true)),
 ];
 
 /// What an operator of this family computes.
@@ -65,6 +68,13 @@ fn functional(call: &mut Call<'_>) -> Result<Outs> {
     Ok(outs)
 }
 
+/// The newer names of these, whose fourth result is memory that gradients would use: none, on the CPU.
+fn reserving(call: &mut Call<'_>, returned: bool) -> Result<Outs> {
+    let mut outs = if returned { functional(call)? } else { writing(call)? };
+    outs.insert(3, Out::Tensor(call.constant(DType::U8, &[0], vec![])?));
+    Ok(outs)
+}
+
 /// New running statistics, in the dtype of the arguments that hold them.
 fn written(call: &mut Call<'_>, running: Option<[ValueId; 2]>) -> Result<Vec<Out>> {
     let mut outs = Vec::new();
@@ -89,7 +99,8 @@ fn with_saved(call: &mut Call<'_>, y: ValueId, saved: Option<[ValueId; 2]>) -> R
 
 fn normalized(call: &mut Call<'_>) -> Result<Normalized> {
     let x = call.tensor("input")?;
-    let training = call.arg("training").is_some() && call.bool("training")?;
+    let named = call.target().contains("_with_update");
+    let training = named || call.arg("training").is_some() && call.bool("training")?;
     match (call.optional_tensor("running_mean")?, call.optional_tensor("running_var")?) {
         (Some(mean), Some(var)) if !training => stored(call, x, mean, var),
         (Some(_), Some(_)) if !call.train_mode() => {
