@@ -45,7 +45,7 @@ fn rescaling_rounds_half_to_even() {
     assert_eq!(rescaled(i32::MIN, i32::MAX, 62), -1);
 }
 
-/// A convolution of `groups` groups of `channels` to `columns` channels, dims `[1, h, w]`.
+/// A convolution of `groups` groups of `channels` to `columns` channels, dims `[d, h, w]`.
 struct Case {
     groups: usize,
     channels: usize,
@@ -62,21 +62,22 @@ struct Case {
 impl Case {
     fn random(v: &mut Values, depthwise: bool) -> Case {
         let groups = if depthwise { 1 + v.below(37) } else { 1 + v.below(3) };
-        let kernel = [1, 1 + v.below(3), 1 + v.below(4)];
-        let dilation = [1, 1 + v.below(2), 1 + v.below(2)];
-        let padding = [0, v.below(3), v.below(4)];
+        let planes = if !depthwise && v.below(4) == 0 { 3 } else { 1 };
+        let kernel = [1 + v.below(planes), 1 + v.below(3), 1 + v.below(4)];
+        let dilation = [1 + v.below(planes.min(2)), 1 + v.below(2), 1 + v.below(2)];
+        let padding = [v.below(planes), v.below(3), v.below(4)];
         let reach = |d: usize| dilation[d] * (kernel[d] - 1);
-        let size = [1, 1, 2]
-            .map(|d: usize| (1 + reach(d) + v.below(if d == 2 { 24 } else { 6 })).saturating_sub(padding[d]).max(1));
+        let more = [planes, 6, 24];
+        let size = [0, 1, 2].map(|d: usize| (1 + reach(d) + v.below(more[d])).saturating_sub(padding[d]).max(1));
         let zero = |v: &mut Values| v.below(256) as i32 - 128;
         let (input_zero, output_zero) = (zero(v), zero(v));
         Case {
             groups,
             channels: if depthwise { 1 } else { [1, 2, 3, 5, 16, 40, 150][v.below(7)] },
             columns: if depthwise { 1 } else { 1 + v.below(35) },
-            size: [1, size[1], size[2]],
+            size,
             kernel,
-            stride: [1, 1 + v.below(3), 1 + v.below(3)],
+            stride: [1 + v.below(planes), 1 + v.below(3), 1 + v.below(3)],
             dilation,
             padding,
             format: Rescale { input_zero, output_zero, factor: 0, shift: 32 + v.below(8) as u32 },
@@ -97,20 +98,22 @@ impl Case {
 
     /// What every output must be: input outside of the image is its zero point.
     fn expected(&self, x: &[i8], w: &[i8], bias: &[i32], factor: &[i32]) -> Vec<i8> {
-        let ([_, h, wd], [_, oh, ow], [_, kh, kw]) = (self.size, self.out(), self.kernel);
+        let ([dp, h, wd], [od, oh, ow], [_, kh, kw]) = (self.size, self.out(), self.kernel);
         let (inputs, outputs) = (self.groups * self.channels, self.groups * self.columns);
-        let mut y = vec![0; oh * ow * outputs];
+        let mut y = vec![0; od * oh * ow * outputs];
         for (at, to) in y.iter_mut().enumerate() {
             let (o, q) = (at % outputs, at / outputs);
             let mut sum = i64::from(bias[o]);
             for (k, weight) in w[o * self.inner()..][..self.inner()].iter().enumerate() {
                 let (c, tap) = (k % self.channels, k / self.channels);
-                let row = (q / ow * self.stride[1] + tap / kw % kh * self.dilation[1]).wrapping_sub(self.padding[1]);
-                let column = (q % ow * self.stride[2] + tap % kw * self.dilation[2]).wrapping_sub(self.padding[2]);
-                let inside = row < h && column < wd;
+                let (outputs, taps) = ([q / ow / oh, q / ow % oh, q % ow], [tap / kw / kh, tap / kw % kh, tap % kw]);
+                let [plane, row, column]: [usize; 3] = std::array::from_fn(|d| {
+                    (outputs[d] * self.stride[d] + taps[d] * self.dilation[d]).wrapping_sub(self.padding[d])
+                });
+                let inside = plane < dp && row < h && column < wd;
                 let group = o / self.columns * self.channels;
                 let value = match inside {
-                    true => i64::from(x[(row * wd + column) * inputs + group + c]),
+                    true => i64::from(x[((plane * h + row) * wd + column) * inputs + group + c]),
                     false => i64::from(self.format.input_zero),
                 };
                 sum += value * i64::from(*weight);
@@ -123,8 +126,8 @@ impl Case {
     fn check<P: Panel>(&self, v: &mut Values, level: Level, panel: P, gathers: bool, depthwise: bool) {
         let byte = |v: &mut Values| v.next() as i8;
         let (inputs, outputs) = (self.groups * self.channels, self.groups * self.columns);
-        let ([_, h, w], out) = (self.size, self.out());
-        let x: Vec<i8> = (0..h * w * inputs).map(|_| byte(v)).collect();
+        let ([d, h, w], out) = (self.size, self.out());
+        let x: Vec<i8> = (0..d * h * w * inputs).map(|_| byte(v)).collect();
         let weights: Vec<i8> = (0..outputs * self.inner()).map(|_| byte(v).max(-127)).collect();
         let bias: Vec<i32> = (0..outputs).map(|_| v.next() as i32 >> 14).collect();
         let factor: Vec<i32> = (0..outputs).map(|_| (v.next() >> 34) as i32).collect();
@@ -145,9 +148,10 @@ impl Case {
         let mut scratch = vec![0; scratch_len(P::WIDTH, self.inner())];
         // Wide panels take rows, narrow ones patches.
         let reach = |d: usize| (out[d] - 1) * self.stride[d] + (self.kernel[d] - 1) * self.dilation[d] + 1;
-        let mut rows = vec![0; reach(1) * reach(2) * inputs];
+        let mut rows = vec![0; self.kernel[0] * reach(1) * reach(2) * inputs];
         let mut y = vec![0; expected.len()];
-        let (x_strides, y_strides) = ([0, 0, w * inputs, inputs], [0, 0, out[2] * outputs, outputs]);
+        let x_strides = [0, h * w * inputs, w * inputs, inputs];
+        let y_strides = [0, out[1] * out[2] * outputs, out[2] * outputs, outputs];
         let (low, high) = self.bounds;
         if depthwise {
             dispatch(
@@ -204,7 +208,7 @@ impl Case {
                     stride: self.stride,
                     dilation: self.dilation,
                     padding: self.padding,
-                    x_strides: [0, 0, w * inputs, inputs, 1],
+                    x_strides: [0, h * w * inputs, w * inputs, inputs, 1],
                     y_strides,
                     low,
                     high,
@@ -237,8 +241,8 @@ impl Case {
     /// The kernel on products of four bytes.
     fn check_dot4(&self, v: &mut Values, level: Level) {
         let (inputs, outputs) = (self.groups * self.channels, self.groups * self.columns);
-        let ([_, h, w], out) = (self.size, self.out());
-        let x: Vec<i8> = (0..h * w * inputs).map(|_| v.next() as i8).collect();
+        let ([d, h, w], out) = (self.size, self.out());
+        let x: Vec<i8> = (0..d * h * w * inputs).map(|_| v.next() as i8).collect();
         let weights: Vec<i8> = (0..outputs * self.inner()).map(|_| v.next() as i8).collect();
         let bias: Vec<i32> = (0..outputs).map(|_| v.next() as i32 >> 14).collect();
         let factor: Vec<i32> = (0..outputs).map(|_| (v.next() >> 34) as i32).collect();
@@ -272,8 +276,8 @@ impl Case {
             stride: self.stride,
             dilation: self.dilation,
             padding: self.padding,
-            x_strides: [0, 0, w * inputs, inputs, 1],
-            y_strides: [0, 0, out[2] * outputs, outputs],
+            x_strides: [0, h * w * inputs, w * inputs, inputs, 1],
+            y_strides: [0, out[1] * out[2] * outputs, out[2] * outputs, outputs],
             low: self.bounds.0,
             high: self.bounds.1,
             format: self.format,
