@@ -1,6 +1,7 @@
 //! Differences and sums over sampled functions: `gradient`, `trapezoid` and its cumulative form.
 
 use super::order::cumulative_sum;
+use super::pointwise::promote::{promote, to_float};
 use super::reduce::sum;
 use super::view::{one_dim, take};
 use super::{Out, Outs, Row, map, one, row, wide};
@@ -8,6 +9,7 @@ use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
 use crate::ir::{Binary, ExprId, Formula, Op, ValueId};
 use crate::sym::Expr;
+use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -60,41 +62,61 @@ fn with(f: &mut Formula, op: Binary, x: ExprId, constant: f64) -> ExprId {
 /// The argument in floats.
 fn samples(call: &mut Call<'_>, name: &str) -> Result<ValueId> {
     let x = call.tensor(name)?;
-    let dtype = super::pointwise::promote::to_float(call.dtype_of(x));
+    floats(call, x)
+}
+
+/// Integers as f32.
+fn floats(call: &mut Call<'_>, x: ValueId) -> Result<ValueId> {
+    let dtype = to_float(call.dtype_of(x));
     call.cast(x, dtype)
 }
 
-/// The areas between neighbours, summed or added up one by one.
+/// The areas between neighbours, summed or added up one by one. Integers are sums and products of integers first, which wrap.
 fn trapezoid(call: &mut Call<'_>, cumulative: bool) -> Result<Outs> {
-    let y = samples(call, "y")?;
-    let (rank, dtype) = (call.rank(y), call.dtype_of(y));
+    let y = call.tensor("y")?;
+    let rank = call.rank(y);
     let dim = call.dim("dim", rank)?;
     if rank == 0 || call.shape(y)[dim].as_int().is_none_or(|n| n < 1) {
         return Err(call.unsupported("the integral of a number of samples that is 0 or depends on the input"));
     }
     let (left, right) = (without(call, y, dim, 0, 1)?, without(call, y, dim, 1, 0)?);
-    let areas = match call.arg("x") {
-        Some(_) => {
-            let x = samples(call, "x")?;
-            let x = if call.rank(x) == 1 { vector(call, x, dim, rank)? } else { x };
-            let at = dim + call.rank(x) - rank;
-            let widths = steps(call, x, at)?;
-            let widths = call.cast(widths, dtype)?;
-            map(call, &[left, right, widths], |f, p| {
-                let both = f.binary(Binary::Add, p[0], p[1]);
-                let area = f.binary(Binary::Mul, both, p[2]);
-                with(f, Binary::Div, area, 2.0)
-            })?
+    let both = map(call, &[left, right], |f, p| f.binary(Binary::Add, p[0], p[1]))?;
+    if call.arg("x").is_none() {
+        let width = call.float("dx")?;
+        if !cumulative {
+            return one(evenly_spaced(call, y, dim, width)?);
         }
-        None => {
-            let width = call.float("dx")?;
-            map(call, &[left, right], |f, p| {
-                let both = f.binary(Binary::Add, p[0], p[1]);
-                with(f, Binary::Mul, both, width / 2.0)
-            })?
-        }
-    };
-    one(if cumulative { cumulative_sum(call, areas, dim)? } else { sum(call, areas, vec![dim], false)? })
+        let both = floats(call, both)?;
+        let areas = map(call, &[both], |f, p| with(f, Binary::Mul, p[0], width / 2.0))?;
+        return one(cumulative_sum(call, areas, dim)?);
+    }
+    let x = call.tensor("x")?;
+    let x = if call.rank(x) == 1 { vector(call, x, dim, rank)? } else { x };
+    let at = dim + call.rank(x) - rank;
+    let widths = steps(call, x, at)?;
+    let dtype = promote(call.dtype_of(both), call.dtype_of(widths)).map_err(|m| call.unsupported(m))?;
+    let (both, widths) = (call.cast(both, dtype)?, call.cast(widths, dtype)?);
+    let mut areas = map(call, &[both, widths], |f, p| f.binary(Binary::Mul, p[0], p[1]))?;
+    if !dtype.is_float() {
+        areas = call.cast(areas, DType::I64)?;
+    }
+    let total = if cumulative { cumulative_sum(call, areas, dim)? } else { sum(call, areas, vec![dim], false)? };
+    let total = floats(call, total)?;
+    one(map(call, &[total], |f, p| with(f, Binary::Div, p[0], 2.0))?)
+}
+
+/// All samples but half of the outer ones, times their distance.
+fn evenly_spaced(call: &mut Call<'_>, y: ValueId, dim: usize, width: f64) -> Result<ValueId> {
+    let size = call.shape(y)[dim].clone();
+    let (first, last) = (take(call, y, dim, Expr::Int(0))?, take(call, y, dim, size - Expr::Int(1))?);
+    let ends = map(call, &[first, last], |f, p| f.binary(Binary::Add, p[0], p[1]))?;
+    let total = sum(call, y, vec![dim], false)?;
+    let (total, ends) = (floats(call, total)?, floats(call, ends)?);
+    map(call, &[total, ends], |f, p| {
+        let half = with(f, Binary::Mul, p[1], 0.5);
+        let rest = f.binary(Binary::Sub, p[0], half);
+        with(f, Binary::Mul, rest, width)
+    })
 }
 
 /// A vector as a tensor of this rank, its entries along `dim`.
@@ -126,7 +148,7 @@ fn spacings(call: &mut Call<'_>, dims: &[usize], rank: usize) -> Result<Vec<Spac
     if target.contains("tensorarray") {
         let mut all = Vec::new();
         for (x, &dim) in call.tensors("spacing")?.into_iter().zip(dims) {
-            let dtype = super::pointwise::promote::to_float(call.dtype_of(x));
+            let dtype = to_float(call.dtype_of(x));
             let x = call.cast(x, dtype)?;
             all.push(Spacing::At(vector(call, x, dim, rank)?));
         }

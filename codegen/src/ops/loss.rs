@@ -2,6 +2,7 @@
 //!
 //! A loss belongs to training, yet models export them as scores (anomaly detection, distillation, likelihoods).
 
+use super::pointwise::promote::{promote, to_float};
 use super::reduce::{pair_distance, reduce, softmax_of, sum};
 use super::view::{one_dim, unsqueeze};
 use super::{Out, Outs, Row, map, one, row};
@@ -71,9 +72,9 @@ fn floats<const N: usize>(call: &mut Call<'_>, names: [&str; N]) -> Result<([Val
     }
     let mut dtype = call.dtype_of(tensors[0]);
     for &tensor in &tensors[1..] {
-        dtype = super::pointwise::promote::promote(dtype, call.dtype_of(tensor)).map_err(|m| call.unsupported(m))?;
+        dtype = promote(dtype, call.dtype_of(tensor)).map_err(|m| call.unsupported(m))?;
     }
-    let dtype = super::pointwise::promote::to_float(dtype);
+    let dtype = to_float(dtype);
     for tensor in &mut tensors {
         *tensor = call.cast(*tensor, dtype)?;
     }
@@ -247,22 +248,33 @@ fn hinge_embedding(call: &mut Call<'_>) -> Result<Outs> {
     reduced(call, y)
 }
 
+/// Integers are subtracted and multiplied as such, which wraps.
 fn margin_ranking(call: &mut Call<'_>) -> Result<Outs> {
-    let ([a, b, target], dtype) = floats(call, ["input1", "input2", "target"])?;
-    let margin = call.float("margin")?;
-    let y = map(call, &[a, b, target], |f, p| {
-        let (difference, sign) = (f.binary(Binary::Sub, p[0], p[1]), f.unary(Unary::Neg, p[2]));
+    let tensors = [call.tensor("input1")?, call.tensor("input2")?, call.tensor("target")?];
+    let of_pair = promoted(call, tensors[0], tensors[1])?;
+    let common = promoted(call, tensors[0], tensors[2])?;
+    let common = promote(common, of_pair).map_err(|m| call.unsupported(m))?;
+    let (margin, dtype) = (call.float("margin")?, to_float(common));
+    let y = map(call, &tensors, |f, p| {
+        let (a, b) = (f.cast(of_pair, p[0]), f.cast(of_pair, p[1]));
+        let (difference, sign) = (f.binary(Binary::Sub, a, b), f.unary(Unary::Neg, p[2]));
+        let (difference, sign) = (f.cast(common, difference), f.cast(common, sign));
         let product = f.binary(Binary::Mul, sign, difference);
+        let product = f.cast(dtype, product);
         let shifted = with(f, Binary::Add, dtype, product, margin);
         with(f, Binary::Max, dtype, shifted, 0.0)
     })?;
     reduced(call, y)
 }
 
+fn promoted(call: &Call<'_>, a: ValueId, b: ValueId) -> Result<DType> {
+    promote(call.dtype_of(a), call.dtype_of(b)).map_err(|m| call.unsupported(m))
+}
+
 fn cosine_embedding(call: &mut Call<'_>) -> Result<Outs> {
     let mut pair = [call.tensor("input1")?, call.tensor("input2")?];
-    let common = super::pointwise::promote::promote(call.dtype_of(pair[0]), call.dtype_of(pair[1]));
-    let dtype = super::pointwise::promote::to_float(common.map_err(|m| call.unsupported(m))?);
+    let common = promote(call.dtype_of(pair[0]), call.dtype_of(pair[1]));
+    let dtype = to_float(common.map_err(|m| call.unsupported(m))?);
     for x in &mut pair {
         *x = call.cast(*x, dtype)?;
     }
@@ -293,7 +305,7 @@ fn cosine_embedding(call: &mut Call<'_>) -> Result<Outs> {
 }
 
 fn triplet_margin(call: &mut Call<'_>) -> Result<Outs> {
-    let ([anchor, positive, negative], dtype) = floats(call, ["anchor", "positive", "negative"])?;
+    let (anchor, positive, negative) = (call.tensor("anchor")?, call.tensor("positive")?, call.tensor("negative")?);
     let (margin, order, eps) = (call.float("margin")?, call.float("p")?, call.float("eps")?);
     let near = pair_distance(call, [anchor, positive], order, eps, false)?;
     let mut far = pair_distance(call, [anchor, negative], order, eps, false)?;
@@ -301,9 +313,11 @@ fn triplet_margin(call: &mut Call<'_>) -> Result<Outs> {
         let swapped = pair_distance(call, [positive, negative], order, eps, false)?;
         far = map(call, &[far, swapped], |f, p| f.binary(Binary::Min, p[0], p[1]))?;
     }
+    let dtype = promoted(call, near, far)?;
     let y = map(call, &[near, far], |f, p| {
-        let shifted = with(f, Binary::Add, dtype, p[0], margin);
-        let difference = f.binary(Binary::Sub, shifted, p[1]);
+        let (near, far) = (f.cast(dtype, p[0]), f.cast(dtype, p[1]));
+        let shifted = with(f, Binary::Add, dtype, near, margin);
+        let difference = f.binary(Binary::Sub, shifted, far);
         with(f, Binary::Max, dtype, difference, 0.0)
     })?;
     reduced(call, y)

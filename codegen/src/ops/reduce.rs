@@ -116,8 +116,10 @@ fn plain(call: &mut Call<'_>, kind: ReduceKind) -> Result<Outs> {
     let dtype = call.dtype("dtype")?;
     let (x, dims, keepdim) = operands(call)?;
     let y = reduce(call, x, kind, dims, keepdim)?;
+    // Of bytes torch makes bytes.
+    let of_bytes = matches!(kind, ReduceKind::Any | ReduceKind::All) && call.dtype_of(x) == DType::U8;
     // Integers are summed in i64, whatever dtype was asked for.
-    one(match dtype {
+    one(match dtype.or(of_bytes.then_some(DType::U8)) {
         Some(dtype) => call.cast(y, dtype)?,
         None => y,
     })
@@ -410,7 +412,7 @@ fn pairwise_distance(call: &mut Call<'_>) -> Result<Outs> {
     one(pair_distance(call, pair, p, eps, keepdim)?)
 }
 
-/// The `p`-norm of `a - b + eps` over the last dim.
+/// The `p`-norm of `a - b + eps` over the last dim. The difference of integers is one, which wraps.
 pub(super) fn pair_distance(
     call: &mut Call<'_>,
     [a, b]: [ValueId; 2],
@@ -419,11 +421,13 @@ pub(super) fn pair_distance(
     keepdim: bool,
 ) -> Result<ValueId> {
     let common = super::pointwise::promote::promote(call.dtype_of(a), call.dtype_of(b));
-    let dtype = super::pointwise::promote::to_float(common.map_err(|m| call.unsupported(m))?);
-    let (a, b) = (call.cast(a, dtype)?, call.cast(b, dtype)?);
+    let common = common.map_err(|m| call.unsupported(m))?;
+    let dtype = super::pointwise::promote::to_float(common);
+    let (a, b) = (call.cast(a, common)?, call.cast(b, common)?);
     let [a, b] = broadcast(call, a, b)?;
     let difference = map(call, &[a, b], |f, p| {
         let (difference, eps) = (f.binary(Binary::Sub, p[0], p[1]), f.float(dtype, eps));
+        let difference = f.cast(dtype, difference);
         f.binary(Binary::Add, difference, eps)
     })?;
     let last = call.rank(difference).saturating_sub(1);
