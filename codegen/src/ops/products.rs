@@ -81,11 +81,15 @@ fn tensordot(call: &mut Call<'_>) -> Result<Outs> {
     }
     for (&i, &j) in left.iter().zip(&right) {
         let (m, n) = (call.shape(a)[i].clone(), call.shape(b)[j].clone());
-        // A single entry meets the sum of the others'.
+        // A single entry meets the sum of the others', which here stays of their dtype.
+        let summed = |call: &mut Call<'_>, x: ValueId, dim: usize| {
+            let total = sum(call, x, vec![dim], true)?;
+            call.cast(total, call.dtype_of(x))
+        };
         if m == Expr::Int(1) && n != Expr::Int(1) {
-            b = sum(call, b, vec![j], true)?;
+            b = summed(call, b, j)?;
         } else if n == Expr::Int(1) && m != Expr::Int(1) {
-            a = sum(call, a, vec![i], true)?;
+            a = summed(call, a, i)?;
         }
     }
     let rest = |x: &[Expr], dims: &[usize]| (0..x.len()).filter(|d| !dims.contains(d)).collect::<Vec<_>>();
