@@ -69,7 +69,7 @@ fn self_test(board: &Board) -> Result<(), String> {
 const INSPECTED: &[(&str, Mode)] = &[("m4f", SIZE), ("m4f", SPEED), ("riscv32", SIZE)];
 
 /// Images that hold all fixtures together: one would be larger than a board's flash, and than jumps of riscv32 reach.
-const IMAGES: usize = 3;
+const IMAGES: usize = 5;
 
 /// Fixtures that are no models for a device: refused ones, and control flow.
 const NOT_COMPILED: &[&str] = &["refused", "cond_on_shape.2.15.0.pt2"];

@@ -7,7 +7,7 @@
 //! [`Rescale`].
 //!
 //! A tile is eight rows, equally far apart in memory: of a convolution, neighbouring outputs. Its input is copied first, as bytes
-//! of the kind that meets weights, in [stripes](super::stripe) of rows, or in patches where a kernel row is no stretch of memory.
+//! of the kind that meets weights, in stripes of rows (module `stripe`), or in patches where a kernel row is no stretch of memory.
 
 use super::arith::{Narrow, Rescale, rescaled};
 use super::int8::patch_len;
