@@ -12,11 +12,11 @@ use super::arith::Arith;
 use super::epilogue::{Epilogue, Even};
 use super::stripe::Stripes;
 use super::tile::{
-    BLOCK, Body, MANY, Order, Sums, Tiles as _, accumulate, ahead, blocks, cover, from, halves, stretch, zeros,
+    BLOCK, Body, MANY, Order, Tiles as _, accumulate, ahead, blocks, cover, from, halves, products, stretch, zeros,
 };
 use super::window::Axis;
 use crate::memory::Strips;
-use crate::simd::{Half16, Op, Panel, Simd, Vector, unrolled};
+use crate::simd::{Half16, Op, Panel, Simd, unrolled};
 use core::marker::PhantomData;
 
 /// What is known of the stretches that windows read when code is compiled.
@@ -477,36 +477,10 @@ impl<K: Arith, P: Panel, W: Stretches> Body for RowTiles<'_, K, P, W> {
         self.taps.each(|at, weight| {
             let x = from(x, at).get(..const { (ROWS - 1) * W::STEP + W::LEN });
             let (Some(x), Some(panels)) = (x, weights.part(weight, W::LEN)) else { return };
-            sums = products::<K, S, P, W, ROWS, PANELS>(s, sums, x, panels, &zero_point);
+            let x = |i: usize, k: usize| x.get(i * W::STEP + k);
+            sums = products::<K, S, P, ROWS, PANELS>(s, sums, x, panels, &zero_point, |_| ());
         });
         let to = Even { first: self.places[1] + row * self.step, step: self.step };
         self.epilogue.write::<S, P, ROWS, PANELS>(s, &sums, self.y, to, first, self.end);
     }
-}
-
-/// Adds the products of a stretch of each row.
-#[inline(always)]
-fn products<K: Arith, S: Simd, P: Panel, W: Stretches, const ROWS: usize, const PANELS: usize>(
-    s: S,
-    mut sums: Sums<K, S, P, ROWS, PANELS>,
-    x: &[K::X],
-    panels: [&[P::Row<K::W>]; PANELS],
-    zero_point: &[K::V<S, P>; PANELS],
-) -> Sums<K, S, P, ROWS, PANELS> {
-    for k in 0..W::LEN {
-        let mut row = *zero_point;
-        unrolled!(PANELS, p, {
-            let Some(stored) = panels[p].get(k) else { return sums };
-            let stored = K::weights::<S, P>(s, stored);
-            row[p] = if K::QUANTIZED { stored.sub(s, zero_point[p]) } else { stored };
-        });
-        unrolled!(ROWS, i, {
-            let Some(value) = x.get(i * W::STEP + k) else { return sums };
-            let value = K::V::<S, P>::splat(s, K::input(*value));
-            unrolled!(PANELS, p, {
-                sums[i][p] = value.mul_add(s, row[p], sums[i][p]);
-            });
-        });
-    }
-    sums
 }

@@ -54,20 +54,28 @@ pub fn accumulate<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: 
         return;
     }
     // Two loops: asking costs a few per cent where there is nothing to ask for.
+    let x = |i: usize, k: usize| rows[i].get(k);
     *sums = match ahead {
-        Some(ahead) => products::<K, S, P, ROWS, PANELS>(s, *sums, rows, panels, zero_point, |k| {
+        Some(ahead) => products::<K, S, P, ROWS, PANELS>(s, *sums, x, panels, zero_point, |k| {
             s.prefetch(panels[0], k + ahead);
         }),
-        None => products::<K, S, P, ROWS, PANELS>(s, *sums, rows, panels, zero_point, |_| ()),
+        None => products::<K, S, P, ROWS, PANELS>(s, *sums, x, panels, zero_point, |_| ()),
     };
 }
 
-/// The loop of [`accumulate`]; all rows and panels are as long as the first panel.
+/// A row of a panel as what inputs are multiplied with.
 #[inline(always)]
-fn products<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
+fn weights<K: Arith, S: Simd, P: Panel>(s: S, stored: &P::Row<K::W>, zero_point: K::V<S, P>) -> K::V<S, P> {
+    let stored = K::weights::<S, P>(s, stored);
+    if K::QUANTIZED { stored.sub(s, zero_point) } else { stored }
+}
+
+/// The loop of [`accumulate`]: `x` gives element `k` of row `i`, of rows and panels as long as the first panel.
+#[inline(always)]
+pub(super) fn products<'x, K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>(
     s: S,
     mut sums: Sums<K, S, P, ROWS, PANELS>,
-    rows: [&[K::X]; ROWS],
+    x: impl Fn(usize, usize) -> Option<&'x K::X>,
     panels: [&[P::Row<K::W>]; PANELS],
     zero_point: &[K::V<S, P>; PANELS],
     ask: impl Fn(usize),
@@ -77,11 +85,10 @@ fn products<K: Arith, S: Simd, P: Panel, const ROWS: usize, const PANELS: usize>
         let mut row = *zero_point;
         unrolled!(PANELS, p, {
             let Some(stored) = panels[p].get(k) else { return sums };
-            let stored = K::weights::<S, P>(s, stored);
-            row[p] = if K::QUANTIZED { stored.sub(s, zero_point[p]) } else { stored };
+            row[p] = weights::<K, S, P>(s, stored, zero_point[p]);
         });
         unrolled!(ROWS, i, {
-            let Some(value) = rows[i].get(k) else { return sums };
+            let Some(value) = x(i, k) else { return sums };
             let value = K::V::<S, P>::splat(s, K::input(*value));
             unrolled!(PANELS, p, {
                 sums[i][p] = value.mul_add(s, row[p], sums[i][p]);
@@ -103,19 +110,17 @@ fn chained<K: Arith, S: Simd, P: Panel>(
     let mut sums = [K::V::<S, P>::splat(s, K::A::ZERO); CHAINS];
     sums[0] = first;
     let product = |sum: K::V<S, P>, x: &K::X, stored: &P::Row<K::W>| {
-        let stored = K::weights::<S, P>(s, stored);
-        let weights = if K::QUANTIZED { stored.sub(s, zero_point) } else { stored };
-        K::V::<S, P>::splat(s, K::input(*x)).mul_add(s, weights, sum)
+        K::V::<S, P>::splat(s, K::input(*x)).mul_add(s, weights::<K, S, P>(s, stored, zero_point), sum)
     };
     let (x, last_x) = row.as_chunks::<CHAINS>();
-    let (weights, last_weights) = panel.as_chunks::<CHAINS>();
-    for (x, weights) in x.iter().zip(weights) {
+    let (rows, last_rows) = panel.as_chunks::<CHAINS>();
+    for (x, rows) in x.iter().zip(rows) {
         unrolled!(CHAINS, i, {
-            sums[i] = product(sums[i], &x[i], &weights[i]);
+            sums[i] = product(sums[i], &x[i], &rows[i]);
         });
     }
-    for (x, weights) in last_x.iter().zip(last_weights) {
-        sums[0] = product(sums[0], x, weights);
+    for (x, row) in last_x.iter().zip(last_rows) {
+        sums[0] = product(sums[0], x, row);
     }
     let [a, b, c, d] = sums;
     a.add(s, b).add(s, c.add(s, d))
