@@ -68,7 +68,7 @@ fn self_test(board: &Board) -> Result<(), String> {
 /// arithmetic the core lacks.
 const INSPECTED: &[(&str, Mode)] = &[("m4f", SIZE), ("m4f", SPEED), ("riscv32", SIZE)];
 
-/// Images that hold all fixtures together: one would be larger than a board's flash, and than jumps of riscv32 reach.
+/// Images that hold all fixtures together: one would be larger than a board's flash.
 const IMAGES: usize = 5;
 
 /// Fixtures that are no models for a device: refused ones, and control flow.
