@@ -9,7 +9,7 @@ use crate::ir::{Constant, Conv, Epilogue, Node, Requantize};
 use crate::sym::Expr;
 use exported_runtime::DType;
 use exported_runtime::kernels::depthwise::TAPS;
-use exported_runtime::kernels::dot4::{BEHIND, LEAST, LINES, WIDTH, depthwise, moved, patches_len};
+use exported_runtime::kernels::dot4::{BEHIND, LEAST, WIDTH, depthwise, moved, patches_len, reads_stripes};
 use exported_runtime::kernels::int8::patch_len;
 
 /// Constants of a layer.
@@ -201,8 +201,7 @@ pub(super) fn conv(cx: &mut Lowering<'_>, node: &Node, conv: &Conv, shape: &Shap
 fn scratch_len(conv: &Conv, shape: &Shape, y: &Place) -> Expr {
     let patches = patches_len(shape.channels, shape.kernel) as i64;
     let narrow = y.shape.last().and_then(Expr::as_int).is_some_and(|width| width < LEAST as i64);
-    let lines = shape.kernel[0] * shape.kernel[1];
-    if narrow || conv.groups != 1 || conv.dilation[2] != 1 || lines > LINES {
+    if narrow || !reads_stripes(conv.groups, shape.kernel, conv.dilation) {
         return Expr::Int(patches);
     }
     Expr::max(rows_len(conv, shape, y) + Expr::from(BEHIND), Expr::Int(patches))

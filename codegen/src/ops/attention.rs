@@ -1,6 +1,6 @@
 //! Attention, `einsum` and the cross product, said with matrix products, softmax and formulas.
 
-use super::pointwise::promote::promote;
+use super::pointwise::promote::common_dtype;
 use super::rearrange::diagonal;
 use super::reduce::{masked_softmax, reduce, softmax_of, sum};
 use super::view::{numel, swapped, take, unsqueeze};
@@ -267,7 +267,7 @@ fn contract(call: &mut Call<'_>, a: &Operand, b: &Operand, needed: &dyn Fn(&char
     let (long_a, long_b) = (long(a), long(b));
     let kept = |c: &char| needed(c) || long_a.contains(c) && long_b.contains(c);
     let (mut a, mut b) = (sum_out(call, a, &kept)?, sum_out(call, b, &kept)?);
-    let dtype = promote(call.dtype_of(a.value), call.dtype_of(b.value)).map_err(|m| call.unsupported(m))?;
+    let dtype = common_dtype(call, &[a.value, b.value])?;
     (a.value, b.value) = (call.cast(a.value, dtype)?, call.cast(b.value, dtype)?);
     let shared = |c: &&char| a.letters.contains(c) && b.letters.contains(c);
     let batch: Vec<char> = a.letters.iter().filter(shared).filter(|c| needed(c)).copied().collect();

@@ -1,7 +1,7 @@
 //! Differences and sums over sampled functions: `gradient`, `trapezoid` and its cumulative form.
 
 use super::order::cumulative_sum;
-use super::pointwise::promote::{promote, to_float};
+use super::pointwise::promote::{common_dtype, to_float};
 use super::reduce::sum;
 use super::view::{one_dim, take};
 use super::{Out, Outs, Row, map, one, row, wide};
@@ -94,7 +94,7 @@ fn trapezoid(call: &mut Call<'_>, cumulative: bool) -> Result<Outs> {
     let x = if call.rank(x) == 1 { vector(call, x, dim, rank)? } else { x };
     let at = dim + call.rank(x) - rank;
     let widths = steps(call, x, at)?;
-    let dtype = promote(call.dtype_of(both), call.dtype_of(widths)).map_err(|m| call.unsupported(m))?;
+    let dtype = common_dtype(call, &[both, widths])?;
     let (both, widths) = (call.cast(both, dtype)?, call.cast(widths, dtype)?);
     let mut areas = map(call, &[both, widths], |f, p| f.binary(Binary::Mul, p[0], p[1]))?;
     if !dtype.is_float() {

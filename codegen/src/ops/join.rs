@@ -1,5 +1,6 @@
 //! Concatenation, padding and replacing parts of a tensor.
 
+use super::pointwise::promote::common_dtype;
 use super::rearrange::diagonal;
 use super::view::{call_at_least, numel, one_dim, select_index, slice_bounds, unsqueeze};
 use super::{Outs, Row, one, row};
@@ -7,7 +8,6 @@ use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
 use crate::ir::{Op, PadMode, ValueId};
 use crate::sym::Expr;
-use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -38,13 +38,6 @@ pub const ROWS: &[Row] = &[
     row("aten.replication_pad3d.default", |call| pad_mode(call, "padding", PadMode::Replicate)),
     row("aten.trace.default", trace),
 ];
-
-/// The dtype all of these are brought to: that of a sum of them.
-fn common_dtype(call: &Call<'_>, tensors: &[ValueId]) -> Result<DType> {
-    let mut dtypes = tensors.iter().map(|&t| call.dtype_of(t));
-    let first = dtypes.next().unwrap_or(DType::F32);
-    dtypes.try_fold(first, super::pointwise::promote::promote).map_err(|m| call.unsupported(m))
-}
 
 /// Concatenation along `dim`; one-dimensional empty tensors are left out, as torch does for historical reasons.
 pub(super) fn concat(call: &mut Call<'_>, tensors: &[ValueId], dim: i64) -> Result<ValueId> {

@@ -2,7 +2,7 @@
 //!
 //! A loss belongs to training, yet models export them as scores (anomaly detection, distillation, likelihoods).
 
-use super::pointwise::promote::{promote, to_float};
+use super::pointwise::promote::{common_dtype, to_float};
 use super::reduce::{pair_distance, reduce, softmax_of, sum};
 use super::view::{one_dim, unsqueeze};
 use super::{Out, Outs, Row, map, one, row};
@@ -70,11 +70,7 @@ fn floats<const N: usize>(call: &mut Call<'_>, names: [&str; N]) -> Result<([Val
     for (tensor, name) in tensors.iter_mut().zip(names) {
         *tensor = call.tensor(name)?;
     }
-    let mut dtype = call.dtype_of(tensors[0]);
-    for &tensor in &tensors[1..] {
-        dtype = promote(dtype, call.dtype_of(tensor)).map_err(|m| call.unsupported(m))?;
-    }
-    let dtype = to_float(dtype);
+    let dtype = to_float(common_dtype(call, &tensors)?);
     for tensor in &mut tensors {
         *tensor = call.cast(*tensor, dtype)?;
     }
@@ -251,9 +247,7 @@ fn hinge_embedding(call: &mut Call<'_>) -> Result<Outs> {
 /// Integers are subtracted and multiplied as such, which wraps.
 fn margin_ranking(call: &mut Call<'_>) -> Result<Outs> {
     let tensors = [call.tensor("input1")?, call.tensor("input2")?, call.tensor("target")?];
-    let of_pair = promoted(call, tensors[0], tensors[1])?;
-    let common = promoted(call, tensors[0], tensors[2])?;
-    let common = promote(common, of_pair).map_err(|m| call.unsupported(m))?;
+    let (of_pair, common) = (common_dtype(call, &tensors[..2])?, common_dtype(call, &tensors)?);
     let (margin, dtype) = (call.float("margin")?, to_float(common));
     let y = map(call, &tensors, |f, p| {
         let (a, b) = (f.cast(of_pair, p[0]), f.cast(of_pair, p[1]));
@@ -267,14 +261,9 @@ fn margin_ranking(call: &mut Call<'_>) -> Result<Outs> {
     reduced(call, y)
 }
 
-fn promoted(call: &Call<'_>, a: ValueId, b: ValueId) -> Result<DType> {
-    promote(call.dtype_of(a), call.dtype_of(b)).map_err(|m| call.unsupported(m))
-}
-
 fn cosine_embedding(call: &mut Call<'_>) -> Result<Outs> {
     let mut pair = [call.tensor("input1")?, call.tensor("input2")?];
-    let common = promote(call.dtype_of(pair[0]), call.dtype_of(pair[1]));
-    let dtype = to_float(common.map_err(|m| call.unsupported(m))?);
+    let dtype = to_float(common_dtype(call, &pair)?);
     for x in &mut pair {
         *x = call.cast(*x, dtype)?;
     }
@@ -313,7 +302,7 @@ fn triplet_margin(call: &mut Call<'_>) -> Result<Outs> {
         let swapped = pair_distance(call, [positive, negative], order, eps, false)?;
         far = map(call, &[far, swapped], |f, p| f.binary(Binary::Min, p[0], p[1]))?;
     }
-    let dtype = promoted(call, near, far)?;
+    let dtype = common_dtype(call, &[near, far])?;
     let y = map(call, &[near, far], |f, p| {
         let (near, far) = (f.cast(dtype, p[0]), f.cast(dtype, p[1]));
         let shifted = with(f, Binary::Add, dtype, near, margin);

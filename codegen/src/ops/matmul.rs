@@ -207,8 +207,7 @@ fn outer(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
     if call.rank(a) != 1 || call.rank(b) != 1 {
         return Err(call.damaged("an outer product needs vectors"));
     }
-    let dtype =
-        super::pointwise::promote::promote(call.dtype_of(a), call.dtype_of(b)).map_err(|m| call.unsupported(m))?;
+    let dtype = super::pointwise::promote::common_dtype(call, &[a, b])?;
     let (a, b) = (call.cast(a, dtype)?, call.cast(b, dtype)?);
     let a = super::view::unsqueeze(call, a, 1)?;
     let product = if dtype == DType::Bool { Binary::And } else { Binary::Mul };

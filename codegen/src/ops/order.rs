@@ -186,8 +186,7 @@ fn search(call: &mut Call<'_>, boundaries: &str, values: &str) -> Result<Outs> {
         return Err(call.unsupported("`searchsorted` with a sorter"));
     }
     let right = call.bool("right")? || call.arg("side").is_some() && call.str("side")? == "right";
-    let dtype =
-        super::pointwise::promote::promote(call.dtype_of(sorted), call.dtype_of(x)).map_err(|m| call.unsupported(m))?;
+    let dtype = super::pointwise::promote::common_dtype(call, &[sorted, x])?;
     let (sorted, x) = (call.cast(sorted, dtype)?, call.cast(x, dtype)?);
     // Boundaries per row: [rows.., 1, boundaries] against [rows.., values, 1].
     let sorted = match call.rank(sorted) {

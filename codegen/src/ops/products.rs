@@ -23,8 +23,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 fn times(call: &mut Call<'_>, a: ValueId, b: ValueId) -> Result<ValueId> {
-    let dtypes = [call.dtype_of(a), call.dtype_of(b)];
-    let dtype = super::pointwise::promote::promote(dtypes[0], dtypes[1]).map_err(|m| call.unsupported(m))?;
+    let dtype = super::pointwise::promote::common_dtype(call, &[a, b])?;
     let (a, b) = (call.cast(a, dtype)?, call.cast(b, dtype)?);
     let op = if dtype == exported_runtime::DType::Bool { Binary::And } else { Binary::Mul };
     map(call, &[a, b], |f, p| f.binary(op, p[0], p[1]))

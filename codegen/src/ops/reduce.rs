@@ -1,6 +1,7 @@
 //! Reductions, softmax and what is made of them: variances, norms, distances.
 
 use super::order::sorted_along;
+use super::pointwise::promote::{common_dtype, to_float};
 use super::view::{numel, take};
 use super::{Out, Outs, Row, map, one, row};
 use crate::diag::Diagnostic;
@@ -127,7 +128,7 @@ fn plain(call: &mut Call<'_>, kind: ReduceKind) -> Result<Outs> {
 
 fn log_sum_exp(call: &mut Call<'_>) -> Result<Outs> {
     let (x, dims, keepdim) = operands(call)?;
-    let dtype = super::pointwise::promote::to_float(call.dtype_of(x));
+    let dtype = to_float(call.dtype_of(x));
     let x = call.cast(x, dtype)?;
     one(reduce(call, x, ReduceKind::LogSumExp, dims, keepdim)?)
 }
@@ -420,9 +421,8 @@ pub(super) fn pair_distance(
     eps: f64,
     keepdim: bool,
 ) -> Result<ValueId> {
-    let common = super::pointwise::promote::promote(call.dtype_of(a), call.dtype_of(b));
-    let common = common.map_err(|m| call.unsupported(m))?;
-    let dtype = super::pointwise::promote::to_float(common);
+    let common = common_dtype(call, &[a, b])?;
+    let dtype = to_float(common);
     let (a, b) = (call.cast(a, common)?, call.cast(b, common)?);
     let [a, b] = broadcast(call, a, b)?;
     let difference = map(call, &[a, b], |f, p| {
@@ -528,8 +528,7 @@ fn sum_to_size(call: &mut Call<'_>) -> Result<Outs> {
 fn is_in(call: &mut Call<'_>) -> Result<Outs> {
     let (x, tested) = (call.tensor("elements")?, call.tensor("test_elements")?);
     let invert = call.bool("invert")?;
-    let dtype =
-        super::pointwise::promote::promote(call.dtype_of(x), call.dtype_of(tested)).map_err(|m| call.unsupported(m))?;
+    let dtype = common_dtype(call, &[x, tested])?;
     let (x, tested) = (call.cast(x, dtype)?, call.cast(tested, dtype)?);
     let rank = call.rank(x);
     let x = super::view::unsqueeze(call, x, rank)?;

@@ -5,6 +5,7 @@
 
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number, Operand};
+use crate::ir::ValueId;
 use exported_runtime::DType;
 
 /// The dtype both convert to.
@@ -31,6 +32,16 @@ pub fn promote(a: DType, b: DType) -> Result<DType, String> {
         _ if a.size() >= b.size() => a,
         _ => b,
     })
+}
+
+/// The dtype all of these tensors are brought to, whatever their ranks: that of a concatenation of them.
+///
+/// # Errors
+/// As [`promote`].
+pub fn common_dtype(call: &Call<'_>, tensors: &[ValueId]) -> Result<DType, Diagnostic> {
+    let mut dtypes = tensors.iter().map(|&t| call.dtype_of(t));
+    let first = dtypes.next().unwrap_or(DType::F32);
+    dtypes.try_fold(first, promote).map_err(|m| call.unsupported(m))
 }
 
 /// Integers and bool compute as f32 where a function needs floats.

@@ -56,10 +56,15 @@ pub const fn patches_len(channels: usize, kernel: [usize; 3]) -> usize {
 pub const BEHIND: usize = 3;
 
 /// Kernel rows at most of a convolution that reads stripes.
-pub const LINES: usize = 16;
+const LINES: usize = 16;
 
 /// Outputs of a row at least of a convolution that reads stripes.
 pub const LEAST: usize = MAX_ROWS;
+
+/// Whether the kernel rows of such a convolution are stretches of memory, and not too many: it reads stripes.
+pub const fn reads_stripes(groups: usize, kernel: [usize; 3], dilation: [usize; 3]) -> bool {
+    groups == 1 && dilation[2] == 1 && kernel[0] * kernel[1] <= LINES
+}
 
 /// A stretch of the inner dimension.
 #[derive(Clone, Copy, Debug)]
@@ -462,7 +467,7 @@ impl<X: Narrow, Y: Narrow> Images<'_, X, Y> {
     fn stripes(&self) -> Option<Stripes> {
         let l = &self.0;
         let stripes = Stripes { axes: self.axes(), strides: l.x_strides, channels: l.channels, images: l.batch };
-        let suits = l.groups == 1 && l.dilation[2] == 1 && l.kernel[0] * l.kernel[1] <= LINES && l.out[2] >= LEAST;
+        let suits = reads_stripes(l.groups, l.kernel, l.dilation) && l.out[2] >= LEAST;
         (suits && l.scratch.len() >= stripes.least()?.checked_add(BEHIND)?).then_some(stripes)
     }
 }
