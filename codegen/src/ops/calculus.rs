@@ -7,7 +7,7 @@ use super::view::{one_dim, take};
 use super::{Out, Outs, Row, map, one, row, wide};
 use crate::diag::Diagnostic;
 use crate::import::{Call, Number};
-use crate::ir::{Binary, ExprId, Formula, Op, ValueId};
+use crate::ir::{Binary, ExprId, Formula, Op, Unary, ValueId};
 use crate::sym::Expr;
 use exported_runtime::DType;
 
@@ -50,19 +50,13 @@ fn steps(call: &mut Call<'_>, x: ValueId, dim: usize) -> Result<ValueId> {
     map(call, &[later, earlier], |f, p| f.binary(Binary::Sub, p[0], p[1]))
 }
 
-/// `x (op) constant`, which is not rounded to 16 bits.
+/// `x (op) constant`, which is not rounded to 16 bits; of integers an f32.
 fn with(f: &mut Formula, op: Binary, x: ExprId, constant: f64) -> ExprId {
-    let dtype = f.dtype(x);
+    let dtype = to_float(f.dtype(x));
     let wide = wide(dtype);
     let (x, constant) = (f.cast(wide, x), f.float(wide, constant));
     let result = f.binary(op, x, constant);
     f.cast(dtype, result)
-}
-
-/// The argument in floats.
-fn samples(call: &mut Call<'_>, name: &str) -> Result<ValueId> {
-    let x = call.tensor(name)?;
-    floats(call, x)
 }
 
 /// Integers as f32.
@@ -86,7 +80,6 @@ fn trapezoid(call: &mut Call<'_>, cumulative: bool) -> Result<Outs> {
         if !cumulative {
             return one(evenly_spaced(call, y, dim, width)?);
         }
-        let both = floats(call, both)?;
         let areas = map(call, &[both], |f, p| with(f, Binary::Mul, p[0], width / 2.0))?;
         return one(cumulative_sum(call, areas, dim)?);
     }
@@ -101,7 +94,6 @@ fn trapezoid(call: &mut Call<'_>, cumulative: bool) -> Result<Outs> {
         areas = call.cast(areas, DType::I64)?;
     }
     let total = if cumulative { cumulative_sum(call, areas, dim)? } else { sum(call, areas, vec![dim], false)? };
-    let total = floats(call, total)?;
     one(map(call, &[total], |f, p| with(f, Binary::Div, p[0], 2.0))?)
 }
 
@@ -126,7 +118,7 @@ fn vector(call: &mut Call<'_>, x: ValueId, dim: usize, rank: usize) -> Result<Va
 }
 
 fn gradient(call: &mut Call<'_>) -> Result<Outs> {
-    let x = samples(call, "self")?;
+    let x = call.tensor("self")?;
     let rank = call.rank(x);
     let dims = match call.arg("dim") {
         Some(_) => call.ints("dim")?.into_iter().map(|d| call.normalize_dim(d, rank)).collect::<Result<Vec<_>>>()?,
@@ -148,8 +140,6 @@ fn spacings(call: &mut Call<'_>, dims: &[usize], rank: usize) -> Result<Vec<Spac
     if target.contains("tensorarray") {
         let mut all = Vec::new();
         for (x, &dim) in call.tensors("spacing")?.into_iter().zip(dims) {
-            let dtype = to_float(call.dtype_of(x));
-            let x = call.cast(x, dtype)?;
             all.push(Spacing::At(vector(call, x, dim, rank)?));
         }
         return if all.len() == dims.len() {
@@ -186,59 +176,103 @@ fn derivative(call: &mut Call<'_>, x: ValueId, dim: usize, spacing: &Spacing, or
     call.push(Op::Concat { dim }, &parts)
 }
 
-/// In torch's order, for roundings show where samples are nearly equal: the first entry, those between, the last.
+/// In torch's order, for roundings show where samples are nearly equal: the first entry, those between, the last. Integers
+/// are subtracted and doubled as such, which wraps.
 fn evenly(call: &mut Call<'_>, x: ValueId, dim: usize, h: f64, order: i64) -> Result<[ValueId; 3]> {
     let last = call.shape(x)[dim].as_int().unwrap_or(0) - 1;
-    let (first, final_terms): (&[_], &[_]) = match order {
-        1 => (&[(1, 1.0), (0, -1.0)], &[(last, 1.0), (last - 1, -1.0)]),
-        _ => (&[(0, -1.5), (1, 2.0), (2, -0.5)], &[(last - 2, 0.5), (last - 1, -2.0), (last, 1.5)]),
-    };
-    let edge = |call: &mut Call<'_>, terms: &[(i64, f64)]| {
+    let edge = |call: &mut Call<'_>, terms: [(i64, f64); 3]| {
         let entries = terms.iter().map(|(index, _)| part(call, x, dim, *index)).collect::<Result<Vec<_>>>()?;
         map(call, &entries, |f, p| {
-            let products: Vec<ExprId> = terms.iter().zip(p).map(|((_, k), x)| with(f, Binary::Mul, *x, *k)).collect();
-            let sum = products.into_iter().reduce(|sum, product| f.binary(Binary::Add, sum, product));
-            with(f, Binary::Div, sum.unwrap_or(p[0]), h)
+            let doubled = [p[0], f.binary(Binary::Add, p[1], p[1]), p[2]];
+            let [a, b, c] = [0, 1, 2].map(|i| with(f, Binary::Mul, doubled[i], terms[i].1));
+            let sum = f.binary(Binary::Add, a, b);
+            let sum = f.binary(Binary::Add, sum, c);
+            with(f, Binary::Div, sum, h)
+        })
+    };
+    let slope = |call: &mut Call<'_>, later: ValueId, earlier: ValueId, halved: bool| {
+        map(call, &[later, earlier], |f, p| {
+            let difference = f.binary(Binary::Sub, p[0], p[1]);
+            let slope = with(f, Binary::Div, difference, h);
+            if halved { with(f, Binary::Div, slope, 2.0) } else { slope }
         })
     };
     let (after, before) = (without(call, x, dim, 2, 0)?, without(call, x, dim, 0, 2)?);
-    let middle = map(call, &[after, before], |f, p| {
-        let difference = f.binary(Binary::Sub, p[0], p[1]);
-        let slope = with(f, Binary::Div, difference, h);
-        with(f, Binary::Div, slope, 2.0)
-    })?;
-    Ok([edge(call, first)?, middle, edge(call, final_terms)?])
+    let middle = slope(call, after, before, true)?;
+    if order == 2 {
+        let first = edge(call, [(0, -1.5), (1, 1.0), (2, -0.5)])?;
+        return Ok([first, middle, edge(call, [(last - 2, 0.5), (last - 1, -1.0), (last, 1.5)])?]);
+    }
+    let mut neighbours = |later: i64| {
+        let (later, earlier) = (part(call, x, dim, later)?, part(call, x, dim, later - 1)?);
+        slope(call, later, earlier, false)
+    };
+    Ok([neighbours(1)?, middle, neighbours(last)?])
 }
 
-/// Slopes between neighbours, inside weighted by the width of the other side.
+/// The slopes of parabolas through three neighbours each; those of straight lines at the edges unless `order` is 2.
 fn unevenly(call: &mut Call<'_>, x: ValueId, dim: usize, at: ValueId, order: i64) -> Result<[ValueId; 3]> {
     let last = call.shape(x)[dim].as_int().unwrap_or(0) - 1;
-    let (differences, widths) = (steps(call, x, dim)?, steps(call, at, dim)?);
-    let slopes = map(call, &[differences, widths], |f, p| f.binary(Binary::Div, p[0], p[1]))?;
-    let edge = |call: &mut Call<'_>, outer: i64, inner: i64| -> Result<ValueId> {
-        let first = part(call, slopes, dim, outer)?;
+    let widths = steps(call, at, dim)?;
+    let dtype = to_float(common_dtype(call, &[x, widths])?);
+    let between = [
+        without(call, x, dim, 0, 2)?,
+        without(call, x, dim, 1, 1)?,
+        without(call, x, dim, 2, 0)?,
+        without(call, widths, dim, 0, 1)?,
+        without(call, widths, dim, 1, 0)?,
+    ];
+    let middle = map(call, &between, |f, p| parabola(f, p, dtype, 1))?;
+    let mut edge = |first: i64, point: usize| {
         if order == 1 {
-            return Ok(first);
+            let neighbours =
+                [part(call, x, dim, first + 1)?, part(call, x, dim, first)?, part(call, widths, dim, first)?];
+            return map(call, &neighbours, |f, p| {
+                let difference = f.binary(Binary::Sub, p[0], p[1]);
+                quotient(f, dtype, difference, p[2])
+            });
         }
-        // The slope at the edge of the parabola through three samples.
-        let second = part(call, slopes, dim, inner)?;
-        let (a, b) = (part(call, widths, dim, outer)?, part(call, widths, dim, inner)?);
-        map(call, &[first, second, a, b], |f, p| {
-            let bend = f.binary(Binary::Sub, p[0], p[1]);
-            let span = f.binary(Binary::Add, p[2], p[3]);
-            let share = f.binary(Binary::Div, p[2], span);
-            let bend = f.binary(Binary::Mul, bend, share);
-            f.binary(Binary::Add, p[0], bend)
-        })
+        let mut three = (0..3).map(|i| part(call, x, dim, first + i)).collect::<Result<Vec<_>>>()?;
+        three.extend([part(call, widths, dim, first)?, part(call, widths, dim, first + 1)?]);
+        map(call, &three, |f, p| parabola(f, p, dtype, point))
     };
-    let (before, after) = (without(call, slopes, dim, 0, 1)?, without(call, slopes, dim, 1, 0)?);
-    let (near, far) = (without(call, widths, dim, 0, 1)?, without(call, widths, dim, 1, 0)?);
-    let middle = map(call, &[before, after, near, far], |f, p| {
-        let (left, right) = (f.binary(Binary::Mul, p[0], p[3]), f.binary(Binary::Mul, p[1], p[2]));
-        let (total, span) = (f.binary(Binary::Add, left, right), f.binary(Binary::Add, p[2], p[3]));
-        f.binary(Binary::Div, total, span)
-    })?;
-    Ok([edge(call, 0, 1)?, middle, edge(call, last - 1, last - 2)?])
+    Ok([edge(0, 0)?, middle, edge(last - order, 2)?])
+}
+
+/// The slope at one of three samples of the parabola through them; `p` holds the samples and their two distances. In
+/// torch's order, for roundings to 16 bits show, and with its wrapping integers: a 2 of its is a float for the first sample only.
+fn parabola(f: &mut Formula, p: &[ExprId], dtype: DType, point: usize) -> ExprId {
+    let (near, far) = (p[3], p[4]);
+    let span = f.binary(Binary::Add, near, far);
+    let less = |f: &mut Formula, x: ExprId| f.unary(Unary::Neg, x);
+    let numerators = match point {
+        0 => {
+            let doubled = with(f, Binary::Mul, near, 2.0);
+            let far = f.cast(f.dtype(doubled), far);
+            let reach = f.binary(Binary::Add, doubled, far);
+            [less(f, reach), span, less(f, near)]
+        }
+        1 => [less(f, far), f.binary(Binary::Sub, far, near), near],
+        _ => {
+            let doubled = f.binary(Binary::Add, far, far);
+            [far, less(f, span), f.binary(Binary::Add, doubled, near)]
+        }
+    };
+    let denominators = [(near, span), (near, far), (far, span)];
+    let terms = [0, 1, 2].map(|i| {
+        let denominator = f.binary(Binary::Mul, denominators[i].0, denominators[i].1);
+        let own = to_float(f.dtype(near));
+        let weight = quotient(f, own, numerators[i], denominator);
+        let (weight, sample) = (f.cast(dtype, weight), f.cast(dtype, p[i]));
+        f.binary(Binary::Mul, weight, sample)
+    });
+    let sum = f.binary(Binary::Add, terms[0], terms[1]);
+    f.binary(Binary::Add, sum, terms[2])
+}
+
+fn quotient(f: &mut Formula, dtype: DType, a: ExprId, b: ExprId) -> ExprId {
+    let (a, b) = (f.cast(dtype, a), f.cast(dtype, b));
+    f.binary(Binary::Div, a, b)
 }
 
 /// One entry of a dim, which stays.

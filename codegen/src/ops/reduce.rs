@@ -1,5 +1,6 @@
 //! Reductions, softmax and what is made of them: variances, norms, distances.
 
+use super::index::filled;
 use super::order::sorted_along;
 use super::pointwise::promote::{common_dtype, to_float};
 use super::view::{numel, take};
@@ -247,7 +248,14 @@ fn matrix_norm(call: &mut Call<'_>, all: bool) -> Result<Outs> {
     };
     let sums = vector_norm(call, x, 1.0, vec![summed], true)?;
     let kind = if p > 0.0 { ReduceKind::Max } else { ReduceKind::Min };
-    let y = reduce(call, sums, kind, vec![compared], true)?;
+    let mut shape = call.shape(sums);
+    // Norms are not negative: the greatest of none is 0.
+    let y = if p > 0.0 && shape[compared] == Expr::Int(0) {
+        shape[compared] = Expr::Int(1);
+        filled(call, call.dtype_of(sums), &shape, &Number::Int(Expr::Int(0)))?
+    } else {
+        reduce(call, sums, kind, vec![compared], true)?
+    };
     if keepdim {
         return one(y);
     }

@@ -7,6 +7,7 @@ use crate::ops::map;
 use crate::ops::matmul::matmul;
 use crate::ops::view::{numel, one_dim};
 use crate::sym::Expr;
+use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -31,6 +32,14 @@ pub(super) fn convolution(
     if call.rank(x) != conv.spatial + 2 || !fits || first % groups != 0 {
         return Err(call.damaged(format!("convolution of {} with a weight of {}", call.ty(x), call.ty(weight))));
     }
+    let dtype = call.dtype_of(x);
+    let (mut x, mut weight, mut bias) = (x, weight, bias);
+    // Torch adds the bias before it rounds to 16 bits.
+    if let (DType::F16 | DType::Bf16, Some(bias)) = (dtype, &mut bias) {
+        for operand in [&mut x, &mut weight, bias] {
+            *operand = call.cast(*operand, DType::F32)?;
+        }
+    }
     let (x, weight, stride) = if conv.transposed {
         (spread(call, x, &kernel, conv)?, turned(call, weight, groups)?, [1; 3])
     } else {
@@ -39,7 +48,8 @@ pub(super) fn convolution(
     let y = product(call, x, weight, &kernel, stride, conv)?;
     let Some(bias) = bias else { return Ok(y) };
     let bias = call.reshape(bias, &one_dim(conv.spatial + 2, 1, call.shape(y)[1].clone()))?;
-    map(call, &[y, bias], |f, p| f.binary(Binary::Add, p[0], p[1]))
+    let y = map(call, &[y, bias], |f, p| f.binary(Binary::Add, p[0], p[1]))?;
+    call.cast(y, dtype)
 }
 
 fn padded(call: &mut Call<'_>, x: ValueId, pads: [(i64, i64); 3], spatial: usize) -> Result<ValueId> {
