@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// One emulated board.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Board {
     /// What `--target` calls it.
     pub name: &'static str,

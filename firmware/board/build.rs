@@ -17,6 +17,7 @@ fn main() {
         "mps2-an505" => include_str!("link/mps2-an505.x"),
         "mps3-an547" => include_str!("link/mps3-an547.x"),
         "mps2" => include_str!("link/mps2.x"),
+        "inspected" => include_str!("link/inspected.x"),
         other => panic!("EXPORTED_BOARD: there is no memory map `{other}` in {}/link", env!("CARGO_MANIFEST_DIR")),
     };
     let script = format!("{memory}\n{}", include_str!("link/sections.x"));
