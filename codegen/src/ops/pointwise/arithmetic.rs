@@ -1,6 +1,6 @@
 //! Operators of two and three operands.
 
-use super::{Build, Result, float_body, promote, row};
+use super::{Build, Result, float_body, promote, row, wide};
 use crate::import::{Call, Number, Operand};
 use crate::ir::{Binary, ExprId, Unary};
 use crate::ops::{Outs, Row};
@@ -205,8 +205,48 @@ fn divide(call: &mut Call<'_>, rounding: Option<Binary>) -> Result<Outs> {
     if common == DType::Bool {
         return Err(call.damaged("a rounded quotient of truth values, which PyTorch refuses"));
     }
-    let result = b.bin(rounding.unwrap_or(Binary::Div), x, y);
+    let result = match rounding {
+        Some(rounding) if wide(common) != common && !is_single(call, "other")? => {
+            let (x, y) = (b.f.cast(common, x), b.f.cast(common, y));
+            stepwise_quotient(&mut b, rounding, x, y)
+        }
+        _ => b.bin(rounding.unwrap_or(Binary::Div), x, y),
+    };
     b.finish(call, result, common)
+}
+
+/// Whether an operand is a number or has one element.
+fn is_single(call: &Call<'_>, name: &str) -> Result<bool> {
+    Ok(match call.operand(name)? {
+        Operand::Tensor(x) => call.shape(x).iter().all(|size| *size == Expr::Int(1)),
+        Operand::Number(_) => true,
+    })
+}
+
+/// A rounded quotient of 16-bit floats, every step of which is rounded to them, as in torch's kernel of vectors.
+fn stepwise_quotient(b: &mut Build, rounding: Binary, x: ExprId, y: ExprId) -> ExprId {
+    let quotient = b.div(x, y);
+    if rounding == Binary::TruncDiv {
+        return b.un(Unary::Trunc, quotient);
+    }
+    let (zero, half) = (b.float(x, 0.0), b.float(x, 0.5));
+    let rest = b.bin(Binary::Fmod, x, y);
+    let multiple = b.sub(x, rest);
+    let whole = b.div(multiple, y);
+    let (has_rest, falls, rest_falls) =
+        (b.bin(Binary::Ne, rest, zero), b.bin(Binary::Lt, y, zero), b.bin(Binary::Lt, rest, zero));
+    let differ = b.bin(Binary::Ne, falls, rest_falls);
+    let beyond = b.bin(Binary::And, has_rest, differ);
+    let below = b.shifted(whole, -1.0);
+    let whole = b.f.select(beyond, below, whole);
+    let floor = b.un(Unary::Floor, whole);
+    let off = b.sub(whole, floor);
+    let (far, above) = (b.bin(Binary::Gt, off, half), b.shifted(floor, 1.0));
+    let floor = b.f.select(far, above, floor);
+    let signed = b.bin(Binary::CopySign, zero, quotient);
+    let (is_zero, by_zero) = (b.bin(Binary::Eq, whole, zero), b.bin(Binary::Eq, y, zero));
+    let floor = b.f.select(is_zero, signed, floor);
+    b.f.select(by_zero, quotient, floor)
 }
 
 fn rounded_divide(call: &mut Call<'_>) -> Result<Outs> {
