@@ -26,7 +26,7 @@ core::arch::global_asm!(
     "3: sw zero, 0(t0)",
     "addi t0, t0, 4",
     "4: bne t0, t1, 3b",
-    // `tail`, not `j`: the code behind large constants is out of reach of a jump.
+    // `tail`, not `j`, which reaches no further than a megabyte of code.
     "tail exported_board_main",
     // mtvec wants four-byte alignment, which a function with compressed instructions does not promise.
     ".balign 4",
