@@ -84,11 +84,11 @@ pub fn sizes() -> Result<(), String> {
     let mut faults = Vec::new();
     let models = fixtures()?;
     for (board, mode) in INSPECTED {
+        let mut board = board_named(board)?.clone();
+        board.memory = ANY_SIZE;
         for image in 0..IMAGES {
             let models: Vec<PathBuf> = models.iter().skip(image).step_by(IMAGES).cloned().collect();
-            println!("{} models in one image, {board}, {}", models.len(), mode.name);
-            let mut board = board_named(board)?.clone();
-            board.memory = ANY_SIZE;
+            println!("{} models in one image, {}, {}", models.len(), board.name, mode.name);
             let image = Image::build("exported-reach", &models, &board, mode, &[])?;
             faults.extend(image.forbidden()?.iter().map(|symbol| format!("{}, {}: {symbol}", board.name, mode.name)));
         }

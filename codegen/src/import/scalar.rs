@@ -83,7 +83,7 @@ impl<'a> Importer<'a> {
             Some(Argument::Tensor(name)) => self.tensor(name)?,
             _ => return Err(Diagnostic::damaged("`.item()` of something that is no tensor")),
         };
-        let known = self.graph.ty(value).shape.iter().all(|size| *size == Expr::Int(1));
+        let known = self.graph.ty(value).is_single();
         match node.outputs.first() {
             Some(Argument::SymFloat(NameOr::Name(name))) if known && self.graph.ty(value).dtype.is_float() => {
                 let op = Op::View(crate::ir::View::Reshape(Vec::new()));

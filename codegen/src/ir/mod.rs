@@ -344,6 +344,11 @@ impl TensorType {
     pub fn static_shape(&self) -> Option<Vec<usize>> {
         self.shape.iter().map(|e| e.as_int().and_then(|v| usize::try_from(v).ok())).collect()
     }
+
+    /// Whether it has one element, in any number of dims.
+    pub fn is_single(&self) -> bool {
+        self.shape.iter().all(|size| *size == Expr::Int(1))
+    }
 }
 
 impl std::fmt::Display for TensorType {

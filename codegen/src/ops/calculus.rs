@@ -239,8 +239,9 @@ fn unevenly(call: &mut Call<'_>, x: ValueId, dim: usize, at: ValueId, order: i64
     Ok([edge(0, 0)?, middle, edge(last - order, 2)?])
 }
 
-/// The slope at one of three samples of the parabola through them; `p` holds the samples and their two distances. In
-/// torch's order, for roundings to 16 bits show, and with its wrapping integers: a 2 of its is a float for the first sample only.
+/// The slope at one of three samples of the parabola through them; `p` holds the samples and their two distances. In torch's
+/// order, for roundings to 16 bits show, and with its integers, which wrap: distances are doubled as floats at the first sample
+/// only.
 fn parabola(f: &mut Formula, p: &[ExprId], dtype: DType, point: usize) -> ExprId {
     let (near, far) = (p[3], p[4]);
     let span = f.binary(Binary::Add, near, far);

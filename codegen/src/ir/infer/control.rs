@@ -57,9 +57,12 @@ pub(super) fn control(op: &Op, inputs: &[TensorType]) -> Result<Vec<TensorType>,
 /// # Errors
 /// Another operand.
 pub(super) fn item(symbol: &Symbol, x: &TensorType) -> Result<Vec<TensorType>, String> {
-    let one = x.shape.iter().all(|size| *size == Expr::Int(1));
     let float = Expr::Symbol(symbol.clone()).kind() == Kind::Float;
-    if one && x.dtype.is_float() == float { Ok(Vec::new()) } else { Err(format!("the number `{symbol}` in {x}")) }
+    if x.is_single() && x.dtype.is_float() == float {
+        Ok(Vec::new())
+    } else {
+        Err(format!("the number `{symbol}` in {x}"))
+    }
 }
 
 fn part(types: &[TensorType], start: usize, len: usize) -> Result<&[TensorType], String> {
@@ -67,8 +70,9 @@ fn part(types: &[TensorType], start: usize, len: usize) -> Result<&[TensorType],
 }
 
 fn one_bool(predicate: &TensorType) -> Result<(), String> {
-    let one = predicate.shape.iter().all(|size| *size == Expr::Int(1));
-    (one && predicate.dtype == DType::Bool).then_some(()).ok_or_else(|| format!("a condition of type {predicate}"))
+    (predicate.is_single() && predicate.dtype == DType::Bool)
+        .then_some(())
+        .ok_or_else(|| format!("a condition of type {predicate}"))
 }
 
 fn fit(what: &str, a: &[TensorType], b: &[TensorType]) -> Result<(), String> {

@@ -3,20 +3,19 @@
 use crate::diag::Diagnostic;
 use crate::import::Call;
 use crate::ir::{Binary, Conv, Formula, Op, PadMode, ValueId, View};
-use crate::ops::map;
 use crate::ops::matmul::matmul;
 use crate::ops::view::{numel, one_dim};
+use crate::ops::{map, wide};
 use crate::sym::Expr;
-use exported_runtime::DType;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
 /// `x` is `[batch, channels, sizes..]`, `weight` as PyTorch has it; gives `[batch, channels, sizes..]`.
 pub(super) fn convolution(
     call: &mut Call<'_>,
-    x: ValueId,
-    weight: ValueId,
-    bias: Option<ValueId>,
+    mut x: ValueId,
+    mut weight: ValueId,
+    mut bias: Option<ValueId>,
     conv: &Conv,
 ) -> Result<ValueId> {
     let kernel = call.shape(weight)[2..].iter().map(Expr::as_int).collect::<Option<Vec<i64>>>();
@@ -33,11 +32,10 @@ pub(super) fn convolution(
         return Err(call.damaged(format!("convolution of {} with a weight of {}", call.ty(x), call.ty(weight))));
     }
     let dtype = call.dtype_of(x);
-    let (mut x, mut weight, mut bias) = (x, weight, bias);
     // Torch adds the bias before it rounds to 16 bits.
-    if let (DType::F16 | DType::Bf16, Some(bias)) = (dtype, &mut bias) {
+    if let Some(bias) = &mut bias {
         for operand in [&mut x, &mut weight, bias] {
-            *operand = call.cast(*operand, DType::F32)?;
+            *operand = call.cast(*operand, wide(dtype))?;
         }
     }
     let (x, weight, stride) = if conv.transposed {

@@ -94,10 +94,9 @@ fn rrelu(b: &mut Build, call: &Call<'_>, x: ExprId) -> Result<ExprId> {
 fn prelu(call: &mut Call<'_>) -> Result<Outs> {
     let (x, weight) = (call.tensor("self")?, call.tensor("weight")?);
     let dtype = call.dtype_of(x);
-    let one = call.ty(weight).shape.iter().all(|s| *s == Expr::Int(1));
     let rank = call.rank(x);
     let mut shape = vec![Expr::Int(1); rank];
-    if !one {
+    if !call.ty(weight).is_single() {
         let channels = call.ty(weight).shape.first().cloned().unwrap_or(Expr::Int(1));
         *shape.get_mut(1).ok_or_else(|| call.damaged("`prelu` with several slopes needs a channel dim"))? = channels;
     }

@@ -218,7 +218,7 @@ fn divide(call: &mut Call<'_>, rounding: Option<Binary>) -> Result<Outs> {
 /// Whether an operand is a number or has one element.
 fn is_single(call: &Call<'_>, name: &str) -> Result<bool> {
     Ok(match call.operand(name)? {
-        Operand::Tensor(x) => call.shape(x).iter().all(|size| *size == Expr::Int(1)),
+        Operand::Tensor(x) => call.ty(x).is_single(),
         Operand::Number(_) => true,
     })
 }
